@@ -1,0 +1,47 @@
+"""Every error a person can meet: what happened, and what to do next.
+
+    PellucidError
+      BadModel       the model cannot be opened, run or differentiated
+      BadInput       the input does not fit the model, or cannot be read
+      BadTarget      the target is not something this network puts out
+      BadOption      an option is outside its range
+      Missing        a package, a file or the network that the task needs is not there
+      Stopped        somebody pressed stop before anything was known
+"""
+
+from __future__ import annotations
+
+
+class PellucidError(Exception):
+    """An error with `what` (the fact: what was given, what was expected) and `hint` (the next step).
+
+    Both are plain text without tensors in them, so that any surface can escape and show them.
+    """
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(f"{what} {hint}".strip())
+        self.what, self.hint = what, hint
+
+
+class BadModel(PellucidError):
+    """The model cannot be opened, run or differentiated."""
+
+
+class BadInput(PellucidError, ValueError):
+    """The input does not fit the model, or the file cannot be read."""
+
+
+class BadTarget(PellucidError, ValueError):
+    """The target names something that this network does not put out."""
+
+
+class BadOption(PellucidError, ValueError):
+    """An option is unknown, of the wrong type, or outside its range."""
+
+
+class Missing(PellucidError):
+    """A package, a file or a network connection that the task needs is not there."""
+
+
+class Stopped(PellucidError):
+    """The computation was stopped before any part of its result was known."""
