@@ -1,0 +1,47 @@
+"""Pellucid: see inside any neural network, and know how far to trust what you see.
+
+    import pellucid as pl
+
+    net = pl.open("efficientnet_lite0")
+    cat = net.read("cat.jpg")
+    why = pl.explain(net, cat)
+    why.show()
+
+Names are looked up when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "pellucid.core.check": ("Check", "Verdict"),
+    "pellucid.core.errors": ("BadInput", "BadModel", "BadOption", "BadTarget", "Missing", "PellucidError", "Stopped"),
+    "pellucid.core.explanation": ("Explanation",),
+    "pellucid.core.network": ("Network",),
+    "pellucid.core.preparation": ("Preparation",),
+    "pellucid.core.run": ("Progress", "Run", "running"),
+    "pellucid.core.site": ("Site",),
+    "pellucid.core.target": (
+        "Target", "channel", "log_odds", "logit", "neuron", "probability", "region", "scalar", "token",
+    ),
+    "pellucid.doors.open": ("open",),
+    "pellucid.surfaces.explain": ("check", "compare", "explain", "load", "record"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_HOME_OF, "methods"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "methods":
+        return importlib.import_module("pellucid.methods")
+    if name not in _HOME_OF:
+        raise AttributeError(f"pellucid has no {name!r}; it has: {', '.join(__all__)}.")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

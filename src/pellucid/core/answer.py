@@ -1,0 +1,174 @@
+"""One forward pass: read at sites, change at sites, stop after the last site that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pellucid.core.errors import BadInput, BadModel
+from pellucid.core.lease import ReadOnly
+from pellucid.core.network import Network, module_paths
+from pellucid.core.site import Site
+from pellucid.core.tensors import Tensors
+
+Change: TypeAlias = Callable[[Tensor], Tensor]
+Visit: TypeAlias = Callable[[Site, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the network said: its raw output (None when the pass stopped early) and the values at the sites.
+
+    `rows` says which sample of the explained batch each row stems from.
+    """
+
+    net: Network
+    output: Any
+    at: Mapping[Site, Tensor]
+    rows: Tensor
+
+    @property
+    def main(self) -> Tensor:
+        """The part of the output that targets speak of."""
+        return self.net.pick(self.output)
+
+
+class _Enough(Exception):
+    """Everything that was asked for has been seen."""
+
+
+def ask(
+    net: Network,
+    model: nn.Module,
+    x: Tensors,
+    *,
+    sites: Sequence[Site] = (),
+    changes: Mapping[Site, Change] | None = None,
+    rows: Tensor | None = None,
+    leaves: bool = False,
+    whole: bool = True,
+) -> Answer:
+    """Run a leased module once.
+
+    With `leaves`, a site that nothing differentiable precedes becomes a leaf that gradients can be taken at: the
+    graph before it is never built.  Without `whole`, the pass ends as soon as all sites were seen.
+    """
+    changes = changes or {}
+    wanted, seen, visited = frozenset(sites), dict[Site, Tensor](), set[Site]()
+
+    def visit(site: Site, value: Tensor) -> Tensor:
+        visited.add(site)
+        if site in changes:
+            value = changes[site](value)
+        if site in wanted:
+            if leaves and not value.requires_grad and value.is_floating_point():
+                value = value.detach().requires_grad_()
+            seen[site] = value
+            if not whole and len(seen) == len(wanted):
+                raise _Enough
+            return value.clone()  # an in-place operation downstream must not rewrite what was seen
+        return value
+
+    first = next(iter(x.values()))
+    index = torch.arange(len(first), device=first.device) if rows is None else rows
+    with ExitStack() as stack:
+        stack.enter_context(_taps(model, {*wanted, *changes}, visit))
+        if not net.proven:
+            stack.enter_context(ReadOnly(dict(net.model.named_parameters())))
+        try:
+            output = net.call(model, {k: v.clone() for k, v in x.items()})  # models may write into their input
+        except _Enough:
+            output = None
+    net.proven = True
+    missing = [str(s) for s in (*sites, *changes) if s not in visited] if output is not None else []
+    if missing:
+        raise BadModel(f"Site {missing[0]!r} did not run in this pass.", "net.sites lists the modules; pl.record shows what ran.")
+    return Answer(net, output, seen, index)
+
+
+@contextmanager
+def _taps(model: nn.Module, sites: set[Site], visit: Visit) -> Iterator[None]:
+    """Call `visit` at each of the sites for the length of the block."""
+    modules = module_paths(model)
+    unknown = sorted(str(s) for s in sites if s.path not in modules)
+    if unknown:
+        close = [p for p in modules if p and (p in unknown[0] or unknown[0] in p)][:5] or [p for p in modules if p][:5]
+        raise BadInput(f"There is no module at {unknown[0]!r}.", f"Modules there are: {', '.join(close)} ...")
+    with ExitStack() as stack:
+        for path in {s.path for s in sites}:
+            _tap_module(modules[path], path, {s for s in sites if s.path == path}, visit, stack)
+        if any(s.operation for s in sites):
+            stack.enter_context(_OperationTaps(modules, {s for s in sites if s.operation}, visit, stack))
+        yield
+
+
+def _tap_module(module: nn.Module, path: str, sites: set[Site], visit: Visit, stack: ExitStack) -> None:
+    calls_in, calls_out = count(), count()
+
+    def before(_module: nn.Module, args: Any, kwargs: Any) -> Any:
+        site = Site(path, next(calls_in), "input")
+        if site not in sites:
+            return None
+        if args:
+            return (visit(site, args[0]), *args[1:]), kwargs
+        name = next(iter(kwargs))
+        return args, {**kwargs, name: visit(site, kwargs[name])}
+
+    def after(_module: nn.Module, _args: Any, output: Any) -> Any:
+        site = Site(path, next(calls_out))
+        return _map_first(output, site, visit) if site in sites else None
+
+    if any(s.at == "input" for s in sites):
+        stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+    if any(s.at == "output" for s in sites):
+        stack.callback(module.register_forward_hook(after).remove)
+
+
+def _map_first(output: Any, site: Site, visit: Visit) -> Any:
+    """Visit a module's tensor; of a tuple (LSTM, attention), its first."""
+    if isinstance(output, Tensor):
+        return visit(site, output)
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
+        changed = [visit(site, output[0]), *output[1:]]
+        return type(output)(*changed) if hasattr(output, "_fields") else type(output)(changed)
+    raise BadModel(f"Site {str(site)!r} puts out {type(output).__name__}, not a tensor.", "Choose a module inside it.")
+
+
+class _OperationTaps(TorchFunctionMode):
+    """Visits operations inside modules, counted by name within each run of their module."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], sites: set[Site], visit: Visit, stack: ExitStack) -> None:
+        super().__init__()
+        self.sites = {(s.path, s.call, *s.operation): s for s in sites if s.operation}
+        self.visit = visit
+        self.inside: list[tuple[str, int]] = [("", 0)]
+        self.done: dict[tuple[str, int, str], int] = {}
+        for path, module in modules.items():
+            if path:
+                self._follow(path, module, stack)
+
+    def _follow(self, path: str, module: nn.Module, stack: ExitStack) -> None:
+        calls = count()
+        enter = module.register_forward_pre_hook(lambda *_: self.inside.append((path, next(calls))))
+        leave = module.register_forward_hook(lambda *_: self._leave(), always_call=True)
+        stack.callback(enter.remove)
+        stack.callback(leave.remove)
+
+    def _leave(self) -> None:
+        self.inside.pop()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation; visit its result where somebody asked for it."""
+        out = func(*args, **(kwargs or {}))
+        key = (*self.inside[-1], getattr(func, "__name__", ""))
+        number = self.done.get(key, 0)
+        self.done[key] = number + 1
+        site = self.sites.get((*key, number))
+        return out if site is None else _map_first(out, site, self.visit)

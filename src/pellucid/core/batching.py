@@ -1,0 +1,63 @@
+"""How many samples go through the network at once, and how results find their way back.
+
+The first pass runs a single sample and measures what it needs; from then on as many samples run together as fit in the
+run's memory.  On a processor that is also what keeps the activations in its cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from pellucid.core.run import Run
+from pellucid.core.tensors import Tensors, batch_size, joined, rows
+
+Result = TypeVar("Result", Tensor, Tensors)
+# One pass over some samples; the tensor says which sample of the batch each row stems from.
+Pass: TypeAlias = Callable[[Tensors, Tensor], Result]
+
+
+def in_passes(variations: Iterable[Tensors], first: Callable[[Tensors, Tensor], tuple[Result, int]], one: Pass[Result], run: Run) -> Iterator[Result]:
+    """Each variation's result, in order.  `first` also says how many bytes its single sample took."""
+    limit, waiting = 0, list[Tensors]()
+    for variation in variations:
+        samples = batch_size(variation)
+        if not limit:
+            result, bytes_each = first(rows(variation, 0, 1), torch.zeros(1, dtype=torch.long))
+            limit = max(1, min(run.memory // max(1, bytes_each), run.max_batch or 64))
+            yield result if samples == 1 else _cat([result, *_pieces(variation, 1, limit, one)])
+        elif samples >= limit:
+            yield _cat(list(_pieces(variation, 0, limit, one)))
+        else:
+            waiting.append(variation)
+            if (len(waiting) + 1) * samples > limit:
+                yield from _together(waiting, one)
+                waiting = []
+    if waiting:
+        yield from _together(waiting, one)
+
+
+def _pieces(x: Tensors, start: int, size: int, one: Pass[Result]) -> Iterator[Result]:
+    samples = batch_size(x)
+    for i in range(start, samples, size):
+        stop = min(i + size, samples)
+        yield one(rows(x, i, stop), torch.arange(i, stop))
+
+
+def _together(variations: list[Tensors], one: Pass[Result]) -> Iterator[Result]:
+    samples = batch_size(variations[0])
+    result = one(joined(variations), torch.arange(samples).repeat(len(variations)))
+    for i in range(len(variations)):
+        yield _slice(result, i * samples, (i + 1) * samples)
+
+
+def _slice(result: Result, start: int, stop: int) -> Result:
+    return result[start:stop] if isinstance(result, Tensor) else rows(result, start, stop)
+
+
+def _cat(parts: list[Result]) -> Result:
+    head = parts[0]
+    return torch.cat(parts) if isinstance(head, Tensor) else joined(parts)  # type: ignore[arg-type]

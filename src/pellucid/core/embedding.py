@@ -1,0 +1,89 @@
+"""Inputs of whole numbers (token ids) have no gradient: they are explained at their embedding, found by watching."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from pellucid.core.errors import BadModel
+from pellucid.core.network import Network, module_paths
+from pellucid.core.score import IDS
+from pellucid.core.site import Site
+from pellucid.core.tensors import Tensors
+
+
+def embedded(net: Network, model: nn.Module, x: Tensors) -> tuple[Tensors, dict[str, Site]]:
+    """`x` with vectors in place of each input that is looked up in an embedding table, and where the table stands.
+
+    The numbers themselves stay in `x` under another name, for the model still reads them (masks, positions).  Raises
+    `BadModel` when nothing in `x` can be varied.
+    """
+    whole = {k: v for k, v in x.items() if not v.is_floating_point()}
+    if not whole:
+        return x, {}
+    sites, vectors = _look_up(net, model, x, whole)
+    if not sites and len(whole) == len(x):
+        raise BadModel(
+            f"{net.name} takes whole numbers ({', '.join(whole)}) and looks none of them up in an embedding table.",
+            "Explain an inner site, or give the model floating-point input.",
+        )
+    ids = {k + IDS: whole[k] for k in sites}
+    return {k: vectors.get(k, v) for k, v in x.items()} | ids, sites
+
+
+def _look_up(net: Network, model: nn.Module, x: Tensors, whole: Tensors) -> tuple[dict[str, Site], Tensors]:
+    watch = _Lookups(model)
+    try:
+        with torch.no_grad(), watch:
+            net.call(model, {k: v.clone() for k, v in x.items()})
+    finally:
+        watch.close()
+    sites: dict[str, Site] = {}
+    vectors: Tensors = {}
+    for site, index, out in watch.found:
+        for name, v in whole.items():
+            if name not in sites and index.shape == v.shape and torch.equal(index, v.to(index.dtype)):
+                sites[name], vectors[name] = site, out
+                break
+    return sites, vectors
+
+
+class _Lookups(TorchFunctionMode):
+    """Notes every embedding lookup: in which module, of which numbers, with what result."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.found: list[tuple[Site, Tensor, Tensor]] = []
+        self.inside: list[Site] = [Site("")]
+        self.calls: dict[str, int] = {}
+        self.hooks: list[Any] = []
+        for path, module in module_paths(model).items():
+            if path:
+                self.hooks.append(module.register_forward_pre_hook(lambda *_, path=path: self._enter(path)))
+                self.hooks.append(module.register_forward_hook(lambda *_: self._leave(), always_call=True))
+
+    def _enter(self, path: str) -> None:
+        self.inside.append(Site(path, self.calls.get(path, 0)))
+        self.calls[path] = self.calls.get(path, 0) + 1
+
+    def _leave(self) -> None:
+        self.inside.pop()
+
+    def close(self) -> None:
+        """Take the hooks off."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation; remember it when it is a lookup."""
+        out = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") == "embedding" and isinstance(out, Tensor):
+            index = next((a for a in args if isinstance(a, Tensor) and not a.is_floating_point()), None)
+            if index is not None:
+                here = self.inside[-1]
+                number = sum(s.path == here.path and s.call == here.call for s, _, _ in self.found)
+                self.found.append((Site(here.path, here.call, f"embedding.{number}"), index, out.detach()))
+        return out

@@ -1,0 +1,57 @@
+"""What one sample costs in memory, measured while the first pass does its work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Footprint:
+    """Bytes of activations that a pass needs; filled in by `measuring`."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+@contextmanager
+def measuring(model: nn.Module, *, backward: bool) -> Iterator[Footprint]:
+    """Measure the pass that runs inside the block.
+
+    With a backward pass to come, memory is what autograd keeps, and the gradients of the two largest values beside it.
+    Without, it is the largest operation's result and its inputs.
+    """
+    footprint = Footprint()
+    if not backward:
+        with _Largest() as largest:
+            yield footprint
+        footprint.bytes = 3 * largest.bytes
+        return
+    weights = {p.data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        if t.data_ptr() not in weights:
+            kept[t.data_ptr()] = t.numel() * t.element_size()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        yield footprint
+    footprint.bytes = sum(kept.values()) + 2 * max(kept.values(), default=0)
+
+
+class _Largest(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and remember the size of its result."""
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        return out

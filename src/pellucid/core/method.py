@@ -1,0 +1,201 @@
+"""A method is one function in one file.  The decorator adds provenance and keeps the signature; nothing is registered:
+a file `methods/foo.py` that defines `foo` *is* the registration.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from enum import Flag, auto
+from importlib.metadata import version
+from typing import Any, Concatenate, Generic, ParamSpec
+
+import torch
+from torch import nn
+
+from pellucid.core.embedding import embedded
+from pellucid.core.errors import BadModel
+from pellucid.core.explanation import Cost, Explanation
+from pellucid.core.network import Network
+from pellucid.core.option import Option, checked, options_of
+from pellucid.core.run import Meter, Run, current, running
+from pellucid.core.score import Score
+from pellucid.core.target import Target, logit
+from pellucid.core.tensors import Inputs, Tensors, as_tensors
+
+P = ParamSpec("P")
+
+
+class Promise(Flag):
+    """What a method claims; the test suite holds every method to its claims on random networks."""
+
+    COMPLETE = auto()  # the values sum to score(x) - score(baseline)
+    LINEAR = auto()  # explain(a*t + b*u) = a*explain(t) + b*explain(u)
+    IMPLEMENTATION_INVARIANT = auto()  # however the same network is written: the same map
+    DUMMY = auto()  # an input that is never read gets exactly 0
+    SYMMETRIC = auto()  # inputs that play the same part get the same value
+    SCALE_INVARIANT = auto()  # the unit in which the input is measured does not matter
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a recipe returns when there is more to say than the maps."""
+
+    maps: Tensors
+    signed: bool | None = None  # when it depends on an option
+    resolution: tuple[int, int] | None = None
+    gap: tuple[float, ...] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Method(Generic[P]):
+    """A recipe with its provenance: call it on a network, an input and a target to get an `Explanation`."""
+
+    def __init__(
+        self,
+        recipe: Callable[Concatenate[Score, Tensors, P], Tensors | Finding],
+        *,
+        title: str,
+        family: str,
+        paper: str,
+        promises: Promise,
+        cost: str,
+        signed: bool,
+    ) -> None:
+        self.recipe, self.title, self.family, self.paper = recipe, title, family, paper
+        self.promises, self.cost, self.signed = promises, cost, signed
+        self.name = recipe.__name__
+        self.__name__, self.__doc__, self.__module__ = recipe.__name__, recipe.__doc__, recipe.__module__
+        self.__wrapped__ = recipe
+        self.options: tuple[Option, ...] = options_of(recipe)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the method's description."""
+        return (self.__doc__ or "").strip().split("\n")[0]
+
+    def __call__(
+        self, net: Network | nn.Module, x: Inputs, target: Target | int | str | None = None, *_: P.args, **options: P.kwargs
+    ) -> Explanation:
+        """Explain `target` (a class number or name, a `Target`, or None for each sample's top class) on input `x`."""
+        chosen = checked(self.options, options, self.name)
+        network = net if isinstance(net, Network) else Network(net)
+        with ExitStack() as stack:
+            model = stack.enter_context(network.lease())
+            run = stack.enter_context(running(replace(current(), meter=Meter())))
+            stack.enter_context(torch.no_grad())
+            return self._explain(network, model, x, target, chosen, run)
+
+    def _explain(
+        self, net: Network, model: nn.Module, x: Inputs, target: Target | int | str | None, options: dict[str, Any], run: Run
+    ) -> Explanation:
+        since = time.monotonic()
+        given = _like_the_model(as_tensors(x, net.inputs), model)
+        inputs, sites = embedded(net, model, given)
+        of = _target(net, model, inputs, sites, target)
+        f = Score(net, of, embedded=sites, model=model)
+        result = self.recipe(f, inputs, **options)  # type: ignore[call-arg]
+        found = result if isinstance(result, Finding) else Finding(result)
+        maps = {k: v.detach().contiguous() for k, v in found.maps.items()}
+        _refuse_nonsense(maps, self.name)
+        return Explanation(
+            maps=maps,
+            x=given,
+            method=self.name,
+            options=options,
+            of=of,
+            target=of.describe(net),
+            seed=run.seed,
+            network=net.name,
+            source=net.source,
+            labels=net.labels,
+            versions={"pellucid": _version(), "torch": torch.__version__, "python": platform.python_version()},
+            cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - since),
+            signed=self.signed if found.signed is None else found.signed,
+            resolution=found.resolution,
+            gap=found.gap,
+            without_rule=tuple(sorted(run.meter.without_rule)),
+            stopped=run.meter.stopped,
+            facts=found.facts,
+            notes=(*_notes(net, model, maps), *found.notes),
+            net=net,
+            score=replace(f, model=None, rules=()),
+            again=self,
+        )
+
+    def __repr__(self) -> str:
+        return f"<method {self.name}({', '.join(o.name for o in self.options)})>"
+
+
+def method(
+    *,
+    title: str,
+    family: str,
+    paper: str,
+    promises: Promise = Promise(0),
+    cost: str = "one gradient pass",
+    signed: bool = True,
+) -> Callable[[Callable[Concatenate[Score, Tensors, P], Tensors | Finding]], Method[P]]:
+    """Make a method of a recipe.  `signed` says whether negative values mean evidence against the target."""
+    return lambda recipe: Method(
+        recipe, title=title, family=family, paper=paper, promises=promises, cost=cost, signed=signed
+    )
+
+
+def _like_the_model(x: Tensors, model: nn.Module) -> Tensors:
+    """Inputs on the model's device and in its floating type, apart from any graph that the user may be building."""
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    out: Tensors = {}
+    for name, v in x.items():
+        v = v.clone() if v.is_inference() else v.detach()
+        if weight is not None:
+            v = v.to(weight.device, weight.dtype if v.is_floating_point() else v.dtype)
+        out[name] = v
+    return out
+
+
+def _target(
+    net: Network, model: nn.Module, x: Tensors, sites: Mapping[str, Any], target: Target | int | str | None
+) -> Target:
+    if isinstance(target, Target):
+        return target.named(net)
+    if target is not None:
+        return logit(target).named(net)
+    outputs = Score(net, logit(0), embedded=sites, model=model).outputs(x)
+    if outputs.ndim != 2:
+        raise BadModel(
+            f"{net.name} puts out {tuple(outputs.shape)}, so there is no top class to explain.",
+            "Say what to explain: pl.channel, pl.token, pl.region or pl.scalar.",
+        )
+    top = tuple(int(i) for i in outputs.argmax(1))
+    return logit(top[0]) if len(set(top)) == 1 else logit(top)
+
+
+def _refuse_nonsense(maps: Tensors, name: str) -> None:
+    for key, v in maps.items():
+        if not bool(torch.isfinite(v).all()):
+            raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
+
+
+def _notes(net: Network, model: nn.Module, maps: Tensors) -> tuple[str, ...]:
+    notes = list(net.notes)
+    if all(not bool(v.any()) for v in maps.values()):
+        notes.append("The map is zero everywhere: the method found no evidence.")
+    if net.model.training:
+        notes.append("The model was in training mode; a copy in evaluation mode was explained.")
+    if net.borrowed_because:
+        notes.append(f"The model was borrowed and put back as it was, because {net.borrowed_because}.")
+    kinds = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()}
+    if len(kinds) > 1:
+        notes.append(f"The model mixes number formats: {', '.join(sorted(kinds))}.")
+    return tuple(notes)
+
+
+def _version() -> str:
+    return version("pellucid")
+
+

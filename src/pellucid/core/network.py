@@ -1,0 +1,195 @@
+"""An opened model: how to run it, its inputs, its preparation, its labels.  It is never altered."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.double import why_not_doubled
+from pellucid.core.errors import BadInput, BadModel
+from pellucid.core.lease import borrowed, doubled, random_state_kept, tensors_of, versions
+from pellucid.core.preparation import Preparation
+from pellucid.core.run import current
+from pellucid.core.site import Site
+
+Reader: TypeAlias = Callable[["Network", Any], Tensor]
+
+
+class Network:
+    """A torch module that can be looked at.  `pellucid.open` makes one; nothing ever changes the module.
+
+    `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
+    are prepared, `output` which part of a structured output the targets speak of, `source` the name under which
+    `pellucid.open` finds it again.  Raises `BadModel` when the weights hold no usable numbers.
+
+    >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
+    >>> net.inputs, [str(site) for site in net.sites]
+    (('input',), ['0'])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        inputs: Sequence[str] | None = None,
+        labels: Sequence[str] = (),
+        preparation: Preparation | None = None,
+        name: str = "",
+        source: str = "",
+        output: str | int | None = None,
+        reader: Reader | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        _refuse_unusable_weights(model)
+        self.model = model
+        self.name = name or type(model).__name__
+        self.source = source
+        self.labels = tuple(labels)
+        self.preparation = preparation
+        self.output = output
+        self.inputs, self._takes_any = _arguments(model) if inputs is None else (tuple(inputs), True)
+        self.borrowed_because = why_not_doubled(model)
+        self.notes = tuple(notes)
+        self.proven = False  # has one pass shown that running it writes into no parameter?
+        self.contiguous_only = False  # has it refused channels-last activations?
+        self.remembered: dict[object, object] = {}  # facts found by running it, by what was asked
+        self._reader = reader
+        self._draws: bool | None = None  # does running it draw random numbers? None: not known yet
+        self._lock = threading.RLock()
+        self._fingerprint: tuple[object, str] = (None, "")
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The output of every module, in the order of definition."""
+        return tuple(Site(path) for path in module_paths(self.model) if path)
+
+    def read(self, picture: Any) -> Tensor:
+        """A picture (file, bytes, array or PIL image) as this network's input: `[1, channels, height, width]`."""
+        if self._reader is None:
+            raise BadInput(f"{self.name} does not say how pictures are prepared.", "Give it a tensor, or use pl.open.")
+        return self._reader(self, picture)
+
+    def label(self, index: int) -> str:
+        """A class's name with its index: `tiger cat (282)`."""
+        return f"{self.labels[index]} ({index})" if 0 <= index < len(self.labels) else f"class {index}"
+
+    @contextmanager
+    def lease(self) -> Iterator[nn.Module]:
+        """A module to work on for the block: a private double, or the borrowed model, restored afterwards."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            if self._draws is not False:
+                stack.enter_context(random_state_kept(current().seed, self._drew))
+            device = next((t.device.type for t in self.model.parameters()), "cpu")
+            stack.enter_context(torch.autocast(device, enabled=False))
+            way = borrowed(self.model, self._lock) if self.borrowed_because else doubled(self.model)
+            yield stack.enter_context(way)
+
+    def _drew(self, drew: bool) -> None:
+        self._draws = drew if self.proven or drew else None
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the structure and of every weight; computed once for as long as no weight changes."""
+        stamp = versions(self.model)
+        if self._fingerprint[0] != stamp:
+            digest = hashlib.blake2b(repr(self.model).encode(), digest_size=16)
+            for name, t in tensors_of(self.model).items():
+                digest.update(f"{name} {tuple(t.shape)} {t.dtype}".encode())
+                digest.update(_raw(t))
+            self._fingerprint = (stamp, digest.hexdigest())
+        return self._fingerprint[1]
+
+    def call(self, model: nn.Module, x: dict[str, Tensor]) -> Any:
+        """Run a leased module on named inputs; raises `BadInput` for names that it does not take."""
+        unknown = [k for k in x if k not in self.inputs]
+        if unknown and not self._takes_any:
+            raise BadInput(f"{self.name} has no input {unknown[0]!r}.", f"It takes: {', '.join(self.inputs)}.")
+        if tuple(x) == self.inputs[: len(x)]:
+            return model(*x.values())
+        return model(**x)
+
+    def pick(self, output: Any) -> Tensor:
+        """The part of the model's output that targets speak of, as a tensor."""
+        if self.output is not None:
+            return _part(output, self.output)
+        if isinstance(output, Tensor):
+            return output
+        parts = parts_of(output)
+        if "logits" in parts:
+            return parts["logits"]
+        floating = [v for v in parts.values() if v.is_floating_point()]
+        if len(floating) == 1:
+            return floating[0]
+        shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(parts.items())[:8])
+        raise BadModel(
+            f"{self.name} puts out {type(output).__name__} with {len(parts)} tensors: {shown or 'none'}.",
+            "Say which one to explain: pl.open(model, output=NAME_OR_NUMBER).",
+        )
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, {len(self.sites)} sites, {len(self.labels)} labels)"
+
+
+def module_paths(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module by path.  Keras layers are not registered as submodules, so they are asked for by their own names."""
+    flatten = getattr(model, "_flatten_layers", None)
+    if flatten is None:
+        return dict(model.named_modules())
+    layers = {str(getattr(layer, "path", layer.name)): layer for layer in flatten(include_self=False)}
+    return {"": model} | layers
+
+
+def parts_of(output: Any) -> dict[str, Tensor]:
+    """The tensors of a structured output, by key, field name or number."""
+    if isinstance(output, Tensor):
+        return {"0": output}
+    if isinstance(output, dict):
+        items: list[tuple[Any, Any]] = list(output.items())
+    elif hasattr(output, "__dataclass_fields__"):
+        items = [(k, getattr(output, k)) for k in output.__dataclass_fields__]
+    elif isinstance(output, list | tuple):
+        items = list(zip(getattr(output, "_fields", range(len(output))), output, strict=True))
+    else:
+        items = []
+    return {str(k): v for k, v in items if isinstance(v, Tensor)}
+
+
+def _part(output: Any, which: str | int) -> Tensor:
+    parts = parts_of(output)
+    if str(which) in parts:
+        return parts[str(which)]
+    raise BadModel(f"The model's output has no part {which!r}.", f"Its tensors: {', '.join(parts) or 'none'}.")
+
+
+def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
+    """The names of forward's arguments, and whether it also takes others."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return tuple(a.name for a in model.forward.schema.arguments[1:]), False
+    parameters = inspect.signature(model.forward).parameters.values()
+    loose = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)) or ("x",), loose
+
+
+def _refuse_unusable_weights(model: nn.Module) -> None:
+    for name, t in model.named_parameters():  # not buffers: a causal mask rightly holds minus infinity
+        if isinstance(t, nn.parameter.UninitializedTensorMixin):
+            raise BadModel(f"Parameter {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
+        if type(t) is not nn.Parameter or t.is_meta or not t.is_floating_point():
+            continue
+        if not bool(torch.isfinite(t).all()):
+            count = int((~torch.isfinite(t)).sum())
+            raise BadModel(f"{count} values of {name!r} are NaN or infinite.", "Load weights that finished training.")
+
+
+def _raw(t: Tensor) -> bytes:
+    if t.is_meta:
+        return b"meta"
+    return t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

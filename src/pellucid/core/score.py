@@ -1,0 +1,216 @@
+"""The function being explained: network, target and rules composed into one number a sample.
+
+All that a method ever sees.  `f(x)`, `f.grad(x)`, `f.watch(x, sites)`, `f.under(rule)`, `f.do(site=change)`: how
+passes are batched to fit in memory, reported and stopped is decided here, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pellucid.core.answer import Answer, Change, ask
+from pellucid.core.batching import Result, in_passes
+from pellucid.core.errors import BadModel, Stopped
+from pellucid.core.memory import measuring
+from pellucid.core.network import Network
+from pellucid.core.rule import Rewire, Rule, operations_without_rule
+from pellucid.core.run import Run, current
+from pellucid.core.site import Site
+from pellucid.core.target import Target
+from pellucid.core.tensors import Tensors
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A value at a site and the score's gradient there, both shaped like the value."""
+
+    value: Tensor
+    grad: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Network and target, under rules and with changes at sites.
+
+    `embedded` are inputs of whole numbers (token ids) that are explained at their embedding: the named entry of `x`
+    then holds embedding vectors, which replace what the embedding at the site puts out.
+    """
+
+    net: Network
+    target: Target
+    rules: tuple[Rule, ...] = ()
+    changes: Mapping[Site, Change] = field(default_factory=dict)
+    embedded: Mapping[str, Site] = field(default_factory=dict)
+    model: nn.Module | None = field(default=None, repr=False)
+
+    def under(self, *rules: Rule) -> Score:
+        """The same score with another way back."""
+        return replace(self, rules=self.rules + rules)
+
+    def do(self, changes: Mapping[Site, Change]) -> Score:
+        """The same score with values at sites replaced: `f.do({site: torch.zeros_like})`."""
+        return replace(self, changes={**self.changes, **changes})
+
+    @contextmanager
+    def leased(self) -> Iterator[Score]:
+        """The score bound to one leased module for the block, so that many calls share it."""
+        if self.model is not None:
+            yield self
+            return
+        with self.net.lease() as model:
+            yield replace(self, model=model)
+
+    def __call__(self, x: Tensors) -> Float[Tensor, " batch"]:
+        """The score of each sample."""
+        return next(self.scores([x]))
+
+    def scores(self, variations: Iterable[Tensors]) -> Iterator[Tensor]:
+        """The scores of each variation of the input, `[batch]` each, many variations to a pass."""
+        return self._passes(variations, lambda f, x, rows: f.target.of(f._ask(x, rows)), "forward passes")
+
+    def outputs(self, x: Tensors) -> Tensor:
+        """The part of the network's output that targets speak of, `[batch, ...]`."""
+        return next(self._passes([x], lambda f, part, rows: f._ask(part, rows).main, "forward passes"))
+
+    def values(self, x: Tensors, *sites: Site) -> dict[Site, Tensor]:
+        """The values at sites; the pass ends at the last of them."""
+
+        def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
+            answer = f._ask(part, rows, sites=sites, whole=False)
+            return {str(s): answer.at[s] for s in sites}
+
+        found = next(self._passes([x], one, "forward passes"))
+        return {s: found[str(s)] for s in sites}
+
+    def grad(self, x: Tensors) -> Tensors:
+        """The score's gradient with respect to each floating input, in its shape; samples never mix."""
+        return next(self.grads([x]))
+
+    def grads(self, variations: Iterable[Tensors]) -> Iterator[Tensors]:
+        """The gradient at each variation of the input, many variations to a pass."""
+
+        def one(f: Score, x: Tensors, rows: Tensor) -> Tensors:
+            leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
+            return f._differentiate(f._ask({**x, **leaves}, rows), leaves)
+
+        return self._passes(variations, one, "gradient passes", backward=True)
+
+    def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
+        """Values and gradients at sites.  No gradient graph is built before the first of them."""
+
+        def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
+            answer = f._ask(part, rows, sites=sites, leaves=True)
+            values = {str(s): answer.at[s] for s in sites}
+            grads = f._differentiate(answer, values)
+            return {f"value {k}": v.detach() for k, v in values.items()} | {f"grad {k}": g for k, g in grads.items()}
+
+        found = next(self._passes([x], one, "gradient passes", backward=True))
+        return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
+
+    def _differentiate(self, answer: Answer, leaves: Mapping[str, Tensor]) -> Tensors:
+        score = self.target.of(answer)
+        if not score.requires_grad:
+            raise BadModel(
+                f"The score {self.target} does not depend differentiably on what is to be explained.",
+                "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
+            )
+        meter = current().meter
+        if self.rules:
+            meter.without_rule |= operations_without_rule(score, self.rules)
+        meter.backwards += len(score)
+        found = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(leaves, found, strict=True))
+
+    def _ask(
+        self, x: Tensors, rows: Tensor, *, sites: tuple[Site, ...] = (), leaves: bool = False, whole: bool = True
+    ) -> Answer:
+        assert self.model is not None, "a score runs inside `leased`"
+        current().meter.forwards += len(rows)
+        given, changes = _embedded(x, self.embedded)
+        with Rewire(self.rules) if self.rules else nullcontext():
+            return ask(
+                self.net,
+                self.model,
+                given,
+                sites=(*self.target.sites, *sites),
+                changes={**changes, **self.changes},
+                rows=rows,
+                leaves=leaves,
+                whole=whole and (self.target.whole or not self.target.sites),
+            )
+
+    def _passes(
+        self, variations: Iterable[Tensors], one: Callable[[Score, Tensors, Tensor], Result], what: str, *, backward: bool = False
+    ) -> Iterator[Result]:
+        """Run `one` over the variations, as many to a pass as fit in memory; each variation's result in order."""
+        if self.model is None:  # nobody holds a lease over the results, so they are all worked out inside one
+            with self.leased() as f:
+                return iter(list(f._passes(variations, one, what, backward=backward)))
+        run, since, model = current(), time.monotonic(), self.model
+        total = len(variations) if isinstance(variations, Sized) else None
+
+        def through(x: Tensors, rows: Tensor) -> Result:
+            run.checkpoint()
+            device = next(iter(x.values())).device
+            with torch.set_grad_enabled(backward), _precision(run.precision, device, backward):
+                return _laid_out(self.net, x, run, lambda laid: one(self, laid, rows.to(device)))
+
+        def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:
+            with measuring(model, backward=backward) as footprint:
+                result = through(x, rows)
+            return result, footprint.bytes
+
+        return _counted(in_passes(variations, first, through, run), run, what, total, since)
+
+
+def _counted(results: Iterator[Result], run: Run, what: str, total: int | None, since: float) -> Iterator[Result]:
+    """Report progress; when stopped after something is known, end early and say so."""
+    done = 0
+    try:
+        for result in results:
+            yield result
+            done += 1
+            run.report(what, done, total, since)
+    except Stopped:
+        if not done:
+            raise
+        run.meter.stopped = f"after {done} of {total or '?'} {what}"
+
+
+def _laid_out(net: Network, x: Tensors, run: Run, one: Callable[[Tensors], Result]) -> Result:
+    """Run with channels-last activations, which convolutions are faster on, unless the model cannot take them."""
+    if not run.channels_last or net.contiguous_only or all(v.ndim != 4 for v in x.values()):
+        return one(x)
+    laid = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in x.items()}
+    try:
+        return one(laid)
+    except RuntimeError as error:
+        if "view size is not compatible" not in str(error):
+            raise
+        net.contiguous_only = True
+        return one(x)
+
+
+def _precision(precision: str, device: torch.device, backward: bool) -> AbstractContextManager[object]:
+    """Low precision serves scoring alone: it was measured to change gradient maps by half."""
+    if precision == "bfloat16" and not backward:
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _embedded(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site, Change]]:
+    """What the model is given, and the changes that put embedding vectors where the embedding's output was."""
+    if not sites:
+        return x, {}
+    changes: dict[Site, Change] = {site: (lambda _old, name=name: x[name]) for name, site in sites.items()}
+    return {k.removesuffix(IDS): v for k, v in x.items() if k not in sites}, changes
+
+
+# An embedded input's token ids travel in `x` beside its vectors, under this suffix.
+IDS = " (ids)"

@@ -1,0 +1,82 @@
+"""Inputs in one shape.  Users pass a tensor, a tuple or a mapping; everything inside sees `Tensors`, batch first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from pellucid.core.errors import BadInput
+
+Tensors: TypeAlias = dict[str, Tensor]
+Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+
+
+def as_tensors(x: Inputs, names: Sequence[str]) -> Tensors:
+    """Name the inputs and check them, once, here, so that no method ever has to."""
+    given = dict(x) if isinstance(x, Mapping) else dict(zip(names, (x,) if isinstance(x, Tensor) else x, strict=False))
+    wrong = next((k for k, v in given.items() if not isinstance(v, Tensor)), None)
+    if wrong is not None:
+        raise BadInput(f"Input {wrong!r} is a {type(given[wrong]).__name__}, expected a tensor.", "Use net.read(file).")
+    if not given:
+        raise BadInput("No input was given.", f"The network takes: {', '.join(names)}.")
+    for name, v in given.items():
+        _check(name, v)
+    sizes = {name: len(v) for name, v in given.items()}
+    if len(set(sizes.values())) != 1:
+        raise BadInput(f"The inputs' first axes differ: {sizes}; all must hold the same number of samples.")
+    return given
+
+
+def _check(name: str, v: Tensor) -> None:
+    if v.ndim == 0:
+        raise BadInput(f"Input {name!r} is a single number; expected a batch, samples first.", "Add an axis: x[None].")
+    if v.numel() == 0:
+        raise BadInput(f"Input {name!r} is empty: its shape is {tuple(v.shape)}.", "Give at least one sample.")
+    if v.is_complex():
+        raise BadInput(f"Input {name!r} is complex ({v.dtype}); expected real numbers.", "Use torch.view_as_real.")
+    if v.is_meta:
+        raise BadInput(f"Input {name!r} is on the meta device: it holds no numbers.", "Give real values.")
+    if v.is_floating_point() and not bool(torch.isfinite(v).all()):
+        count = int((~torch.isfinite(v)).sum())
+        raise BadInput(f"Input {name!r} holds {count} values that are NaN or infinite.", "Replace them before explaining.")
+
+
+def batch_size(x: Tensors) -> int:
+    """How many samples."""
+    return len(next(iter(x.values())))
+
+
+def rows(x: Tensors, start: int, stop: int) -> Tensors:
+    """Some of the samples."""
+    return {k: v[start:stop] for k, v in x.items()}
+
+
+def joined(parts: Sequence[Tensors]) -> Tensors:
+    """Samples of several batches in one."""
+    return parts[0] if len(parts) == 1 else {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+
+
+def each(fn: Callable[..., Tensor], *trees: Tensors) -> Tensors:
+    """Apply `fn` to the floating tensors of equally named trees; whole numbers are left out."""
+    return {k: fn(*(t[k] for t in trees)) for k, v in trees[0].items() if v.is_floating_point()}
+
+
+def per_sample(v: Tensor, like: Tensor) -> Tensor:
+    """One number a sample, viewed so that it broadcasts over `like`."""
+    return v.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def total(x: Tensors) -> Tensor:
+    """The sum over everything but the samples."""
+    sums = [v.flatten(1).sum(1) if v.ndim > 1 else v for v in x.values()]
+    return torch.stack(sums).sum(0)
+
+
+def digest(v: Tensor) -> str:
+    """A name for the content alone, so that noise does not depend on the neighbors in a batch."""
+    raw = v.detach().contiguous().cpu().reshape(-1).view(torch.uint8)
+    return hashlib.blake2b(raw.numpy().tobytes(), digest_size=8).hexdigest()

@@ -1,0 +1,44 @@
+"""Windows that slide over an input: which places each covers, and the input with them covered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows over some axes of an input; the last one along an axis may reach over its end, and is cut there."""
+
+    axes: tuple[int, ...]
+    places: tuple[Slices, ...]
+
+    def covered(self, v: Tensor, i: int, fill: float) -> Tensor:
+        """`v` with the i-th window filled."""
+        out = v.clone()
+        out[self.index(v, i)] = fill
+        return out
+
+    def index(self, v: Tensor, i: int) -> Slices:
+        """The i-th window as an index into `v`, all of the other axes included."""
+        where = dict(zip(self.axes, self.places[i], strict=True))
+        return tuple(where.get(axis, slice(None)) for axis in range(v.ndim))
+
+
+def sliding(v: Tensor, axes: Sequence[int], window: int, stride: int) -> Windows:
+    """Windows of side `window` every `stride` steps along `axes`.
+
+    >>> len(sliding(torch.zeros(1, 3, 224, 224), (2, 3), 32, 16).places)
+    169
+    """
+    starts = [range(0, (math.ceil(max(v.shape[a] - window, 0) / stride) + 1) * stride, stride) for a in axes]
+    corners = product(*starts)
+    places = tuple(tuple(slice(s, min(s + window, v.shape[a])) for s, a in zip(c, axes, strict=True)) for c in corners)
+    return Windows(tuple(axes), tuple(p for p in places if all(s.start < s.stop for s in p)))

@@ -1,0 +1,6 @@
+"""The guided rule: what flows back through a rectifier is rectified too, then goes the plain way."""
+
+from pellucid.core.operations import RECTIFIERS
+from pellucid.core.rule import Rule
+
+GUIDED = Rule("guided", RECTIFIERS, lambda x, y, up, vjp: vjp(up.clamp(min=0)), keeps=frozenset({"max_pool"}))
