@@ -28,7 +28,9 @@ def in_passes(variations: Iterable[Tensors], first: Callable[[Tensors, Tensor], 
         if not limit:
             result, bytes_each = first(rows(variation, 0, 1), torch.zeros(1, dtype=torch.long))
             limit = max(1, min(run.memory // max(1, bytes_each), run.max_batch or 64))
-            yield result if samples == 1 else _cat([result, *_pieces(variation, 1, limit, one)])
+            pieces = list(_pieces(variation, 1, limit, one))
+            pieces.insert(0, result)
+            yield _cat(pieces)
         elif samples >= limit:
             yield _cat(list(_pieces(variation, 0, limit, one)))
         else:
@@ -55,9 +57,15 @@ def _together(variations: list[Tensors], one: Pass[Result]) -> Iterator[Result]:
 
 
 def _slice(result: Result, start: int, stop: int) -> Result:
-    return result[start:stop] if isinstance(result, Tensor) else rows(result, start, stop)
+    if isinstance(result, dict):
+        return rows(result, start, stop)
+    return result[start:stop]
 
 
 def _cat(parts: list[Result]) -> Result:
     head = parts[0]
-    return torch.cat(parts) if isinstance(head, Tensor) else joined(parts)  # type: ignore[arg-type]
+    if len(parts) == 1:
+        return head
+    if isinstance(head, dict):
+        return {k: torch.cat([p[k] for p in parts]) for k in head}
+    return torch.cat(parts)

@@ -7,14 +7,17 @@ found, also after an exception, and two threads cannot meet in the same hook.
 from __future__ import annotations
 
 import types
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-_CONTAINERS = (list, tuple, dict, set, OrderedDict)
+from pellucid.core.held import CONTAINERS, inside, reached, variables
+
+# Told apart first, and by exact type, because nearly everything that a module holds is one of these or empty.
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes, torch.dtype, torch.device, torch.Size, type})
 _UNCOPYABLE_HOMES = ("keras.", "torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao.")
 
 
@@ -33,60 +36,120 @@ def double(model: nn.Module) -> nn.Module:
 
 def why_not_doubled(model: nn.Module) -> str:
     """What about this model cannot be copied without changing what it computes, or ''."""
-    for path, module in model.named_modules():
-        where = path or "the model"
-        if isinstance(module, torch.jit.ScriptModule):
-            return f"{where} is scripted or traced"
-        if isinstance(module, fx.GraphModule):
-            return f"{where} is a traced graph"
-        if type(module).__module__.startswith(_UNCOPYABLE_HOMES) or hasattr(module, "_flatten_layers"):
-            return f"{where} is a {type(module).__module__.split('.')[0]} object that holds its parts in its own way"
-        if any(_closes_over_state(v) for v in module.__dict__.values()):
-            return f"{where} keeps a function that holds on to parts of the model"
+    names = {id(module): path for path, module in model.named_modules()}
+    met: dict[int, Any] = {}
+    waiting: list[tuple[str, Any]] = [("the model", model)]
+    while waiting:
+        where, value = waiting.pop()
+        if id(value) in met:
+            continue
+        met[id(value)] = value
+        why = ""
+        if isinstance(value, nn.Module):
+            where = names.get(id(value), "") or where
+            why = _why_not_this(value)
+        elif not _copied(value) and _holds_state(value):
+            why = f"keeps a {type(value).__name__} that holds on to parts of the model"
+        if why:
+            return f"{where} {why}"
+        if isinstance(value, nn.Module) or _copied(value):
+            waiting.extend((where, v) for v in inside(value))
     return ""
 
 
-def _closes_over_state(value: object) -> bool:
-    if not isinstance(value, types.FunctionType) or value.__closure__ is None:
-        return False
-    return any(isinstance(cell.cell_contents, nn.Module | Tensor) for cell in value.__closure__)
+def _why_not_this(module: nn.Module) -> str:
+    if isinstance(module, torch.jit.ScriptModule):
+        return "is scripted or traced"
+    if isinstance(module, fx.GraphModule):
+        return "is a traced graph"
+    if type(module).__module__.startswith(_UNCOPYABLE_HOMES) or hasattr(module, "_flatten_layers"):
+        return f"is a {type(module).__module__.split('.')[0]} object that holds its parts in its own way"
+    return ""
+
+
+def _copied(value: Any) -> bool:
+    """Is it a plain holder, of which the double gets its own?"""
+    bound = isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module)
+    return bound or type(value) in CONTAINERS or type(value) is partial or _is_named_tuple(value)
+
+
+def _is_named_tuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _holds_state(value: Any) -> bool:
+    """Does a function or object use modules, parameters, or a tensor among its own variables?"""
+    for v in reached(value):
+        if isinstance(v, nn.Module | nn.Parameter):
+            return True
+        if isinstance(v, types.FunctionType) and any(isinstance(own, Tensor) for own in variables(v)):
+            return True
+    return False
 
 
 def _twin(value: Any, memo: dict[int, Any]) -> Any:
     """The double of whatever a module may hold.  `memo` keeps shared parts shared (tied weights, reused modules)."""
+    kind = type(value)
+    if kind in _ATOMS or (kind is tuple and _ATOMS.issuperset(map(type, value))):
+        return value
     if id(value) in memo:
         return memo[id(value)]
-    if isinstance(value, nn.Module):
-        return _twin_module(value, memo)
-    if isinstance(value, nn.Parameter):
-        # an inference tensor cannot be differentiated through, so it is the one kind that is copied
-        shared = value.clone() if value.is_inference() else value.detach()
-        twin: Any = nn.Parameter(shared, requires_grad=False)
+    twin: Any
+    if kind in CONTAINERS:
+        twin = _twin_container(value, memo)
     elif isinstance(value, Tensor):
-        twin = value.detach().clone()
+        twin = _twin_tensor(value)
+    elif isinstance(value, nn.Module):
+        return _twin_module(value, memo)
     elif isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
-        return types.MethodType(value.__func__, _twin(value.__self__, memo))
-    elif isinstance(value, partial):
-        args, keywords = _twin(value.args, memo), _twin(value.keywords, memo)
-        return partial(_twin(value.func, memo), *args, **keywords)
-    elif type(value) in _CONTAINERS:
-        return _twin_container(value, memo)
+        twin = types.MethodType(value.__func__, _twin(value.__self__, memo))
+    elif kind is partial:
+        twin = partial(_twin(value.func, memo), *_twin(value.args, memo), **_twin(value.keywords, memo))
+    elif _is_named_tuple(value):
+        twin = kind(*(_twin(v, memo) for v in value))
     else:
         return value
     memo[id(value)] = twin
     return twin
 
 
+def _twin_tensor(value: Tensor) -> Tensor:
+    if not isinstance(value, nn.Parameter):
+        return value.detach().clone()
+    # an inference tensor cannot be differentiated through, so it is the one kind of parameter that is copied
+    return nn.Parameter(value.clone() if value.is_inference() else value.detach(), requires_grad=False)
+
+
 def _twin_container(value: Any, memo: dict[int, Any]) -> Any:
+    if isinstance(value, tuple | frozenset):
+        return type(value)(_twin(v, memo) for v in value)
+    twin: Any
+    if isinstance(value, defaultdict):
+        twin = defaultdict(_twin(value.default_factory, memo))
+    else:
+        twin = deque(maxlen=value.maxlen) if isinstance(value, deque) else type(value)()
+    memo[id(value)] = twin  # before it is filled: a list may hold itself
     if isinstance(value, dict):
-        return type(value)((k, _twin(v, memo)) for k, v in value.items())
-    return type(value)(_twin(v, memo) for v in value)
+        twin.update((_twin(k, memo), _twin(v, memo)) for k, v in value.items())
+    elif isinstance(value, set):
+        twin.update(_twin(v, memo) for v in value)
+    else:
+        twin.extend(_twin(v, memo) for v in value)
+    return twin
 
 
-def _twin_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+def _twin_module(module: nn.Module, memo: dict[int, Any]) -> Any:
     twin = module.__class__.__new__(module.__class__)
     memo[id(module)] = twin
-    state = {name: _twin(v, memo) for name, v in module.__dict__.items()}
+    state: dict[str, Any] = {}
+    for name, value in module.__dict__.items():
+        kind = type(value)
+        if kind in _ATOMS:
+            state[name] = value
+        elif (kind is dict or kind is OrderedDict) and not value:  # most of a module's tables are empty
+            state[name] = kind()
+        else:
+            state[name] = _twin(value, memo)
     state["training"] = False
     object.__setattr__(twin, "__dict__", state)
     return twin

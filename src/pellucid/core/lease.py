@@ -24,17 +24,24 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            yield from (t for t in held.values() if t is not None)
+
+
 def versions(model: nn.Module) -> tuple[tuple[int, int], ...]:
     """A stamp that changes when any weight is replaced or edited in place."""
-    return tuple((id(t), t._version) for t in tensors_of(model).values() if not t.is_inference())
+    return tuple((id(t), t._version) for t in _tensors(model) if not t.is_inference())
 
 
 @contextmanager
 def doubled(model: nn.Module) -> Iterator[nn.Module]:
     """A double for the block; a model that edited itself in spite of it is reported."""
-    before = versions(model)
+    weights = [t for t in _tensors(model) if not t.is_inference()]
+    before = [t._version for t in weights]
     yield double(model)
-    if versions(model) != before:
+    if [t._version for t in weights] != before:
         raise BadModel(f"{type(model).__name__} edits its own weights while it runs.", _HINT)
 
 
@@ -93,7 +100,7 @@ def random_state_kept(seed: int, drew: Callable[[bool], None]) -> Iterator[None]
     """
     with _random_lock:
         before = _random_state()
-        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             np.random.seed(seed % 2**32)
@@ -102,21 +109,20 @@ def random_state_kept(seed: int, drew: Callable[[bool], None]) -> Iterator[None]
             try:
                 yield
             finally:
-                drew(_random_state() != seeded)
+                drew(str(_random_state()) != str(seeded))
                 random.setstate(before[1])
                 np.random.set_state(before[2])
 
 
 def _random_state() -> tuple[bytes, Any, Any]:
-    name, keys, *rest = np.random.get_state()
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), (name, tuple(keys.tolist()), *rest)
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state()
 
 
-class ReadOnly(TorchDispatchMode):
+class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
     """Refuses, before it happens, any operation that would write into the model's parameters."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names = {p.untyped_storage()._cdata: name for name, p in parameters.items()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

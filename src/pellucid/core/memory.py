@@ -44,9 +44,9 @@ def measuring(model: nn.Module, *, backward: bool) -> Iterator[Footprint]:
     footprint.bytes = sum(kept.values()) + 2 * max(kept.values(), default=0)
 
 
-class _Largest(TorchDispatchMode):
+class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -121,7 +121,7 @@ class Method(Generic[P]):
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
             facts=found.facts,
-            notes=(*_notes(net, model, maps), *found.notes),
+            notes=(*_notes(net, maps), *found.notes),
             net=net,
             score=replace(f, model=None, rules=()),
             again=self,
@@ -181,7 +181,7 @@ def _refuse_nonsense(maps: Tensors, name: str) -> None:
             raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
 
 
-def _notes(net: Network, model: nn.Module, maps: Tensors) -> tuple[str, ...]:
+def _notes(net: Network, maps: Tensors) -> tuple[str, ...]:
     notes = list(net.notes)
     if all(not bool(v.any()) for v in maps.values()):
         notes.append("The map is zero everywhere: the method found no evidence.")
@@ -189,9 +189,9 @@ def _notes(net: Network, model: nn.Module, maps: Tensors) -> tuple[str, ...]:
         notes.append("The model was in training mode; a copy in evaluation mode was explained.")
     if net.borrowed_because:
         notes.append(f"The model was borrowed and put back as it was, because {net.borrowed_because}.")
-    kinds = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()}
-    if len(kinds) > 1:
-        notes.append(f"The model mixes number formats: {', '.join(sorted(kinds))}.")
+    if len(net.dtypes) > 1:
+        kinds = ", ".join(str(d).removeprefix("torch.") for d in net.dtypes)
+        notes.append(f"The model mixes number formats: {kinds}.")
     return tuple(notes)
 
 

@@ -54,6 +54,7 @@ class Network:
         self.labels = tuple(labels)
         self.preparation = preparation
         self.output = output
+        self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
         self.inputs, self._takes_any = _arguments(model) if inputs is None else (tuple(inputs), True)
         self.borrowed_because = why_not_doubled(model)
         self.notes = tuple(notes)
@@ -172,7 +173,8 @@ def _part(output: Any, which: str | int) -> Tensor:
 def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
     """The names of forward's arguments, and whether it also takes others."""
     if isinstance(model, torch.jit.ScriptModule):
-        return tuple(a.name for a in model.forward.schema.arguments[1:]), False
+        schema: Any = getattr(model.forward, "schema")  # noqa: B009 (scripted methods carry one, plain ones do not)
+        return tuple(a.name for a in schema.arguments[1:]), False
     parameters = inspect.signature(model.forward).parameters.values()
     loose = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)) or ("x",), loose
@@ -180,7 +182,7 @@ def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
 
 def _refuse_unusable_weights(model: nn.Module) -> None:
     for name, t in model.named_parameters():  # not buffers: a causal mask rightly holds minus infinity
-        if isinstance(t, nn.parameter.UninitializedTensorMixin):
+        if isinstance(t, nn.parameter.UninitializedParameter):
             raise BadModel(f"Parameter {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
         if type(t) is not nn.Parameter or t.is_meta or not t.is_floating_point():
             continue

@@ -42,7 +42,7 @@ def _spellings() -> dict[Any, tuple[str, Callable[..., Tensor]]]:
         "hardswish": (F.hardswish, (F.hardswish,)),
         "hardsigmoid": (F.hardsigmoid, (F.hardsigmoid,)),
         "softplus": (F.softplus, (F.softplus,)),
-        "threshold": (F.threshold, (F.threshold, F.threshold_, torch.threshold, torch.threshold_)),
+        "threshold": (F.threshold, (F.threshold, torch.threshold, torch.threshold_)),
         "sigmoid": (torch.sigmoid, (F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_)),
         "tanh": (torch.tanh, (F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_)),
     }

@@ -50,9 +50,14 @@ class Rewire(TorchFunctionMode):
         if call is None or rule is None or not call.x.requires_grad:
             return func(*args, **(kwargs or {}))
         if not call.in_place:
-            return _Rewired.apply(call.x, call.plain, rule.backward)
+            return _rewired(call.x, call.plain, rule.backward)
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history
-        return call.x.copy_(_Rewired.apply(call.x.clone(), call.plain, rule.backward))
+        return call.x.copy_(_rewired(call.x.clone(), call.plain, rule.backward))
+
+
+def _rewired(x: Tensor, plain: Plain, backward: Backward) -> Tensor:
+    y: Tensor = _Rewired.apply(x, plain, backward)  # type: ignore[no-untyped-call]  # torch does not type it
+    return y
 
 
 class _Rewired(torch.autograd.Function):
@@ -70,10 +75,11 @@ class _Rewired(torch.autograd.Function):
         def vjp(up: Tensor) -> Tensor:
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_()
-                (down,) = torch.autograd.grad(ctx.plain(leaf), leaf, up)
+                down: Tensor = torch.autograd.grad(ctx.plain(leaf), leaf, up)[0]
             return down
 
-        return ctx.rule(x, y, upstream[0], vjp), None, None
+        down: Tensor = ctx.rule(x, y, upstream[0], vjp)
+        return down, None, None
 
 
 # Gradient-graph nodes that pass a gradient on linearly (or, for max pooling, by routing): they need no rule.

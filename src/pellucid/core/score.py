@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,7 @@ from pellucid.core.rule import Rewire, Rule, operations_without_rule
 from pellucid.core.run import Run, current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
-from pellucid.core.tensors import Tensors
+from pellucid.core.tensors import Tensors, batch_size
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -154,6 +155,7 @@ class Score:
                 return iter(list(f._passes(variations, one, what, backward=backward)))
         run, since, model = current(), time.monotonic(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
+        only_one = isinstance(variations, list) and total == 1 and batch_size(variations[0]) == 1
 
         def through(x: Tensors, rows: Tensor) -> Result:
             run.checkpoint()
@@ -162,6 +164,8 @@ class Score:
                 return _laid_out(self.net, x, run, lambda laid: one(self, laid, rows.to(device)))
 
         def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:
+            if only_one:  # nothing follows that its size could be chosen for
+                return through(x, rows), 0
             with measuring(model, backward=backward) as footprint:
                 result = through(x, rows)
             return result, footprint.bytes
@@ -208,8 +212,12 @@ def _embedded(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site
     """What the model is given, and the changes that put embedding vectors where the embedding's output was."""
     if not sites:
         return x, {}
-    changes: dict[Site, Change] = {site: (lambda _old, name=name: x[name]) for name, site in sites.items()}
+    changes: dict[Site, Change] = {site: partial(_replaced_by, x[name]) for name, site in sites.items()}
     return {k.removesuffix(IDS): v for k, v in x.items() if k not in sites}, changes
+
+
+def _replaced_by(new: Tensor, _old: Tensor) -> Tensor:
+    return new
 
 
 # An embedded input's token ids travel in `x` beside its vectors, under this suffix.

@@ -193,7 +193,7 @@ def _neuron(answer: Answer, site: Site, index: tuple[int, ...]) -> Tensor:
     a = answer.at[site]
     if len(index) != a.ndim - 1 or any(not -n <= i < n for i, n in zip(index, a.shape[1:], strict=True)):
         raise BadTarget(f"neuron({site}, {index}): the site holds {tuple(a.shape)}; give one index for each later axis.")
-    return a[(slice(None), *index)]
+    return a.flatten(1)[:, int(torch.arange(a[0].numel()).view(a[0].shape)[index])]
 
 
 def _token(answer: Answer, position: int, which: int) -> Tensor:
@@ -211,7 +211,7 @@ def _region(answer: Answer, which: int, mask: Tensor) -> Tensor:
 
 
 def _scalar(answer: Answer, fn: Callable[[Any], Tensor]) -> Tensor:
-    value = fn(answer.output)
+    value: object = fn(answer.output)
     if not isinstance(value, Tensor) or tuple(value.shape) != (len(answer.rows),):
         given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise BadTarget(f"The scalar target gave {given}; expected one number for each of {len(answer.rows)} samples.")

@@ -18,9 +18,6 @@ Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 def as_tensors(x: Inputs, names: Sequence[str]) -> Tensors:
     """Name the inputs and check them, once, here, so that no method ever has to."""
     given = dict(x) if isinstance(x, Mapping) else dict(zip(names, (x,) if isinstance(x, Tensor) else x, strict=False))
-    wrong = next((k for k, v in given.items() if not isinstance(v, Tensor)), None)
-    if wrong is not None:
-        raise BadInput(f"Input {wrong!r} is a {type(given[wrong]).__name__}, expected a tensor.", "Use net.read(file).")
     if not given:
         raise BadInput("No input was given.", f"The network takes: {', '.join(names)}.")
     for name, v in given.items():
@@ -31,7 +28,9 @@ def as_tensors(x: Inputs, names: Sequence[str]) -> Tensors:
     return given
 
 
-def _check(name: str, v: Tensor) -> None:
+def _check(name: str, v: object) -> None:
+    if not isinstance(v, Tensor):
+        raise BadInput(f"Input {name!r} is a {type(v).__name__}, expected a tensor.", "Use net.read(file).")
     if v.ndim == 0:
         raise BadInput(f"Input {name!r} is a single number; expected a batch, samples first.", "Add an axis: x[None].")
     if v.numel() == 0:

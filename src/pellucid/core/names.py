@@ -1,0 +1,70 @@
+"""Names for what a model is made of: its modules, weights and arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.structure import named_tensors
+
+
+def module_paths(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module by path, the model itself as "".  Keras keeps its layers out of torch's sight and is asked for them.
+
+    >>> list(module_paths(nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh()))))
+    ['', '0', '1', '1.0']
+    """
+    if not hasattr(model, "_flatten_layers"):
+        return dict(model.named_modules())
+    found: dict[str, nn.Module] = {"": model}
+    seen = {id(model)}
+    for path, layer in _keras_layers(model, ""):
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            found[path] = layer
+    return found
+
+
+def _keras_layers(layer: Any, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """The layers inside a layer, by their names joined with dots (`layer.path` is empty for layers without weights)."""
+    for part in layer._flatten_layers(recursive=False, include_self=False):
+        here = f"{path}.{part.name}" if path else str(part.name)
+        yield here, part
+        yield from _keras_layers(part, here)
+
+
+def named_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, each once, Keras's by their own path (`dense/kernel`)."""
+    found = {weight.path: weight.value for weight in getattr(model, "weights", ())} if _is_keras(model) else {}
+    seen = {id(v) for v in found.values()}
+    for name, v in (*model.named_parameters(), *model.named_buffers()):
+        if id(v) not in seen:
+            seen.add(id(v))
+            found[name] = v
+    return found
+
+
+def _is_keras(model: nn.Module) -> bool:
+    return hasattr(model, "_flatten_layers")
+
+
+def named_arguments(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors among a call's arguments, by the names that `forward` gives them; nested ones as `x.0.key`.
+
+    >>> list(named_arguments(nn.Linear(2, 1), (torch.zeros(1, 2),), {}))
+    ['input']
+    """
+    names = _argument_names(model)
+    given = {names[i] if i < len(names) else str(i): value for i, value in enumerate(args)} | dict(kwargs)
+    return dict(named_tensors(given))
+
+
+def _argument_names(model: nn.Module) -> list[str]:
+    if isinstance(model, torch.jit.ScriptModule):
+        return [a.name for a in model.forward.schema.arguments[1:]]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in positional]

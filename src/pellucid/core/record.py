@@ -1,0 +1,307 @@
+"""Recording: one forward pass, seen operation by operation, at about the price of the pass itself.
+
+A thread-local function mode sees every torch function that the model calls; a dispatch mode inside it sees the
+kernels that each function runs, which tells what was written to, what was read into Python, and the arithmetic.
+Nothing is traced: whatever runs is recorded, with control flow, caches and nested outputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pellucid.core.errors import BadInput
+from pellucid.core.fake import faked
+from pellucid.core.kernels import facts
+from pellucid.core.ledger import Ledger, storage_key
+from pellucid.core.names import module_paths, named_arguments, named_weights
+from pellucid.core.source import source_line
+from pellucid.core.structure import leaves, private, rebuilt
+from pellucid.core.tape import Module, ModuleCall, Operation, Ref, Step, Tape, operation_name
+
+# asking for these is no operation; other functions that neither make, write nor read a tensor join them as they run
+_METADATA = frozenset(
+    {"shape", "size", "dim", "ndim", "stride", "numel", "nelement", "dtype", "device", "layout", "requires_grad", "grad_fn",
+     "is_leaf", "is_cuda", "is_cpu", "is_meta", "is_sparse", "is_nested", "is_quantized", "is_contiguous", "is_complex",
+     "is_floating_point", "is_signed", "is_inference", "get_device", "element_size", "itemsize", "nbytes", "storage",
+     "untyped_storage", "storage_offset", "data_ptr", "len", "hash", "repr", "format", "requires_grad_", "names", "is_same_size",
+     "_version", "grad", "is_conj", "is_neg", "register_hook", "retain_grad", "is_tensor", "type", "ndimension"}
+)  # fmt: skip
+_READERS = frozenset({"numpy", "tolist", "array", "dlpack", "item", "bool", "int", "float", "index", "complex"})
+# what these put out depends on the shapes of their arguments, not on the numbers in them
+_FROM_SHAPE = frozenset(
+    {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_empty",
+     "new_full", "new_tensor", "zero_", "fill_"}
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Frame:
+    """What the kernels of the running operation did.  Kernels inside a `quiet` frame are the recorder's own."""
+
+    quiet: bool = False
+    flops: int = 0
+    kernels: int = 0
+    pointwise: bool = True
+    reads: bool = False
+    written: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A module call that has not ended."""
+
+    path: str
+    call: int
+    first: int
+    inputs: tuple[int, ...]
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def record_module(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    fake: bool = False,
+    keep_values: bool = True,
+    paths: Mapping[str, nn.Module] | None = None,
+) -> Tape:
+    """Run a model once and write down every operation.
+
+    The inputs are copied first, so the model may write into them; hooks are put on the modules for the length of the
+    pass.  With `fake` nothing is computed: a network larger than memory is mapped from its shapes (parameters may be
+    real, on the meta device, or fake).  `paths` names the modules, by default as `module_paths` does.  Raises
+    `BadInput` when there is no tensor among the arguments, `BadModel` when a fake pass asks for numbers; what the
+    model itself raises passes through.
+
+    >>> tape = record_module(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), (torch.zeros(1, 2),), {})
+    >>> [(op.name, op.path, op.shapes[0], op.flops) for op in tape.operations]
+    [('linear', '0', (1, 3), 12), ('relu', '1', (1, 3), 0)]
+    """
+    with ExitStack() as stack, torch.no_grad():
+        args, kwargs = (args, dict(kwargs)) if fake else private((args, dict(kwargs)))
+        recorder = Recorder(model, dict(paths or module_paths(model)), keep_values and not fake)
+        run: Callable[..., Any] = model
+        if fake:
+            run, args, kwargs, stand_ins = stack.enter_context(faked(model, args, kwargs))
+            recorder.know_stand_ins(stand_ins)
+        recorder.know_inputs(named_arguments(model, args, kwargs))
+        out = recorder.run(run, args, kwargs)
+        return recorder.tape(out, fake)
+
+
+class Recorder:
+    """One recording while it runs."""
+
+    def __init__(self, model: nn.Module, paths: dict[str, nn.Module], keep_values: bool) -> None:
+        self.ledger, self.keep_values, self.paths = Ledger(), keep_values, paths
+        self.operations: list[Operation] = []
+        self.steps: list[Step] = []
+        self.calls: list[ModuleCall] = []
+        self.counts: Counter[str] = Counter()
+        self.silent: set[str] = set()
+        self.stack: list[_Running] = []
+        self.frame: _Frame | None = None
+        buffers = {id(v) for v in model.buffers()}
+        for name, v in named_weights(model).items():
+            self.ledger.add(v, "buffer" if id(v) in buffers else "parameter", name)
+
+    def know_inputs(self, given: Mapping[str, Tensor]) -> None:
+        """Give the inputs their names."""
+        if not given:
+            raise BadInput("There is no tensor among the arguments.", "Give the model an input to record.")
+        for name, v in given.items():
+            self.ledger.add(v, "input", name, varies=True)
+
+    def know_stand_ins(self, stand_ins: Mapping[str, Tensor]) -> None:
+        """Fake tensors that stand for the parameters of the same name."""
+        by_name = {v.name: v.id for v in self.ledger.values}
+        for name, v in stand_ins.items():
+            self.ledger.alias(v, by_name[name])
+
+    def run(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The pass itself."""
+        with ExitStack() as stack:
+            for path, module in self.paths.items():
+                if path and not isinstance(module, torch.jit.ScriptModule):
+                    self._follow(path, module, stack)
+            stack.enter_context(_Kernels(self))
+            stack.enter_context(_Functions(self))
+            with self.quietly():
+                self._enter("", args, kwargs)
+            out = model(*args, **kwargs)
+            with self.quietly():
+                self._leave(self.paths.get("", model), args, kwargs, out)
+        return out
+
+    def _follow(self, path: str, module: nn.Module, stack: ExitStack) -> None:
+        def before(_: nn.Module, args: Any, kwargs: Any) -> None:
+            with self.quietly():
+                self._enter(path, args, kwargs)
+
+        def after(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+            with self.quietly():
+                self._leave(module, args, kwargs, out)
+
+        stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+        stack.callback(module.register_forward_hook(after, with_kwargs=True, always_call=True).remove)
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        """The recorder's own work on tensors is not recorded."""
+        outer, self.frame = self.frame, _Frame(quiet=True)
+        try:
+            with torch._C.DisableTorchFunction():
+                yield
+        finally:
+            self.frame = outer
+
+    def _enter(self, path: str, args: Any, kwargs: Any) -> None:
+        found = [self.ledger.find(v) for v in leaves((args, kwargs))]
+        known = tuple(v for v in dict.fromkeys(found) if v is not None)
+        self.stack.append(_Running(path, self.counts[path], len(self.operations), known))
+        self.counts[path] += 1
+
+    def _leave(self, module: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """A module call ends.  If nothing recorded made its output, the module is opaque: one operation stands for it."""
+        if any(self.ledger.find(v) is None for v in leaves(out, deep=True)):
+            frame = _Frame(pointwise=False)
+            self._note("module", self.stack[-1].path, self._template((args, kwargs)), out, frame)
+        outputs = tuple(self.ledger.take(v) for v in leaves(out, deep=True))
+        here = self.stack.pop()
+        parent = (self.stack[-1].path, self.stack[-1].call) if self.stack else None
+        self.calls.append(ModuleCall(here.path, here.call, parent, here.first, len(self.operations), here.inputs, outputs))
+
+    def _template(self, given: Any) -> Any:
+        return rebuilt(given, lambda v: Ref(self.ledger.take(v)))
+
+    def function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a torch function that the model called, and write it down."""
+        name = operation_name(func)
+        if name in _METADATA:
+            self.silent.add(name)
+            return func(*args, **kwargs)
+        outer, self.frame = self.frame, _Frame(quiet=True)
+        try:
+            template = self._template((args, kwargs))
+            frame = self.frame = _Frame(reads=name in _READERS)
+            out = func(*args, **kwargs)
+            self.frame = _Frame(quiet=True)
+            self._note(name, func, template, out, frame)
+        finally:
+            self.frame = outer
+        return out
+
+    def kernel(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a kernel on behalf of the current operation; one that no function called is an operation itself."""
+        frame = self.frame
+        if frame is None:
+            return self.function(func, args, kwargs)
+        out = func(*args, **kwargs)
+        if not frame.quiet:
+            known = facts(func)
+            frame.kernels += 1
+            frame.pointwise &= known.pointwise
+            frame.reads |= known.reads
+            frame.flops += known.flops(args, kwargs, out)
+            frame.written.update(storage_key(v) for v in leaves(known.written(args, kwargs)))
+        return out
+
+    def _note(self, name: str, func: Any, template: Any, out: Any, frame: _Frame) -> None:
+        index, ledger = len(self.operations), self.ledger
+        inputs = tuple(dict.fromkeys(ref.id for ref in leaves(template, Ref)))
+        varies = any(ledger.values[v].varies for v in inputs) and name not in _FROM_SHAPE
+        mutates = any([ledger.write(key, index, varies) for key in frame.written])
+        found = leaves(out, deep=name == "module")
+        if not (found or mutates or (frame.reads and inputs)):
+            self.silent.add(name)
+            return
+        result = rebuilt(out, lambda v: Ref(self._output(v, index, varies)), deep=name == "module")
+        outputs = tuple(dict.fromkeys(ref.id for ref in leaves(result, Ref, deep=True)))
+        here = self.stack[-1]
+        self.operations.append(
+            Operation(
+                index, name, here.path, here.call, here.counts[name], inputs, outputs,
+                tuple(ledger.values[v].shape for v in outputs), tuple(ledger.values[v].dtype for v in outputs),
+                self._weights(inputs), _shown(template, ledger), frame.flops,
+                sum(ledger.values[v].bytes for v in {*inputs, *outputs}), source_line(), mutates,
+                frame.reads and not found, bool(outputs) and set(outputs) <= set(inputs), frame.pointwise and frame.kernels > 0,
+            )
+        )  # fmt: skip
+        here.counts[name] += 1
+        runs = bool(found or mutates)
+        self.steps.append(Step(func if runs else None, *template, result, ()))
+
+    def _output(self, tensor: Tensor, index: int, varies: bool) -> int:
+        known = self.ledger.find(tensor) if self.ledger.knows(tensor) else None
+        return self.ledger.add(tensor, "operation", varies=varies, by=index) if known is None else known
+
+    def _weights(self, ids: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
+        values = [self.ledger.values[v] for v in ids]
+        return tuple((v.name, torch.Size(v.shape).numel()) for v in values if v.origin in ("parameter", "buffer"))
+
+    def tape(self, out: Any, fake: bool) -> Tape:
+        """Everything written down so far, as plain data."""
+        result = rebuilt(out, lambda v: Ref(self.ledger.take(v)), deep=True)
+        renames = {index: tuple(pairs) for index, pairs in self.ledger.renames.items()}
+        for index, pairs in renames.items():
+            op = self.operations[index]
+            olds = tuple(old for _, old in pairs if old not in op.inputs)
+            news = tuple(new for new, _ in pairs if new not in op.outputs)
+            self.operations[index] = replace(op, inputs=op.inputs + olds, outputs=op.outputs + news)
+            self.steps[index] = replace(self.steps[index], renames=pairs)
+        kept = self.ledger.intact() if self.keep_values else {}
+        return Tape(
+            tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(), frozenset(self.silent),
+            fake, tuple(self.steps), result, self.ledger.constants, kept,
+        )  # fmt: skip
+
+    def _modules(self) -> tuple[Module, ...]:
+        seen: set[int] = set()
+        modules = []
+        for path, module in self.paths.items():
+            own = [p for p in module.parameters(recurse=hasattr(module, "_flatten_layers") and path != "") if id(p) not in seen]
+            seen.update(map(id, own))
+            modules.append(Module(path, type(module).__name__, self.counts[path], sum(p.numel() for p in own)))
+        return tuple(modules)
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.recorder.function(func, args, kwargs or {})
+
+
+class _Kernels(TorchDispatchMode):
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.recorder.kernel(func, args, kwargs or {})
+
+
+def _shown(template: Any, ledger: Ledger) -> str:
+    """Arguments for a reader: `(%3, conv.weight, stride=(2, 2))`."""
+
+    def show(v: Any) -> str:
+        if isinstance(v, Ref):
+            return ledger.values[v.id].name or f"%{v.id}"
+        if isinstance(v, tuple | list):
+            return f"({', '.join(map(show, v[:8]))}{', ...' if len(v) > 8 else ''})"
+        return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
+
+    args, kwargs = template
+    return ", ".join([*map(show, args), *(f"{k}={show(v)}" for k, v in kwargs.items())])

@@ -1,0 +1,290 @@
+"""The tape: every operation of one forward pass, as plain data that can be read, drawn and run again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadInput
+from pellucid.core.names import module_paths, named_arguments, named_weights
+from pellucid.core.site import Site
+from pellucid.core.structure import leaves, private, rebuilt
+
+Origin: TypeAlias = Literal["input", "parameter", "buffer", "constant", "operation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The place of a tensor inside recorded arguments: the value's number."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One state of one tensor.  Writing into a tensor makes a new value; values of one `storage` share their memory.
+
+    `name` is that of an input, parameter or buffer; `operation` the index of the operation that made it; `varies`
+    says whether its numbers depend on the inputs' numbers.
+    """
+
+    id: int
+    origin: Origin
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    storage: int
+    varies: bool
+    operation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One torch function call, in order of running.
+
+    It ran inside the `call`-th run of module `path`, as the `ordinal`-th operation called `name` there: `site` is its
+    address.  `inputs` and `outputs` are numbers of values; an operation that handed its input back untouched (dropout
+    at rest, `contiguous`) is `idle` and its output carries the input's number.  `mutates`: it wrote into a tensor.
+    `reads`: numbers left for Python here (`.item()`, `bool()`).  `flops` counts two a multiply-add (see `flops.py`),
+    `bytes` its distinct inputs and outputs.  `source` is file:line of the model's code.
+    """
+
+    index: int
+    name: str
+    path: str
+    call: int
+    ordinal: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    parameters: tuple[tuple[str, int], ...]
+    arguments: str
+    flops: int
+    bytes: int
+    source: str
+    mutates: bool
+    reads: bool
+    idle: bool
+    pointwise: bool
+
+    @property
+    def site(self) -> Site:
+        """Its address."""
+        return Site(self.path, self.call, f"{self.name}.{self.ordinal}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """One run of a module: operations `first` up to, not including, `last` ran inside it; `parent` called it."""
+
+    path: str
+    call: int
+    parent: tuple[str, int] | None
+    first: int
+    last: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the hierarchy: its class, how often it ran, the numbers it holds itself (not its children)."""
+
+    path: str
+    kind: str
+    calls: int
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How to run an operation again: the function and its arguments, with a `Ref` in every tensor's place.
+
+    `function` is the path of a module when the module is opaque, None when there is nothing to run.  `renames` lists
+    the values (new, old) that are the same tensor object before and after the operation wrote into its memory.
+    """
+
+    function: Callable[..., Any] | str | None
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+    renames: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """Everything that happened in one forward pass.  `pellucid.core.record.record_module` makes one.
+
+    `silent` names the functions that only asked about metadata (shape, device) and are no operations.
+    """
+
+    operations: tuple[Operation, ...]
+    values: tuple[Value, ...]
+    calls: tuple[ModuleCall, ...]
+    modules: tuple[Module, ...]
+    silent: frozenset[str]
+    fake: bool
+    steps: tuple[Step, ...] = field(repr=False)
+    result: Any = field(repr=False)
+    constants: Mapping[int, Tensor] = field(repr=False)
+    kept: Mapping[int, Tensor] = field(repr=False)
+
+    @property
+    def edges(self) -> tuple[tuple[int, int, int], ...]:
+        """(maker, reader, value): operation `maker` made the value that operation `reader` took."""
+        made = ((self.values[v].operation, op.index, v) for op in self.operations for v in op.inputs)
+        return tuple((maker, reader, v) for maker, reader, v in made if maker is not None)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the pass, two a multiply-add."""
+        return sum(op.flops for op in self.operations)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the parameters (buffers left out), each counted once."""
+        return sum(module.parameters for module in self.modules)
+
+    @property
+    def data_dependent(self) -> bool:
+        """Did numbers that depend on the input leave for Python?  Then another input may run other operations."""
+        return any(op.reads and any(self.values[v].varies for v in op.inputs) for op in self.operations)
+
+    def value(self, id: int) -> Tensor:
+        """A recorded value; raises `BadInput` when it was not kept or an operation wrote over it."""
+        if id not in self.kept:
+            raise BadInput(f"Value {id} was not kept or was written over.", "Record with keep_values=True, or read at a site.")
+        return self.kept[id]
+
+    def output(self, site: Site) -> int:
+        """The number of the (first) value at a module's output or at an operation; raises `BadInput` if it did not run."""
+        if site.operation is None:
+            outputs = next((c.outputs for c in self.calls if (c.path, c.call) == (site.path, site.call)), ())
+        else:
+            outputs = next((op.outputs for op in self.operations if op.site == site), ())
+        if not outputs:
+            raise BadInput(f"No tensor was put out at {str(site)!r} in this pass.", "tape.operations lists what ran.")
+        return outputs[0]
+
+    @property
+    def operation_sites(self) -> tuple[Site, ...]:
+        """The address of every operation that put out a tensor."""
+        return tuple(op.site for op in self.operations if op.outputs)
+
+    @property
+    def last_spatial(self) -> Site | None:
+        """The last module output [batch, channels, height, width] with more than one position, outermost spelling.
+
+        The network itself is not among them; None when there is none.
+        """
+        found = [(self._age(c), -c.path.count("."), c) for c in self.calls if c.path and self._is_spatial(c)]
+        return Site(best.path, best.call) if found and (best := max(found, key=lambda f: f[:2])[2]) else None
+
+    def _is_spatial(self, call: ModuleCall) -> bool:
+        value = self.values[call.outputs[0]] if call.outputs else None
+        return value is not None and len(value.shape) == 4 and math.prod(value.shape[2:]) > 1 and value.varies
+
+    def _age(self, call: ModuleCall) -> int:
+        operation = self.values[call.outputs[0]].operation
+        return -1 if operation is None else operation
+
+    def replay(self, model: nn.Module, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        """Run the recorded operations again, one by one, on new inputs; the model's own code does not run.
+
+        Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
+        that the model chose by looking at its input are followed as recorded.  Equal to the original output bit for
+        bit on equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a tape
+        without numbers, or other parameters.
+
+        >>> from pellucid.core.record import record_module
+        >>> model, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True)), torch.randn(4, 2)
+        >>> tape = record_module(model, (x,), {})
+        >>> with torch.no_grad():
+        ...     torch.equal(tape.replay(model, (-x,)), model(-x))
+        True
+        """
+        if self.fake:
+            raise BadInput("This tape was recorded without numbers (fake=True).", "Record the pass with fake=False.")
+        env = self._start(model, *private((args, dict(kwargs or {}))))
+        last = self._last_uses()
+        modules = module_paths(model)
+        for op, step in zip(self.operations, self.steps, strict=True):
+            if step.function is not None:
+                function = modules[step.function] if isinstance(step.function, str) else step.function
+                out = function(*_filled(step.args, env), **_filled(dict(step.kwargs), env))
+                _bind(step, out, env)
+            env.update({new: env[old] for new, old in step.renames})
+            for v in last.get(op.index, ()):
+                del env[v]
+        return rebuilt(self.result, lambda ref: env[ref.id], Ref, deep=True)
+
+    def _start(self, model: nn.Module, args: Any, kwargs: Any) -> dict[int, Tensor]:
+        given = named_arguments(model, args, kwargs)
+        weights = named_weights(model)
+        env = {id: v.clone() for id, v in self.constants.items()}
+        for value in self.values:
+            if value.origin in ("operation", "constant"):
+                continue
+            source = given if value.origin == "input" else weights
+            if value.name not in source:
+                raise BadInput(f"There is no {value.origin} {value.name!r}, which the tape reads.", "Give what was recorded.")
+            env[value.id] = source[value.name]
+        return env
+
+    def _last_uses(self) -> dict[int, list[int]]:
+        """The values that nobody reads after an operation, by operation."""
+        last: dict[int, int] = {}
+        for op, step in zip(self.operations, self.steps, strict=True):
+            touched = (*op.inputs, *op.outputs, *(old for _, old in step.renames), *(new for new, _ in step.renames))
+            last.update(dict.fromkeys(touched, op.index))
+        for ref in leaves(self.result, Ref, deep=True):
+            last.pop(ref.id, None)
+        done: dict[int, list[int]] = {}
+        for v, index in last.items():
+            done.setdefault(index, []).append(v)
+        return done
+
+
+def _filled(template: Any, env: Mapping[int, Tensor]) -> Any:
+    return rebuilt(template, lambda ref: env[ref.id], Ref)
+
+
+def _bind(step: Step, out: Any, env: dict[int, Tensor]) -> None:
+    """Give an operation's outputs their numbers."""
+    deep = isinstance(step.function, str)
+    found, refs = leaves(out, deep=deep), leaves(step.result, Ref, deep=deep)
+    if len(found) != len(refs):
+        raise BadInput("An operation put out another number of tensors than recorded.", "Record this input anew.")
+    env.update({ref.id: v for ref, v in zip(refs, found, strict=True)})
+
+
+def operation_name(function: Any) -> str:
+    """What an operation is called: the torch function's own name, operators and properties by their plain name.
+
+    >>> operation_name(torch.Tensor.__add__), operation_name(torch.Tensor.__iadd__), operation_name(torch.relu_)
+    ('add', 'add_', 'relu_')
+    >>> operation_name(torch.Tensor.T.__get__), operation_name(torch.ops.aten.mean.dim)
+    ('T', 'mean')
+    """
+    name = str(getattr(function, "__name__", type(function).__name__))
+    if name in ("__get__", "__set__", "__delete__"):
+        owner = str(getattr(getattr(function, "__self__", None), "__name__", "attribute"))
+        return owner if name == "__get__" else owner + "_"
+    if isinstance(function, torch._ops.OpOverload):
+        return str(function.overloadpacket.__name__)
+    if not (name.startswith("__") and name.endswith("__")):
+        return name
+    bare = name[2:-2]
+    return bare if bare not in _IN_PLACE else _IN_PLACE[bare]
+
+
+# x += 1 and x[0] = 1 write into x, as add_ does
+_IN_PLACE = {f"i{name}": f"{name}_" for name in ("add", "sub", "mul", "div", "truediv", "floordiv", "mod", "pow", "and",
+                                                  "or", "xor", "lshift", "rshift")} | {"setitem": "setitem_"}  # fmt: skip
