@@ -1,0 +1,57 @@
+"""The `pellucid` command: parse, run, and turn every error into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from pellucid import __version__
+from pellucid.core.errors import BadOption, Missing, PellucidError, Stopped
+from pellucid.surfaces.commands import COMMANDS
+from pellucid.surfaces.derive import arguments, parser
+
+DESCRIPTION = "See inside any neural network, and know how far to trust what you see."
+EPILOG = """\
+examples:
+  pellucid explain cat.jpg
+  pellucid explain cat.jpg --method integrated_gradients --option steps=64 --target tabby
+  pellucid compare cat.jpg -o compare.html
+  pellucid methods
+
+exit codes:
+  0    done
+  1    the input, the model or the target does not fit; the sentence says what to do
+  2    a mistake in the command line, or an option outside its range
+  3    something is not installed or not there; the sentence names the command that gets it
+  130  stopped with Ctrl-C before anything was known"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        parsed = parser(COMMANDS, DESCRIPTION, EPILOG, __version__).parse_args(argv)
+        return COMMANDS[parsed.command](**arguments(COMMANDS[parsed.command], parsed))
+    except PellucidError as error:
+        return _fail(error, as_json="--json" in (sys.argv if argv is None else argv))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _fail(error: PellucidError, *, as_json: bool) -> int:
+    from pellucid.render.plain import visible
+
+    code = {BadOption: 2, Missing: 3, Stopped: 130}.get(type(error), 1)
+    if as_json:
+        facts = {"error": type(error).__name__, "what": error.what, "hint": error.hint, "exit": code}
+        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+    sys.stderr.write(f"pellucid: {visible(error.what)}\n" + (f"          {visible(error.hint)}\n" if error.hint else ""))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

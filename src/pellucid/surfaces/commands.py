@@ -1,0 +1,177 @@
+"""The commands.  A command is a function here: its parameters are its options, its docstring is its help.
+
+Heavy imports stand inside the functions, so that help and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pellucid.core.errors import BadOption
+
+if TYPE_CHECKING:
+    from pellucid.core.explanation import Explanation
+    from pellucid.surfaces.explain import Comparison
+
+MODEL = "efficientnet_lite0"
+_MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
+_TARGET_HELP = "what to explain: a class's number or (part of) its name; empty: the top class"
+_JSON_HELP = "print the result as JSON, for scripts"
+
+
+def explain(
+    image: Annotated[str, "the picture to explain"],
+    *,
+    model: Annotated[str, _MODEL_HELP] = MODEL,
+    target: Annotated[str | None, _TARGET_HELP] = None,
+    method: Annotated[str | None, "an attribution method (pellucid methods); empty: the most faithful of a few"] = None,
+    option: Annotated[tuple[str, ...], "an option of the method as name=value; may be repeated"] = (),
+    output: Annotated[str | None, "the file to write: .html, .png, .svg, .json or .pellucid"] = None,
+    seed: Annotated[int, "seed of everything random"] = 0,
+    json: Annotated[bool, _JSON_HELP] = False,
+    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
+) -> int:
+    """Explain a picture: what the network saw, where the evidence was, and how far to trust the map.
+
+    Writes a report (IMAGE.why.html beside nothing else, in the current folder) and opens it when there is a display.
+    """
+    from pellucid import methods
+    from pellucid.surfaces.explain import explain as explain_
+    from pellucid.surfaces.progress import watched
+
+    options = _options(option, method, methods.all_methods())
+    with watched(seed=seed, quiet=quiet or json):
+        net, x = _opened(model, image)
+        e = explain_(net, x, target, method=method, options=options)
+        return _deliver(e, output or f"{_stem(image)}.why.html", image, as_json=json, quiet=quiet)
+
+
+def compare(
+    image: Annotated[str, "the picture to explain"],
+    *,
+    model: Annotated[str, _MODEL_HELP] = MODEL,
+    target: Annotated[str | None, _TARGET_HELP] = None,
+    methods: Annotated[str | None, "names of methods with commas between them; empty: all that apply"] = None,
+    output: Annotated[str | None, "the file to write: .html, .png, .svg or .json"] = None,
+    seed: Annotated[int, "seed of everything random"] = 0,
+    json: Annotated[bool, _JSON_HELP] = False,
+    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
+) -> int:
+    """Compare methods on a picture: which one should I believe on this network?
+
+    All methods that apply, side by side, ranked by faithfulness measured on the same masked copies.
+    """
+    from pellucid.surfaces.explain import compare as compare_
+    from pellucid.surfaces.progress import watched
+
+    with watched(seed=seed, quiet=quiet or json):
+        net, x = _opened(model, image)
+        found = compare_(net, x, target, methods=[m.strip() for m in methods.split(",")] if methods else None)
+        return _deliver(found, output or f"{_stem(image)}.compare.html", image, as_json=json, quiet=quiet)
+
+
+def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
+    """List every method with its options, paper, promises and cost."""
+    from pellucid import methods as package
+    from pellucid.render.json import json as plain
+    from pellucid.render.terminal import terminal
+    from pellucid.views.methods import methods_view
+
+    if json:
+        _print_json([_described(m) for m in package.all_methods().values()])
+    else:
+        _print(terminal(methods_view(package.all_methods().values()), width=_width(), color=sys.stdout.isatty()))
+    _ = plain
+    return 0
+
+
+def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
+    """Check the installation: versions, devices, what is missing and the command that mends it."""
+    from pellucid.surfaces.doctor import examine
+
+    findings = examine()
+    if json:
+        _print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
+    else:
+        for f in findings:
+            _print(f"{'ok  ' if f.fine else '--  '}{f.what:<28} {f.found}")
+            if f.mend:
+                _print(f"      {f.mend}")
+    return 0 if all(f.fine or not f.needed for f in findings) else 1
+
+
+COMMANDS = {"explain": explain, "compare": compare, "methods": methods, "doctor": doctor}
+
+
+def _opened(model: str, image: str) -> tuple[Any, Any]:
+    from pellucid.doors.open import open as open_
+
+    net = open_(model)
+    return net, net.read(Path(image))
+
+
+def _options(given: tuple[str, ...] | list[str], method: str | None, known: dict[str, Any]) -> dict[str, Any]:
+    """`name=value` texts by the method's own declarations; raises `BadOption` before anything is run."""
+    if method is not None and method not in known:
+        raise BadOption(f"There is no method {method!r}.", f"Methods: {', '.join(known)}.")
+    if given and method is None:
+        raise BadOption(f"--option {given[0]} was given without --method.", "Name the method that the option belongs to.")
+    options = {o.name: o for o in known[method].options} if method else {}
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise BadOption(f"--option {text!r}: expected name=value.", f"{method} has: {', '.join(options) or 'no options'}.")
+        if name not in options:
+            raise BadOption(f"{method} has no option {name!r}.", f"It has: {', '.join(options) or 'none'}.")
+        found[name] = options[name].parse(value)
+    return found
+
+
+def _deliver(result: Explanation | Comparison, output: str, image: str, *, as_json: bool, quiet: bool) -> int:
+    from pellucid.render.json import json as plain
+    from pellucid.render.terminal import terminal
+    from pellucid.surfaces.show import open_in_browser, view_of
+
+    view = view_of(result)
+    path = result.save(output)
+    if as_json:
+        _print_json({"written": str(path), **plain(view)})
+        return 0
+    _print(terminal(view, width=_width(), color=sys.stdout.isatty()))
+    _print(f"\nWritten: {path}")
+    if not quiet:
+        open_in_browser(path)
+    return 0
+
+
+def _described(m: Any) -> dict[str, Any]:
+    options = [
+        {"name": o.name, "type": o.type.__name__, "default": o.default, "help": o.doc, "choices": list(o.choices),
+         "range": [o.range.low, o.range.high] if o.range else None}
+        for o in m.options
+    ]  # fmt: skip
+    promises = [p.name.lower() for p in type(m.promises) if p in m.promises]
+    return {"name": m.name, "title": m.title, "family": m.family, "summary": m.summary, "paper": m.paper,
+            "promises": promises, "cost": m.cost, "signed": m.signed, "options": options}  # fmt: skip
+
+
+def _stem(image: str) -> str:
+    return Path(image).stem or "picture"
+
+
+def _width() -> int:
+    import shutil
+
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _print_json(value: Any) -> None:
+    _print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,200 @@
+"""The front door: explain, compare, check, record and load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid import methods as methods_package
+from pellucid.checks.card import trust_card
+from pellucid.checks.faithfulness import faithfulness
+from pellucid.checks.layout import score_of
+from pellucid.checks.probed import ProbeSet, probe_set
+from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
+from pellucid.core.explanation import Explanation
+from pellucid.core.network import Network, module_paths
+from pellucid.core.record import record_module
+from pellucid.core.run import current, running
+from pellucid.core.saved import load as load_file
+from pellucid.core.tape import Tape
+from pellucid.core.target import Target
+from pellucid.core.tensors import Inputs
+from pellucid.doors.open import open as open_network
+
+# Cheap methods of different kinds, from which the most faithful one is chosen when none is named.
+CANDIDATES: Mapping[str, Mapping[str, Any]] = {
+    "grad_cam": {},
+    "layer_cam": {},
+    "input_x_gradient": {},
+    "smooth_grad": {"samples": 16},
+    "integrated_gradients": {"steps": 32},
+}
+_CHOOSING = 32  # probes; the card then tests the choice on others, because the best of several is partly lucky
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Explanations of one prediction, the most faithful first, and the methods that did not apply, each with why."""
+
+    explanations: tuple[Explanation, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def best(self) -> Explanation:
+        """The most faithful one."""
+        return self.explanations[0]
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as `.html`, `.png`, `.svg` or `.json`."""
+        from pellucid.surfaces.show import save
+
+        return save(self, path)
+
+    def show(self) -> None:
+        """Show it in the notebook, the browser, or the terminal."""
+        from pellucid.surfaces.show import show
+
+        show(self)
+
+    def _repr_html_(self) -> str:
+        from pellucid.surfaces.show import notebook
+
+        return notebook(self)
+
+
+def explain(
+    net: Network | nn.Module | str,
+    x: Inputs | str | Path,
+    target: Target | int | str | None = None,
+    *,
+    method: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    mask: Tensor | None = None,
+) -> Explanation:
+    """Why did the network say that?  A map of the evidence with its measured trust card.
+
+    `net` is a network, a module or a name that `pellucid.open` knows; `x` a tensor or a picture's file.  Without a
+    `target` the top class is explained; without a `method`, several cheap ones are tried and the most faithful one for
+    this network and input is kept.  `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.
+    Raises the package's errors, before heavy work, for anything that does not fit.
+
+    >>> import torch, pellucid as pl
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> pl.explain(net, torch.rand(1, 3, 16, 16), 2, method="grad_cam").method
+    'grad_cam'
+    """
+    network = _network(net)
+    given = _input(network, x)
+    if method is not None:
+        return check(_method(method)(network, given, target, **(options or {})), mask=mask)
+    if options:
+        raise BadOption("Options were given without a method.", "Name the method that they belong to.")
+    chosen = _choose(network, given, target)
+    return check(chosen, mask=mask)
+
+
+def check(explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 64) -> Explanation:
+    """The same explanation with its trust card: how far it can be believed, measured on the model itself."""
+    return explanation.with_checks(trust_card(explanation, probes=probes, mask=mask))
+
+
+def compare(
+    net: Network | nn.Module | str,
+    x: Inputs | str | Path,
+    target: Target | int | str | None = None,
+    *,
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    probes: int = 64,
+) -> Comparison:
+    """Which method should I believe here?  All that apply, ranked by measured faithfulness on the same masked copies.
+
+    `methods` are names, or names with options; all methods by default.  Methods that do not apply are listed with the
+    reason.  Raises `BadModel` when none applies.
+    """
+    network = _network(net)
+    given = _input(network, x)
+    wanted = dict.fromkeys(methods_package.all_methods(), {}) if methods is None else methods
+    asked: Mapping[str, Mapping[str, Any]] = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, {})
+    found, skipped = _explained(network, given, target, asked)
+    try:
+        shared = probe_set(score_of(found[0]), found[0].x, probes)
+    except Stopped:
+        return Comparison(tuple(found), (*skipped, ("ranking", "Stopped before the methods could be ranked.")))
+    scored = [e.with_checks((faithfulness(e, probes=shared),)) for e in found]
+    scored.sort(key=lambda e: -e.checks[0].value if e.checks[0].value == e.checks[0].value else 2.0)
+    return Comparison(tuple(scored), tuple(skipped))
+
+
+def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **named: Any) -> Tape:
+    """The tape of one forward pass: every operation, its shapes, parameters, cost and receptive field.
+
+    With `fake`, no number is computed and no weight is needed, so a network larger than memory can be mapped.
+
+    >>> import torch, pellucid as pl
+    >>> [op.name for op in pl.record(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()), torch.ones(1, 2)).operations]
+    ['linear', 'relu']
+    """
+    network = _network(net)
+    with network.lease() as model, torch.no_grad():
+        return record_module(model, inputs, named, fake=fake, paths=module_paths(model))
+
+
+def load(path: str | Path) -> Explanation:
+    """An explanation that was saved as a `.pellucid` file; `rerun(net)` finds it again."""
+    return load_file(path, methods_package.all_methods())
+
+
+def _network(net: Network | nn.Module | str) -> Network:
+    return net if isinstance(net, Network) else open_network(net)
+
+
+def _input(net: Network, x: Inputs | str | Path) -> Inputs:
+    return net.read(x) if isinstance(x, str | Path) else x
+
+
+def _method(name: str) -> Any:
+    known = methods_package.all_methods()
+    if name not in known:
+        raise BadOption(f"There is no method {name!r}.", f"Methods: {', '.join(known)}.")
+    return known[name]
+
+
+def _explained(
+    net: Network, x: Inputs, target: Target | int | str | None, asked: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Explanation], list[tuple[str, str]]]:
+    found: list[Explanation] = []
+    skipped: list[tuple[str, str]] = []
+    for name, options in asked.items():
+        try:
+            found.append(_method(name)(net, x, target, **options))
+            target = found[0].of  # the top class is looked up once
+        except (BadInput, BadModel, BadOption, Stopped) as why:
+            skipped.append((name, why.what))
+    if not found:
+        raise BadModel(f"No method applies to {net.name}: {skipped[0][1]}", "pellucid methods lists what each one needs.")
+    return found, skipped
+
+
+def _choose(net: Network, x: Inputs, target: Target | int | str | None) -> Explanation:
+    """The most faithful of a few cheap methods, on probes that the trust card does not use again."""
+    found, _ = _explained(net, x, target, CANDIDATES)
+    if len(found) == 1:
+        return found[0]
+    run = current()
+    try:
+        with running(replace(run, seed=run.seed + 1)):
+            shared = probe_set(score_of(found[0]), found[0].x, _CHOOSING)
+        marks = [faithfulness(e, probes=shared).value for e in found]
+    except PellucidError:  # the input cannot be probed: the order of the candidates decides
+        return found[0]
+    ranked = sorted(zip(marks, found, strict=True), key=lambda pair: -pair[0] if pair[0] == pair[0] else 2.0)
+    tried = ", ".join(f"{e.method} {mark:.2f}" for mark, e in ranked)
+    best = ranked[0][1]
+    note = f"Chosen as the most faithful of {len(found)} methods on {_CHOOSING} masked copies (r: {tried})."
+    return replace(best, notes=(*best.notes, note))
+

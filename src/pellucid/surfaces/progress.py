@@ -1,0 +1,75 @@
+"""Progress on the terminal, with the time left, for anything over a second; and Ctrl-C that keeps what is known."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TextIO
+
+from pellucid.core.run import Progress, current, running
+
+_BAR = 24
+
+
+class Bar:
+    """One line on a terminal that is drawn again and again, after the first second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.shown = stream, ""
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw how far the computation is."""
+        if progress.seconds < 1:
+            return
+        line = _line(progress)
+        if line != self.shown:
+            self.stream.write("\r" + line.ljust(len(self.shown)))
+            self.stream.flush()
+            self.shown = line
+        if progress.total and progress.done >= progress.total:
+            self.clear()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self.shown:
+            self.stream.write("\r" + " " * len(self.shown) + "\r")
+            self.stream.flush()
+            self.shown = ""
+
+
+def _line(progress: Progress) -> str:
+    if not progress.total:
+        return f"{progress.done} {progress.what}, {progress.seconds:.0f} s"
+    full = _BAR * progress.done // progress.total
+    left = progress.seconds_left or 0.0
+    return f"[{'#' * full}{'.' * (_BAR - full)}] {progress.done}/{progress.total} {progress.what}, {left:.0f} s left"
+
+
+@contextmanager
+def watched(*, seed: int, quiet: bool) -> Iterator[None]:
+    """Run the block with a seed, progress on the terminal, and Ctrl-C as a request to stop.
+
+    The first Ctrl-C ends the computation at the next pass and keeps what is known; the second ends the program.
+    """
+    pressed = threading.Event()
+    bar = Bar(sys.stderr)
+    show = bar if sys.stderr.isatty() and not quiet else None
+
+    def stop(_signal: int, _frame: object) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+        sys.stderr.write("\nStopping; what is known is kept. Ctrl-C again to leave at once.\n")
+
+    before = signal.signal(signal.SIGINT, stop) if threading.current_thread() is threading.main_thread() else None
+    try:
+        with running(replace(current(), seed=seed, progress=show, stop=pressed.is_set)):
+            yield
+    finally:
+        bar.clear()
+        if before is not None:
+            signal.signal(signal.SIGINT, before)

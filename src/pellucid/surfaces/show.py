@@ -1,0 +1,114 @@
+"""From a result to something to look at: files, the notebook, the browser, the terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pellucid.checks.card import trust_card
+from pellucid.core.errors import BadInput
+from pellucid.core.explanation import Explanation
+from pellucid.core.saved import SUFFIX, to_bytes
+from pellucid.render.html import fragment, page
+from pellucid.render.json import json as plain
+from pellucid.render.png import png
+from pellucid.render.svg import svg
+from pellucid.render.terminal import terminal
+from pellucid.render.write import write
+from pellucid.views.attribution import attribution, figure
+from pellucid.views.comparison import comparison
+from pellucid.views.view import Heading, Stack, View
+
+if TYPE_CHECKING:
+    from pellucid.surfaces.explain import Comparison
+
+Subject: TypeAlias = "Explanation | Comparison"
+
+
+def view_of(subject: Subject, *, still: bool = False) -> View:
+    """The report on a result; `still` is the part of it that fits on one picture.
+
+    No picture goes without its trust card: one that was never tested is tested now.
+    """
+    if not isinstance(subject, Explanation):
+        return comparison(subject.explanations, subject.skipped)
+    tested = subject
+    if not subject.checks and subject.score is not None:
+        tested = subject.with_checks(trust_card(subject))
+    return figure(tested) if still else attribution(tested)
+
+
+def save(subject: Subject, path: str | Path) -> Path:
+    """Write a result in the form that the file's ending names; raises `BadInput` for endings that there are not."""
+    ending = Path(path).suffix.lower()
+    if ending == SUFFIX and isinstance(subject, Explanation):
+        return write(path, to_bytes(subject))
+    if ending not in _WRITERS:
+        known = [*_WRITERS, SUFFIX] if isinstance(subject, Explanation) else [*_WRITERS]
+        raise BadInput(f"{Path(path).name!r} ends in {ending or 'nothing'}; expected one of {', '.join(known)}.")
+    return write(path, _WRITERS[ending](view_of(subject, still=ending in (".png", ".svg"))))
+
+
+def _html(view: View) -> bytes:
+    return page(view, _title(view)).encode()
+
+
+def _json(view: View) -> bytes:
+    import json
+
+    return json.dumps(plain(view), ensure_ascii=False, allow_nan=False).encode()
+
+
+_WRITERS: Mapping[str, Callable[[View], bytes]] = {
+    ".html": _html,
+    ".png": png,
+    ".svg": lambda view: svg(view).encode(),
+    ".json": _json,
+}
+
+
+def _title(view: View) -> str:
+    head = view.views[0] if isinstance(view, Stack) and view.views else None
+    return f"{head.text} (Pellucid)" if isinstance(head, Heading) else "Pellucid"
+
+
+def notebook(subject: Subject) -> str:
+    """What a notebook shows: a fragment whose style stays its own."""
+    return fragment(view_of(subject))
+
+
+def show(subject: Subject) -> None:
+    """Show a result where the user is: in the notebook, in the browser, or on the terminal."""
+    if _in_notebook():
+        from IPython.display import HTML, display  # type: ignore[import-not-found]  # there is one, in a notebook
+
+        display(HTML(notebook(subject)))
+    elif has_display():
+        folder = Path(tempfile.mkdtemp(prefix="pellucid-"))
+        open_in_browser(save(subject, folder / "explanation.html"))
+    else:
+        width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+        sys.stdout.write(terminal(view_of(subject), width=width, color=sys.stdout.isatty()) + "\n")
+
+
+def open_in_browser(path: Path) -> None:
+    """Open a written report, where there is a display."""
+    if path.suffix == ".html" and has_display():
+        webbrowser.open(path.resolve().as_uri())
+
+
+def has_display() -> bool:
+    """Is there a screen that a browser could open on?"""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    instance = shell.get_ipython() if shell is not None else None
+    return instance is not None and "IPKernelApp" in getattr(instance, "config", {})
