@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -90,7 +91,7 @@ class Target:
     def as_log_odds(self) -> Target:
         """A single class's target as log-odds (the fair scale for measuring); any other target as it is."""
         if len(self.terms) == 1 and self.classes:
-            return Target((Term(1.0, "log_odds", self.terms[0].args),))
+            return Target((replace(self.terms[0], kind="log_odds", weight=math.copysign(1.0, self.terms[0].weight)),))
         return self
 
 

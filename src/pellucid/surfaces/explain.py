@@ -109,7 +109,7 @@ def compare(
     target: Target | int | str | None = None,
     *,
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
-    probes: int = 64,
+    probes: int = 128,
 ) -> Comparison:
     """Which method should I believe here?  All that apply, ranked by measured faithfulness on the same masked copies.
 

@@ -1,0 +1,230 @@
+"""Does the map say which parts the network used?  Parts are removed at random, and the drops held against the map.
+
+Pearson's r between the map's sum over what was removed and the drop of the score, over masked copies that all maps
+share.  The yardsticks: the same map rolled over the edge and turned (a random map with the same values and the same
+smoothness), the input's edges, its center, and the best that any additive map could do.
+Measured on planted truth (DESIGN and research notes): this figure orders maps and methods as the truth does, with
+fewer passes than insertion and deletion curves; the correlation of r with the truth is .73 at 32 probes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.checks.agreement import FLAT, interval, pearson, resamples
+from pellucid.checks.layout import Layout, score_of
+from pellucid.checks.probed import GENTLE, ProbeSet, probe_set
+from pellucid.core.check import Check, Verdict
+from pellucid.core.errors import BadInput
+from pellucid.core.explanation import Explanation
+from pellucid.core.run import current
+
+PLACE = 1  # On the card.
+NULLS = 499
+BOOTSTRAPS = 1000
+ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
+LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes do not take evidence away.
+FEW = 50  # With fewer ways to roll and turn a map than this, no p value of .02 can be reached.
+
+Word = Literal["Supported", "Weak", "Not supported", "Can't tell"]
+VERDICTS: dict[Word, Verdict] = {
+    "Supported": Verdict.HOLDS,
+    "Weak": Verdict.UNKNOWN,  # Better than chance, yet a guess that never asked the network may do as well: open.
+    "Not supported": Verdict.FAILS,
+    "Can't tell": Verdict.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MapScore:
+    """One map held against one probe set.
+
+    `r` with its bootstrap interval; `p`: how often a random map does as well; `random`: what the best twentieth of
+    random maps reach; `guesses`: r of the edge and the center map; `margin`: interval of r minus the better guess
+    (NaN without guesses); `ceiling`: the most that is known to be reachable, by a map fitted to the probes, a guess
+    or this map; `reason`: why the test says nothing, or "".
+    """
+
+    r: float
+    low: float
+    high: float
+    p: float
+    random: float
+    guesses: tuple[tuple[str, float], ...]
+    margin: tuple[float, float]
+    ceiling: float
+    reason: str
+
+    @property
+    def word(self) -> Word:
+        """Supported: p <= .02, surely better than the guesses.  Weak: p <= .05.  Can't tell: the test was not fair."""
+        if self.reason:
+            return "Can't tell"
+        if self.p > 0.05:
+            return "Not supported"
+        return "Supported" if self.p <= 0.02 and (not self.guesses or self.margin[0] > 0) else "Weak"
+
+    @property
+    def explained(self) -> float:
+        """The share of what any additive map could explain of the drops, 0..1."""
+        return min(max(self.r, 0.0) ** 2 / self.ceiling**2, 1.0) if self.ceiling > 0 else math.nan
+
+
+def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
+    """Hold one map, a number a place (`[height, width]` for a picture), against the probes: no pass is run.
+
+    Multiplying the map by a positive number or adding any number changes nothing.  Raises `BadInput` when the map's
+    places are not the probes'.
+
+    >>> import torch, pellucid as pl
+    >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
+    >>> (probes,) = probe_set(why.score, why.x)
+    >>> round(score_map(why.values[0], probes).r, 3)  # a linear network's contributions are exact
+    1.0
+    """
+    if tuple(places.shape) != probes.layout.shape:
+        raise BadInput(f"The map has {tuple(places.shape)} places, the probes {probes.layout.shape}.")
+    sums = _sums([places, *(guess for _, guess in probes.guesses)], probes)
+    found = pearson(sums, probes.drops)
+    generator = current().generator("faithfulness", probes.key, "score")
+    pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
+    redone = pearson(sums[:, pick], probes.drops[pick])
+    r, (low, high) = float(found[0]), interval(redone[0])
+    nulls = null_scores(places, probes, NULLS)
+    known = nulls[nulls.isfinite()]
+    best = max((float(v) for v in (probes.ceiling, *found) if math.isfinite(v)), default=math.nan)
+    return MapScore(
+        r=r, low=low, high=high,
+        p=float(1 + (known >= r - 1e-6).sum()) / (len(known) + 1) if math.isfinite(r) else math.nan,
+        random=float(known.quantile(0.95)) if len(known) else math.nan,
+        guesses=tuple((name, float(v)) for (name, _), v in zip(probes.guesses, found[1:], strict=True)),
+        margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
+        ceiling=best, reason=_reason(probes, best) or ("" if math.isfinite(r) else _FLAT_MAP),
+    )  # fmt: skip
+
+
+_FLAT_MAP = "The map is the same everywhere, so there is nothing to test"
+
+
+def _sums(maps: Sequence[Float[Tensor, "*shape"]], probes: ProbeSet) -> Float[Tensor, "maps count"]:
+    """Each map's sum over each mask, the map centered first (the masks are equally large, so r is the same)."""
+    flat = torch.stack([m.detach().double().cpu().flatten() for m in maps])
+    away = flat - flat.mean(1, keepdim=True)
+    size = away.norm(dim=1, keepdim=True)
+    nothing = size <= FLAT * flat.norm(dim=1, keepdim=True)
+    sums: Tensor = (away / size.masked_fill(nothing, math.nan)) @ probes.masks.flatten(1).double().T
+    return sums
+
+
+def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -> Float[Tensor, " count"]:
+    """The r of `count` random maps: this map, flipped or turned at random, then rolled over the border at random.
+
+    They have its values and its smoothness.  Shuffling the pixels keeps the values only, and then any smooth map
+    looks significant.  Tables, and sequences too short for 50 rolls, have their places shuffled instead.
+    """
+    generator = current().generator("faithfulness", probes.key, "null")
+    masks = probes.masks.flatten(1).float().T
+    away = (places - places.mean()).cpu().float()
+    away = away / away.norm()
+    maps = itertools.islice(_moved(away, probes.layout, generator), count)
+    found = []
+    while some := list(itertools.islice(maps, 64)):
+        found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
+    return torch.cat(found)
+
+
+def _moved(places: Tensor, layout: Layout, generator: torch.Generator) -> Iterator[Tensor]:
+    """Random maps that know nothing and look like `places`, without end."""
+    turned = _turned(places)
+    shuffle = layout.kind == "table" or len(turned) * layout.size < FEW
+    while True:
+        if shuffle:
+            yield places.flatten()[torch.randperm(layout.size, generator=generator)]
+            continue
+        which = int(torch.randint(len(turned), (), generator=generator))
+        shifts = [int(torch.randint(n, (), generator=generator)) for n in layout.shape]
+        yield turned[which].roll(shifts, tuple(range(len(shifts))))
+
+
+def _turned(places: Tensor) -> list[Tensor]:
+    """All flips, and for squares the quarter turns too: 8 of a square, 4 of a rectangle, 2 of a line."""
+    axes = range(places.ndim)
+    flips = [places.flip(list(chosen)) for n in range(places.ndim + 1) for chosen in itertools.combinations(axes, n)]
+    square = places.ndim == 2 and places.shape[0] == places.shape[1]
+    return flips + [v.T for v in flips] if square else flips
+
+
+def _reason(probes: ProbeSet, best: float) -> str:
+    """Why this input does not allow a fair test by masking, or ''.  `best`: the highest r that is known."""
+    what, spread = _words(probes.layout)[0], float(probes.drops.std())
+    if probes.of_class and probes.ratio > LOOSE:
+        return f"Removing parts of the {what} makes the network surer of this class, so drops do not show what it used"
+    if probes.ratio < GENTLE:
+        return (
+            f"Removing even {probes.area:.0%} of the {what} at random leaves only {max(probes.ratio, 0):.0%} of the "
+            "answer, so single parts cannot be told apart"
+        )
+    rounding = 5 * torch.finfo(torch.float32).eps * max(abs(probes.start), 1.0)
+    if not spread > max(0.05 * abs(probes.start), rounding):
+        return f"Removing any {probes.area:.0%} of the {what} changes the answer about equally, so no part stands out"
+    if not best >= ADDITIVE:
+        fitted = f"even a map fitted to this very test reaches only r = {probes.ceiling:.2f}"
+        return f"The parts of the {what} act together, not one by one: {fitted}"
+    return ""
+
+
+def _words(layout: Layout) -> tuple[str, str, str]:
+    """What is masked, how that is said of a part, and as a deed."""
+    if layout.kind == "picture":
+        return "picture", "painted over", "painting over"
+    return layout.kind, "hidden", "hiding"
+
+
+def faithfulness(explanation: Explanation, *, probes: Sequence[ProbeSet] | None = None, count: int = 64) -> Check:
+    """Where the map is strong, does removing that part hurt the answer?  r in -1..1; the sentence says what it means.
+
+    Supported maps to HOLDS, "Not supported" to FAILS, "Weak" and "Can't tell" to UNKNOWN.  Of several samples the
+    weakest is told.  `probes` from `probe_set` spare all passes; otherwise about `count` + 2 a sample are run.
+    Raises `Missing` when the explanation came without its network, `BadInput` when its input cannot be masked.
+
+    >>> import torch, pellucid as pl
+    >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
+    >>> round(faithfulness(why, count=32).value, 3)
+    1.0
+    """
+    if probes is None:
+        probes = probe_set(score_of(explanation), explanation.x, count)
+    maps = probes[0].layout.map_of(explanation)
+    found = [(score_map(m, p), p) for m, p in zip(maps, probes, strict=True)]
+    order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")
+    told, of = min(found, key=lambda f: (order.index(f[0].word), f[0].r))
+    which = f"The weakest of {len(found)} samples is number {of.sample + 1}. " if len(found) > 1 else ""
+    references = [("random", told.random), *told.guesses, ("ceiling", told.ceiling)]
+    return Check(
+        "faithfulness", told.r, VERDICTS[told.word], f"{told.word}. {which}{sentence(told, of)}", told.low, told.high,
+        tuple((name, v) for name, v in references if math.isfinite(v)),
+    )  # fmt: skip
+
+
+def sentence(found: MapScore, probes: ProbeSet) -> str:
+    """What was done and what came out, for somebody who meets such a test for the first time."""
+    what, done, doing = _words(probes.layout)
+    count = len(probes.masks)
+    tail = f"Tested by {count} masked copies with {probes.infill}; says nothing about whether the model is right."
+    if found.reason:
+        return f"{found.reason}. {tail}"
+    setup = f"{count} copies of the {what}, each with {probes.area:.0%} of it {done}, were shown to the network."
+    hurt = "hurt the answer" if found.p <= 0.05 else "hurt the answer no more than chance allows"
+    result = f"Where the map is strong, {doing} {hurt}: r = {found.r:.2f} [{found.low:.2f}, {found.high:.2f}]."
+    guesses = "".join(f", a map of the {name} {v:.2f}" for name, v in found.guesses if math.isfinite(v))
+    yardstick = f"A random map reaches {found.random:.2f}{guesses}, the best one known {found.ceiling:.2f}."
+    unsure = " That is not surely better than such a guess." if found.word == "Weak" and found.guesses else ""
+    return f"{setup} {result} {yardstick}{unsure} {tail}"
