@@ -237,8 +237,9 @@ def find_class(labels: Sequence[str], text: str) -> int:
         return int(text)
     wanted = text.strip().lower()
     names = [name.lower() for name in labels]
-    for rule in (lambda n: n == wanted, lambda n: wanted in [p.strip() for p in n.split(",")], lambda n: wanted in n):
-        hits = [i for i, n in enumerate(names) if rule(n)]
+    exactly = [i for i, n in enumerate(names) if n == wanted]
+    plainly = [i for i, n in enumerate(names) if n.partition(" (")[0] == wanted]  # "kite" means "kite (bird)"
+    for hits in (exactly, plainly, [i for i, n in enumerate(names) if wanted in n]):
         if len(hits) == 1:
             return hits[0]
         if hits:

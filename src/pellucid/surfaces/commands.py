@@ -36,7 +36,7 @@ def explain(
 ) -> int:
     """Explain a picture: what the network saw, where the evidence was, and how far to trust the map.
 
-    Writes a report (IMAGE.why.html beside nothing else, in the current folder) and opens it when there is a display.
+    Writes a report, IMAGE.why.html in the current folder, and opens it when there is a display.
     """
     from pellucid import methods
     from pellucid.surfaces.explain import explain as explain_
@@ -44,8 +44,7 @@ def explain(
 
     options = _options(option, method, methods.all_methods())
     with watched(seed=seed, quiet=quiet or json):
-        net, x = _opened(model, image)
-        e = explain_(net, x, target, method=method, options=options)
+        e = explain_(model, Path(image), target, method=method, options=options)
         return _deliver(e, output or f"{_stem(image)}.why.html", image, as_json=json, quiet=quiet)
 
 
@@ -68,15 +67,13 @@ def compare(
     from pellucid.surfaces.progress import watched
 
     with watched(seed=seed, quiet=quiet or json):
-        net, x = _opened(model, image)
-        found = compare_(net, x, target, methods=[m.strip() for m in methods.split(",")] if methods else None)
+        found = compare_(model, Path(image), target, methods=[m.strip() for m in methods.split(",")] if methods else None)
         return _deliver(found, output or f"{_stem(image)}.compare.html", image, as_json=json, quiet=quiet)
 
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     """List every method with its options, paper, promises and cost."""
     from pellucid import methods as package
-    from pellucid.render.json import json as plain
     from pellucid.render.terminal import terminal
     from pellucid.views.methods import methods_view
 
@@ -84,7 +81,6 @@ def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
         _print_json([_described(m) for m in package.all_methods().values()])
     else:
         _print(terminal(methods_view(package.all_methods().values()), width=_width(), color=sys.stdout.isatty()))
-    _ = plain
     return 0
 
 
@@ -104,13 +100,6 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
 
 
 COMMANDS = {"explain": explain, "compare": compare, "methods": methods, "doctor": doctor}
-
-
-def _opened(model: str, image: str) -> tuple[Any, Any]:
-    from pellucid.doors.open import open as open_
-
-    net = open_(model)
-    return net, net.read(Path(image))
 
 
 def _options(given: tuple[str, ...] | list[str], method: str | None, known: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pellucid.core.tape import Tape
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs
 from pellucid.doors.open import open as open_network
+from pellucid.doors.reading import reading
 
 # Cheap methods of different kinds, from which the most faithful one is chosen when none is named.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
@@ -89,13 +90,14 @@ def explain(
     'grad_cam'
     """
     network = _network(net)
-    given = _input(network, x)
-    if method is not None:
-        return check(_method(method)(network, given, target, **(options or {})), mask=mask)
-    if options:
+    if options and method is None:
         raise BadOption("Options were given without a method.", "Name the method that they belong to.")
-    chosen = _choose(network, given, target)
-    return check(chosen, mask=mask)
+    given, said = _input(network, x)
+    if method is None:
+        e = _choose(network, given, target)
+    else:
+        e = _method(method)(network, given, target, **(options or {}))
+    return check(replace(e, notes=(*said, *e.notes)), mask=mask)
 
 
 def check(explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 64) -> Explanation:
@@ -117,10 +119,11 @@ def compare(
     reason.  Raises `BadModel` when none applies.
     """
     network = _network(net)
-    given = _input(network, x)
+    given, said = _input(network, x)
     wanted = dict.fromkeys(methods_package.all_methods(), {}) if methods is None else methods
     asked: Mapping[str, Mapping[str, Any]] = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, {})
     found, skipped = _explained(network, given, target, asked)
+    found = [replace(e, notes=(*said, *e.notes)) for e in found]
     try:
         shared = probe_set(score_of(found[0]), found[0].x, probes)
     except Stopped:
@@ -153,8 +156,12 @@ def _network(net: Network | nn.Module | str) -> Network:
     return net if isinstance(net, Network) else open_network(net)
 
 
-def _input(net: Network, x: Inputs | str | Path) -> Inputs:
-    return net.read(x) if isinstance(x, str | Path) else x
+def _input(net: Network, x: Inputs | str | Path) -> tuple[Inputs, tuple[str, ...]]:
+    """The input, and what has to be said about how a picture was read."""
+    if not isinstance(x, str | Path):
+        return x, ()
+    found = reading(net, x)
+    return found.x, found.notes
 
 
 def _method(name: str) -> Any:

@@ -1,0 +1,45 @@
+"""Read a file's bytes with its size checked first, and say its name without what a terminal would obey."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from pellucid.core.errors import BadInput, Missing, PellucidError
+
+BYTE_LIMIT = 512 << 20
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """A name from outside as one line without control or direction characters."""
+    clean = "".join(c if c.isprintable() else "?" for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 3] + "..."
+
+
+def file_bytes(path: Path, limit: int = BYTE_LIMIT) -> bytes:
+    """The bytes of a regular file, size checked first.  Raises `Missing` or `BadInput`, naming the file."""
+    shown = printable(str(path))
+    try:
+        if path.is_dir():
+            raise BadInput(f"{shown} is a folder, not a file.", "Name a file inside it.")
+        if not path.exists():
+            near = get_close_matches(
+                path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1
+            )
+            raise Missing(
+                f"There is no file {shown}.", f"Did you mean {printable(near[0])}?" if near else "Check the name."
+            )
+        if not path.is_file():
+            raise BadInput(f"{shown} is a device or a pipe, not a file.", "Save its contents to a file first.")
+        size = path.stat().st_size
+        if size > limit:
+            raise BadInput(
+                f"{shown} has {size / 2**20:.0f} MiB; the limit is {limit >> 20} MiB.", "Make it smaller first."
+            )
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except PellucidError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = printable(getattr(error, "strerror", None) or "not a file name")
+        raise BadInput(f"{shown} cannot be read: {reason}.", "Check the name and its permissions.") from None

@@ -1,0 +1,144 @@
+"""One way in: a torch module, the name of a network, or a file, as a `Network`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadInput, BadModel, Missing
+from pellucid.core.network import Network
+from pellucid.core.preparation import Preparation
+from pellucid.doors import hub, zoo
+from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.model_file import refusal
+from pellucid.doors.prepare import check
+from pellucid.doors.reading import read
+
+Labels = Sequence[str] | str | Path
+
+
+def open(
+    what: nn.Module | str | Path | Network,
+    *,
+    preparation: Preparation | None = None,
+    labels: Labels = (),
+    inputs: Sequence[str] | None = None,
+    output: str | int | None = None,
+    name: str = "",
+) -> Network:
+    """Open a network: a torch module, a name (`efficientnet_lite0`, `torchvision:resnet50`, `timm:...`), or a file.
+
+    `preparation` says how pictures become its input, `labels` names its classes (names, or a text file with one a
+    line), `inputs` the arguments of `forward`, `output` which part of a structured output is meant.  The module itself
+    is never changed; wrappers for several devices or for compilation are looked through, which `notes` says.
+
+    Raises `BadModel` for what is no model or cannot be opened safely, `Missing` for what is not there.
+
+    >>> from torch import nn
+    >>> open(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), labels=("no", "yes")).label(1)
+    'yes (1)'
+    """
+    if preparation is not None:
+        check(preparation)
+    known = _opened(what, preparation)
+    if isinstance(known, nn.Module):
+        names = _names(labels)
+        return Network(
+            known, inputs=inputs, labels=names, preparation=preparation, name=name, output=output, reader=read
+        )
+    if labels or inputs or name or output is not None or preparation not in (None, known.preparation):
+        return _stated_anew(known, preparation, _names(labels), inputs, output, name)
+    return known
+
+
+def _stated_anew(
+    net: Network,
+    preparation: Preparation | None,
+    labels: tuple[str, ...],
+    inputs: Sequence[str] | None,
+    output: str | int | None,
+    name: str,
+) -> Network:
+    """The same model, with what was stated laid over what it said itself."""
+
+    def as_before(_: Network, picture: Any) -> Tensor:
+        return net.read(picture)
+
+    return Network(
+        net.model,
+        inputs=inputs or net.inputs,
+        labels=labels or net.labels,
+        preparation=preparation or net.preparation,
+        name=name or net.name,
+        source=net.source,
+        output=net.output if output is None else output,
+        reader=read if preparation else as_before,
+        notes=net.notes,
+    )
+
+
+def _opened(what: Any, preparation: Preparation | None) -> Network | nn.Module:
+    if isinstance(what, Network | nn.Module):
+        return what
+    if isinstance(what, str | Path):
+        return _named(what, preparation)
+    if isinstance(what, type) and issubclass(what, nn.Module):
+        raise BadModel(f"{what.__name__} is a class, not a model.", f"Build one: pl.open({what.__name__}(...)).")
+    if isinstance(what, dict):
+        raise BadModel("A dictionary of weights holds no architecture.", _LOAD)
+    raise BadModel(
+        f"A network cannot be opened from {type(what).__name__}.",
+        "Give a torch module, a name such as efficientnet_lite0, or a file.",
+    )
+
+
+_LOAD = "Build the model in Python, load them with model.load_state_dict(weights), then pl.open(model)."
+
+
+def _named(what: str | Path, preparation: Preparation | None) -> Network:
+    text = str(what)
+    if text in zoo.names():
+        return zoo.open(text, preparation=preparation)
+    if text.partition(":")[0] in hub.PACKAGES:
+        return hub.open(text, preparation=preparation)
+    if "://" in text:
+        raise BadModel(f"{printable(text)} is an address; Pellucid fetches nothing.", "Download it first.")
+    path = Path(what)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if exists:
+        raise refusal(path)
+    if isinstance(what, Path) or path.suffix or len(path.parts) != 1:
+        near = get_close_matches(text, zoo.names(), 1)
+        hint = f"Did you mean {near[0]}?" if near else "Check the name."
+        raise Missing(f"There is no file {printable(text)}.", hint)
+    near = get_close_matches(text.lower().replace("-", "_"), zoo.names(), 2, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(zoo.names())}."
+    also = " Others open as torchvision:NAME or timm:NAME."
+    raise Missing(f"There is no network named {printable(text)!r}.", hint + also)
+
+
+def _names(labels: Labels) -> tuple[str, ...]:
+    """Class names from a sequence, or from a text file with one a line."""
+    if not isinstance(labels, str | Path):
+        return tuple(str(label) for label in labels)
+    path = Path(labels)
+    try:
+        text = file_bytes(path, 16 << 20).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadInput(f"{printable(path.name)} is not a UTF-8 text file.", "Write one class name a line.") from None
+    names = tuple(line.strip() for line in text.splitlines())
+    while names and not names[-1]:
+        names = names[:-1]
+    if not names or not all(names):
+        where = names.index("") + 1 if names else 1
+        raise BadInput(
+            f"Line {where} of {printable(path.name)} is empty.", "Write one class name a line, in index order."
+        )
+    return names

@@ -1,0 +1,59 @@
+"""Read a picture as a network's input, and keep what was said on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.core.errors import BadInput
+from pellucid.core.network import Network
+from pellucid.doors.image import to_picture
+from pellucid.doors.picture import Picture
+from pellucid.doors.prepare import cut_note, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A picture as the network sees it (`x`), the picture as it was, and every note made on the way."""
+
+    x: Float[Tensor, "1 channels height width"]
+    picture: Picture
+    notes: tuple[str, ...]
+
+
+def reading(
+    network: Network,
+    source: Any,
+    *,
+    frame: int | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+    window: tuple[float, float] | None = None,
+) -> Reading:
+    """A picture (file, bytes, PIL image, array, tensor, `Picture`) prepared for this network, with the notes.
+
+    Raises `BadInput` when the network states no preparation, and what `pellucid.doors.image.decode` raises.
+    """
+    if network.preparation is None:
+        raise BadInput(
+            f"{network.name} does not say how pictures are prepared for it, and guessing would give wrong answers.",
+            "Say it: pl.open(model, preparation=pl.Preparation(size=224, mean=(0.485, 0.456, 0.406), "
+            "std=(0.229, 0.224, 0.225))), with the numbers it was trained with.",
+        )
+    picture = to_picture(source, frame=frame, background=background, window=window)
+    x = prepare(picture.rgb, network.preparation)
+    cut = cut_note(picture.rgb.shape[1], picture.rgb.shape[2], network.preparation)
+    return Reading(x, picture, (*picture.notes, cut) if cut else picture.notes)
+
+
+def read(network: Network, source: Any) -> Float[Tensor, "1 channels height width"]:
+    """What `Network.read` calls: the prepared picture alone, `[1, channels, size, size]`.
+
+    >>> from pellucid.core.preparation import Preparation
+    >>> net = Network(__import__("torch").nn.Flatten(), preparation=Preparation(size=4))
+    >>> read(net, b"P5 2 2 255 " + bytes([0, 255, 0, 255])).shape
+    torch.Size([1, 3, 4, 4])
+    """
+    return reading(network, source).x
