@@ -1,0 +1,1 @@
+"""The nouns: network, site, target, rule, score, explanation, check, run, option; and recording."""

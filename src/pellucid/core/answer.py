@@ -89,7 +89,9 @@ def ask(
     net.proven = True
     missing = [str(s) for s in (*sites, *changes) if s not in visited] if output is not None else []
     if missing:
-        raise BadModel(f"Site {missing[0]!r} did not run in this pass.", "net.sites lists the modules; pl.record shows what ran.")
+        raise BadModel(
+            f"Site {missing[0]!r} did not run in this pass.", "net.sites lists the modules; pl.record shows what ran."
+        )
     return Answer(net, output, seen, index)
 
 

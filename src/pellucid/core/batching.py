@@ -20,7 +20,9 @@ Result = TypeVar("Result", Tensor, Tensors)
 Pass: TypeAlias = Callable[[Tensors, Tensor], Result]
 
 
-def in_passes(variations: Iterable[Tensors], first: Callable[[Tensors, Tensor], tuple[Result, int]], one: Pass[Result], run: Run) -> Iterator[Result]:
+def in_passes(
+    variations: Iterable[Tensors], first: Callable[[Tensors, Tensor], tuple[Result, int]], one: Pass[Result], run: Run
+) -> Iterator[Result]:
     """Each variation's result, in order.  `first` also says how many bytes its single sample took."""
     limit, waiting = 0, list[Tensors]()
     for variation in variations:

@@ -6,11 +6,14 @@ found, also after an exception, and two threads cannot meet in the same hook.
 
 from __future__ import annotations
 
+import copy
+import random
 import types
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -19,6 +22,8 @@ from pellucid.core.held import CONTAINERS, inside, reached, variables
 # Told apart first, and by exact type, because nearly everything that a module holds is one of these or empty.
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes, torch.dtype, torch.device, torch.Size, type})
 _UNCOPYABLE_HOMES = ("keras.", "torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao.")
+_TABLES = frozenset(name for name, held in nn.Module().__dict__.items() if isinstance(held, dict))
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 def double(model: nn.Module) -> nn.Module:
@@ -29,9 +34,7 @@ def double(model: nn.Module) -> nn.Module:
     >>> twin.weight.data_ptr() == model.weight.data_ptr(), twin.training, model.training
     (True, False, True)
     """
-    twin = _twin(model, {})
-    assert isinstance(twin, nn.Module)
-    return twin
+    return _twin_module(model, {})
 
 
 def why_not_doubled(model: nn.Module) -> str:
@@ -48,7 +51,7 @@ def why_not_doubled(model: nn.Module) -> str:
         if isinstance(value, nn.Module):
             where = names.get(id(value), "") or where
             why = _why_not_this(value)
-        elif not _copied(value) and _holds_state(value):
+        elif not isinstance(value, Tensor) and not _copied(value) and _holds_state(value):
             why = f"keeps a {type(value).__name__} that holds on to parts of the model"
         if why:
             return f"{where} {why}"
@@ -105,6 +108,10 @@ def _twin(value: Any, memo: dict[int, Any]) -> Any:
         twin = types.MethodType(value.__func__, _twin(value.__self__, memo))
     elif kind is partial:
         twin = partial(_twin(value.func, memo), *_twin(value.args, memo), **_twin(value.keywords, memo))
+    elif isinstance(value, torch.Generator):
+        twin = value.clone_state()
+    elif isinstance(value, _GENERATORS):
+        twin = copy.deepcopy(value)
     elif _is_named_tuple(value):
         twin = kind(*(_twin(v, memo) for v in value))
     else:
@@ -138,15 +145,15 @@ def _twin_container(value: Any, memo: dict[int, Any]) -> Any:
     return twin
 
 
-def _twin_module(module: nn.Module, memo: dict[int, Any]) -> Any:
-    twin = module.__class__.__new__(module.__class__)
+def _twin_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    twin: nn.Module = module.__class__.__new__(module.__class__)
     memo[id(module)] = twin
     state: dict[str, Any] = {}
     for name, value in module.__dict__.items():
         kind = type(value)
         if kind in _ATOMS:
             state[name] = value
-        elif (kind is dict or kind is OrderedDict) and not value:  # most of a module's tables are empty
+        elif name in _TABLES and not value:  # most of them are empty; a dict of the user's may be shared by two modules
             state[name] = kind()
         else:
             state[name] = _twin(value, memo)

@@ -1,12 +1,12 @@
 """Every error a person can meet: what happened, and what to do next.
 
-    PellucidError
-      BadModel       the model cannot be opened, run or differentiated
-      BadInput       the input does not fit the model, or cannot be read
-      BadTarget      the target is not something this network puts out
-      BadOption      an option is outside its range
-      Missing        a package, a file or the network that the task needs is not there
-      Stopped        somebody pressed stop before anything was known
+PellucidError
+BadModel       the model cannot be opened, run or differentiated
+BadInput       the input does not fit the model, or cannot be read
+BadTarget      the target is not something this network puts out
+BadOption      an option is outside its range
+Missing        a package, a file or the network that the task needs is not there
+Stopped        somebody pressed stop before anything was known
 """
 
 from __future__ import annotations

@@ -86,9 +86,13 @@ class Explanation:
         """
         network = net or self.net
         if network is None or self.again is None:
-            raise Missing("This explanation was loaded without its network.", "Give it: explanation.rerun(pl.open(...)).")
+            raise Missing(
+                "This explanation was loaded without its network.", "Give it: explanation.rerun(pl.open(...))."
+            )
         if self.net is None and x is None and network.fingerprint != self.saved_fingerprint:
-            raise BadModel(f"{network.name} has other weights than the {self.network} that was explained.", "Open that one.")
+            raise BadModel(
+                f"{network.name} has other weights than the {self.network} that was explained.", "Open that one."
+            )
         with running(replace(current(), seed=self.seed if seed is None else seed)):
             return self.again(network, self.x if x is None else x, self.of, **self.options)
 

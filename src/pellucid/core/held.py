@@ -16,15 +16,16 @@ from torch.utils.hooks import RemovableHandle
 CONTAINERS = (list, tuple, dict, set, frozenset, OrderedDict, defaultdict, deque)
 # These serve saving and loading, never a forward pass.
 _NOT_RUN = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+_ALL_HOOKS = (*_NOT_RUN, "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _LEAVES = (Tensor, type, types.ModuleType, types.BuiltinFunctionType, RemovableHandle, torch.Generator, str, bytes)
 
 
-def inside(value: Any) -> Iterator[Any]:
+def inside(value: Any, hooks: bool = True) -> Iterator[Any]:
     """What a value holds directly: attributes, items, arguments, a function's own variables."""
     if isinstance(value, _LEAVES):
         return
     if isinstance(value, nn.Module):
-        yield from (v for name, v in value.__dict__.items() if name not in _NOT_RUN)
+        yield from (v for name, v in value.__dict__.items() if name not in (_NOT_RUN if hooks else _ALL_HOOKS))
     elif isinstance(value, dict):
         yield from value.keys()
         yield from value.values()
@@ -53,8 +54,8 @@ def variables(function: types.FunctionType) -> list[Any]:
     return [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
 
-def reached(value: Any) -> Iterator[Any]:
-    """The value and everything that can be reached from it, each once, outer before inner."""
+def reached(value: Any, *, hooks: bool = True) -> Iterator[Any]:
+    """The value and everything that can be reached from it, each once; without `hooks`, not what its hooks reach."""
     met: dict[int, Any] = {}  # keeps what it has met alive, so that no number is given out twice
     waiting = [value]
     while waiting:
@@ -63,7 +64,7 @@ def reached(value: Any) -> Iterator[Any]:
             continue
         met[id(here)] = here
         yield here
-        waiting.extend(inside(here))
+        waiting.extend(inside(here, hooks))
 
 
 def parameters_of(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.double import double
 from pellucid.core.errors import BadModel
+from pellucid.core.held import CONTAINERS, reached
 
 _HINT = "Move the update out of forward(), or explain a copy of the model that does not update itself."
 
@@ -45,51 +48,86 @@ def doubled(model: nn.Module) -> Iterator[nn.Module]:
         raise BadModel(f"{type(model).__name__} edits its own weights while it runs.", _HINT)
 
 
+# Borrowed models, and generators that belong to the process, are for one thread at a time.  One lock serves both, so
+# that nobody can hold the one and wait for the other.
+_alone = threading.RLock()
+
+
 @contextmanager
-def borrowed(model: nn.Module, lock: threading.RLock) -> Iterator[nn.Module]:
-    """The model itself, alone, in eval mode; flags, buffers, hooks and attributes are put back afterwards."""
-    with lock, ExitStack() as undo:
-        for module in model.modules():
-            undo.callback(_shell(module))
-        for name, buffer in model.named_buffers():
-            undo.callback(_put_back, buffer, buffer.detach().clone(), name)
-        for parameter in model.parameters():
+def borrowed(model: nn.Module) -> Iterator[nn.Module]:
+    """The model itself, alone, in eval mode; whatever it holds is put back as it was, except what its hooks gather."""
+    with _alone, ExitStack() as undo:
+        for value in reached(model, hooks=False):
+            undo.callback(_remembered(value))
+        modules, parameters = list(model.modules()), list(model.parameters())
+        for value in reached(model):
+            if isinstance(value, nn.Module):
+                modules.append(value)
+            elif isinstance(value, nn.Parameter):
+                parameters.append(value)
+        for parameter in parameters:
             undo.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(False)
-        model.eval()
+        for module in modules:
+            undo.callback(setattr, module, "training", module.training)
+        for buffer in model.buffers():
+            undo.callback(_value(buffer))
+        for module in [model, *modules]:
+            module.eval()
         yield model
 
 
-def _put_back(buffer: Tensor, value: Tensor, name: str) -> None:
-    with torch.no_grad():
-        if not torch.equal(buffer, value):
-            buffer.copy_(value)
+def _remembered(value: Any) -> Callable[[], object]:
+    """How to put back what a value holds."""
+    if isinstance(value, Tensor):
+        return _nothing if isinstance(value, nn.Parameter) else _value(value)
+    if isinstance(value, torch.Generator):
+        return partial(value.set_state, value.get_state())
+    if isinstance(value, list | deque | dict | set) and type(value) in CONTAINERS:
+        return _content(value)
+    if isinstance(value, torch.jit.ScriptModule) or not isinstance(getattr(value, "__dict__", None), dict):
+        return _nothing
+    return _content(value.__dict__)
 
 
-def _shell(module: nn.Module) -> Callable[[], None]:
-    """How to put a module's own attributes back: train flag, hooks, everything but the tensors' content."""
-    training = module.training
-    if isinstance(module, torch.jit.ScriptModule):
-        return lambda: setattr(module, "training", training)
-    copies: dict[str, Any] = {k: v.copy() if isinstance(v, dict) else v for k, v in module.__dict__.items()}
+def _nothing() -> None:
+    """What holds nothing has nothing to put back."""
+
+
+def _value(tensor: Tensor) -> Callable[[], None]:
+    """How to put a tensor's numbers back; one that still has them is not written into."""
+    before = tensor.detach().clone()
 
     def restore() -> None:
-        for name, value in copies.items():
-            held = module.__dict__.get(name)
-            if isinstance(held, dict) and isinstance(value, dict):
-                if list(held.items()) != list(value.items()):
-                    held.clear()
-                    held.update(value)
-            elif held is not value:
-                module.__dict__[name] = value
-        for name in [n for n in module.__dict__ if n not in copies]:
-            del module.__dict__[name]
+        with torch.no_grad():
+            if _bits(tensor) != _bits(before):
+                tensor.copy_(before)
 
     return restore
 
 
-# The generators below belong to the process, so whoever seeds and restores them does it alone.
-_random_lock = threading.RLock()
+def _bits(tensor: Tensor) -> bytes | None:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return None
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _content(held: Any) -> Callable[[], None]:
+    """How to put a container's items back, the very same ones in the same order."""
+    before = held.copy()
+
+    def restore() -> None:
+        now, then = (list(h.items()) if isinstance(h, dict) else list(h) for h in (held, before))
+        if len(now) == len(then) and all(_same(a, b) for a, b in zip(now, then, strict=True)):
+            return
+        held.clear()
+        held.extend(before) if isinstance(held, list | deque) else held.update(before)
+
+    return restore
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) and all(map(_same, a, b)))
 
 
 @contextmanager
@@ -98,7 +136,7 @@ def random_state_kept(seed: int, drew: Callable[[bool], None]) -> Iterator[None]
 
     `drew` is told whether the block drew any number from them.
     """
-    with _random_lock:
+    with _alone:
         before = _random_state()
         devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         with torch.random.fork_rng(devices):
@@ -109,13 +147,16 @@ def random_state_kept(seed: int, drew: Callable[[bool], None]) -> Iterator[None]
             try:
                 yield
             finally:
-                drew(str(_random_state()) != str(seeded))
+                drew(_random_state()[:3] != seeded[:3])
                 random.setstate(before[1])
-                np.random.set_state(before[2])
+                np.random.set_state(before[3])
 
 
-def _random_state() -> tuple[bytes, Any, Any]:
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state()
+def _random_state() -> tuple[bytes, Any, Any, Any]:
+    """The states of torch, Python and numpy; numpy's once more, as it wants it back."""
+    numbers: Any = np.random.get_state()
+    comparable = (numbers[1].tobytes(), *numbers[2:])
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), comparable, numbers
 
 
 class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
@@ -128,9 +169,17 @@ class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation unless it writes into a parameter."""
         if func._schema.is_mutable:
-            written = [v for a, v in zip(func._schema.arguments, args, strict=False) if a.is_write]
-            for v in written:
-                name = self.names.get(v.untyped_storage()._cdata) if isinstance(v, Tensor) else None
-                if name is not None:
-                    raise BadModel(f"The model edits its own parameter {name!r} while it runs.", _HINT)
+            for name in filter(None, map(self._name, _written(func._schema, args, kwargs or {}))):
+                raise BadModel(f"The model edits its own parameter {name!r} while it runs.", _HINT)
         return func(*args, **(kwargs or {}))
+
+    def _name(self, v: Tensor) -> str | None:
+        return self.names.get(v.untyped_storage()._cdata) if v.layout == torch.strided else None
+
+
+def _written(schema: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    """The tensors that an operation writes into, also in lists and by name (`out=`)."""
+    for i, argument in enumerate(schema.arguments):
+        if argument.is_write:
+            value = args[i] if i < len(args) else kwargs.get(argument.name)
+            yield from (v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Tensor))

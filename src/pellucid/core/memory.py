@@ -52,6 +52,7 @@ class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and remember the size of its result."""
         out = func(*args, **(kwargs or {}))
-        if isinstance(out, Tensor):
-            self.bytes = max(self.bytes, out.numel() * out.element_size())
+        for v in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(v, Tensor):
+                self.bytes = max(self.bytes, v.numel() * v.element_size())
         return out

@@ -32,6 +32,7 @@ P = ParamSpec("P")
 class Promise(Flag):
     """What a method claims; the test suite holds every method to its claims on random networks."""
 
+    NONE = 0
     COMPLETE = auto()  # the values sum to score(x) - score(baseline)
     LINEAR = auto()  # explain(a*t + b*u) = a*explain(t) + b*explain(u)
     IMPLEMENTATION_INVARIANT = auto()  # however the same network is written: the same map
@@ -79,7 +80,12 @@ class Method(Generic[P]):
         return (self.__doc__ or "").strip().split("\n")[0]
 
     def __call__(
-        self, net: Network | nn.Module, x: Inputs, target: Target | int | str | None = None, *_: P.args, **options: P.kwargs
+        self,
+        net: Network | nn.Module,
+        x: Inputs,
+        target: Target | int | str | None = None,
+        *_: P.args,
+        **options: P.kwargs,
     ) -> Explanation:
         """Explain `target` (a class number or name, a `Target`, or None for each sample's top class) on input `x`."""
         chosen = checked(self.options, options, self.name)
@@ -91,7 +97,13 @@ class Method(Generic[P]):
             return self._explain(network, model, x, target, chosen, run)
 
     def _explain(
-        self, net: Network, model: nn.Module, x: Inputs, target: Target | int | str | None, options: dict[str, Any], run: Run
+        self,
+        net: Network,
+        model: nn.Module,
+        x: Inputs,
+        target: Target | int | str | None,
+        options: dict[str, Any],
+        run: Run,
     ) -> Explanation:
         since = time.monotonic()
         given = _like_the_model(as_tensors(x, net.inputs), model)
@@ -136,7 +148,7 @@ def method(
     title: str,
     family: str,
     paper: str,
-    promises: Promise = Promise(0),
+    promises: Promise = Promise.NONE,
     cost: str = "one gradient pass",
     signed: bool = True,
 ) -> Callable[[Callable[Concatenate[Score, Tensors, P], Tensors | Finding]], Method[P]]:
@@ -197,5 +209,3 @@ def _notes(net: Network, maps: Tensors) -> tuple[str, ...]:
 
 def _version() -> str:
     return version("pellucid")
-
-

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.core.double import why_not_doubled
-from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.lease import borrowed, doubled, random_state_kept, tensors_of, versions
+from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.core.held import parameters_of
+from pellucid.core.lease import ReadOnly, borrowed, doubled, random_state_kept, tensors_of, versions
+from pellucid.core.misfit import misfit
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
 from pellucid.core.site import Site
@@ -27,7 +28,8 @@ class Network:
 
     `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
     are prepared, `output` which part of a structured output the targets speak of, `source` the name under which
-    `pellucid.open` finds it again.  Raises `BadModel` when the weights hold no usable numbers.
+    `pellucid.open` finds it again.  Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when
+    it is no module, or when the weights hold no usable numbers.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]
@@ -47,6 +49,7 @@ class Network:
         reader: Reader | None = None,
         notes: Sequence[str] = (),
     ) -> None:
+        model, unwrapped = _unwrapped(model)
         _refuse_unusable_weights(model)
         self.model = model
         self.name = name or type(model).__name__
@@ -57,13 +60,13 @@ class Network:
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
         self.inputs, self._takes_any = _arguments(model) if inputs is None else (tuple(inputs), True)
         self.borrowed_because = why_not_doubled(model)
-        self.notes = tuple(notes)
+        self.notes = (*unwrapped, *notes)
         self.proven = False  # has one pass shown that running it writes into no parameter?
         self.contiguous_only = False  # has it refused channels-last activations?
         self.remembered: dict[object, object] = {}  # facts found by running it, by what was asked
         self._reader = reader
+        self._harmless = False  # has one whole pass shown that running it writes into no parameter?
         self._draws: bool | None = None  # does running it draw random numbers? None: not known yet
-        self._lock = threading.RLock()
         self._fingerprint: tuple[object, str] = (None, "")
 
     @property
@@ -90,11 +93,11 @@ class Network:
                 stack.enter_context(random_state_kept(current().seed, self._drew))
             device = next((t.device.type for t in self.model.parameters()), "cpu")
             stack.enter_context(torch.autocast(device, enabled=False))
-            way = borrowed(self.model, self._lock) if self.borrowed_because else doubled(self.model)
+            way = borrowed(self.model) if self.borrowed_because else doubled(self.model)
             yield stack.enter_context(way)
 
     def _drew(self, drew: bool) -> None:
-        self._draws = drew if self.proven or drew else None
+        self._draws = drew if self._harmless or drew else None
 
     @property
     def fingerprint(self) -> str:
@@ -109,13 +112,24 @@ class Network:
         return self._fingerprint[1]
 
     def call(self, model: nn.Module, x: dict[str, Tensor]) -> Any:
-        """Run a leased module on named inputs; raises `BadInput` for names that it does not take."""
+        """Run a leased module on named inputs; raises `BadInput` for what it does not take.
+
+        Until one whole pass has shown that the model writes into none of its parameters, each write is stopped before
+        it happens, with `BadModel`.  What the model itself raises comes through as it is.
+        """
         unknown = [k for k in x if k not in self.inputs]
         if unknown and not self._takes_any:
             raise BadInput(f"{self.name} has no input {unknown[0]!r}.", f"It takes: {', '.join(self.inputs)}.")
-        if tuple(x) == self.inputs[: len(x)]:
-            return model(*x.values())
-        return model(**x)
+        try:
+            with nullcontext() if self._harmless else ReadOnly(parameters_of(self.model)):
+                output = model(*x.values()) if tuple(x) == self.inputs[: len(x)] else model(**x)
+        except (RuntimeError, ValueError, IndexError) as error:
+            why = None if isinstance(error, PellucidError) else misfit(error, model, x)
+            if why is None:
+                raise
+            raise why from error
+        self._harmless = True
+        return output
 
     def pick(self, output: Any) -> Tensor:
         """The part of the model's output that targets speak of, as a tensor."""
@@ -140,10 +154,13 @@ class Network:
 
 
 def module_paths(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module by path.  Keras layers are not registered as submodules, so they are asked for by their own names."""
+    """Every module that can be looked into, by path.
+
+    Scripted code cannot.  Keras layers are not registered as submodules: they are asked for by their own names.
+    """
     flatten = getattr(model, "_flatten_layers", None)
     if flatten is None:
-        return dict(model.named_modules())
+        return {path: m for path, m in model.named_modules() if not isinstance(m, torch.jit.ScriptModule)}
     layers = {str(getattr(layer, "path", layer.name)): layer for layer in flatten(include_self=False)}
     return {"": model} | layers
 
@@ -170,6 +187,19 @@ def _part(output: Any, which: str | int) -> Tensor:
     raise BadModel(f"The model's output has no part {which!r}.", f"Its tensors: {', '.join(parts) or 'none'}.")
 
 
+def _unwrapped(model: object) -> tuple[nn.Module, tuple[str, ...]]:
+    """The model inside of wrappers that compile it or spread it over devices, and a note that says so."""
+    notes: list[str] = []
+    while isinstance(model, nn.Module):
+        parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        inner = model.module if parallel else getattr(model, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return model, tuple(notes)
+        notes.append(f"The model inside of {type(model).__name__} was explained.")
+        model = inner
+    raise BadModel(f"A {type(model).__name__} was given, expected a torch.nn.Module.", "Use pl.open(model_or_file).")
+
+
 def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
     """The names of forward's arguments, and whether it also takes others."""
     if isinstance(model, torch.jit.ScriptModule):
@@ -177,17 +207,19 @@ def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
         return tuple(a.name for a in schema.arguments[1:]), False
     parameters = inspect.signature(model.forward).parameters.values()
     loose = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
-    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)) or ("x",), loose
+    names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    return names or (("x",) if loose else ()), loose
 
 
 def _refuse_unusable_weights(model: nn.Module) -> None:
-    for name, t in model.named_parameters():  # not buffers: a causal mask rightly holds minus infinity
-        if isinstance(t, nn.parameter.UninitializedParameter):
-            raise BadModel(f"Parameter {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
-        if type(t) is not nn.Parameter or t.is_meta or not t.is_floating_point():
-            continue
-        if not bool(torch.isfinite(t).all()):
-            count = int((~torch.isfinite(t)).sum())
+    for name, t in tensors_of(model).items():
+        if isinstance(t, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
+            raise BadModel(f"Weight {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
+        if t.is_meta:
+            raise BadModel(f"Weight {name!r} is on the meta device: it holds no numbers.", "Load the weights first.")
+        # not buffers: a causal mask rightly holds minus infinity
+        if type(t) is nn.Parameter and t.is_floating_point() and not bool(torch.isfinite(t.detach()).all()):
+            count = int((~torch.isfinite(t.detach())).sum())
             raise BadModel(f"{count} values of {name!r} are NaN or infinite.", "Load weights that finished training.")
 
 

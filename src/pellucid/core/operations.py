@@ -82,10 +82,14 @@ def activation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
             return Activation("relu", args[0], torch.relu, in_place)
         if low == 0 and high == 6:
             return Activation("relu6", args[0], F.relu6, in_place)
-    if func in _MAXIMA and len(args) == 2 and isinstance(args[1], Tensor) and not args[1].requires_grad:
-        if args[1].numel() == 1 and float(args[1]) == 0:
-            return Activation("relu", args[0], torch.relu, False)
+    if func in _MAXIMA and len(args) == 2 and _is_zero(args[1]):
+        return Activation("relu", args[0], torch.relu, False)
     return None
+
+
+def _is_zero(value: object) -> bool:
+    """Is it a constant tensor that holds the one number zero?"""
+    return isinstance(value, Tensor) and not value.requires_grad and value.numel() == 1 and float(value) == 0
 
 
 # functions whose positional arguments end with `inplace`, and where it stands after the input

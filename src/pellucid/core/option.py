@@ -65,7 +65,9 @@ class Option:
         try:
             return self.check(json.loads(text.lower()))
         except json.JSONDecodeError:
-            raise BadOption(f"{self.name}={text!r}: expected {self.expected}.", f"{self.name} is: {self.doc}.") from None
+            raise BadOption(
+                f"{self.name}={text!r}: expected {self.expected}.", f"{self.name} is: {self.doc}."
+            ) from None
 
 
 def options_of(function: Callable[..., object]) -> tuple[Option, ...]:

@@ -29,9 +29,13 @@ class Preparation:
     def channels(self) -> int:
         return len(self.mean)
 
-    def normalize(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    def normalize(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
         """Values in 0..1 to what the network sees."""
-        mean, std = (torch.tensor(v, dtype=image.dtype, device=image.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, dtype=image.dtype, device=image.device).view(1, -1, 1, 1) for v in (self.mean, self.std)
+        )
         out = (image - mean) / std
         return out.flip(1) if self.bgr else out
 

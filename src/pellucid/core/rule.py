@@ -82,24 +82,25 @@ class _Rewired(torch.autograd.Function):
         return down, None, None
 
 
-# Gradient-graph nodes that pass a gradient on linearly (or, for max pooling, by routing): they need no rule.
-_LINEAR = frozenset(
-    """AccumulateGrad Add Addbmm Addmm AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Alias AsStrided AvgPool2D
-    AvgPool3D Bmm Cat Clone ConstantPadNd Contiguous Convolution ConvolutionOverrideable CopyBackwards CopySlices Cudnn
-    CudnnBatchNorm CudnnConvolution Diagonal Div Dropout Expand Flip Gather Im2Col IndexSelect Index Linear
-    MaskedFill Matmul Mean MiopenBatchNorm MkldnnConvolution Mm Mul Mv NativeBatchNorm Neg Permute PixelShuffle
-    PixelUnshuffle Repeat ReflectionPad1D ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D
-    ReplicationPad3D ReshapeAlias UnsafeView Roll Select Slice SlowConv2D SlowConv3D Split SplitWithSizes Squeeze Stack
-    Sub Sum T To ToCopy Transpose Unbind Unfold Unsqueeze UpsampleBicubic2D UpsampleBilinear2D UpsampleLinear1D
-    UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D UpsampleTrilinear3D View ViewAs Where Copy Col2Im
-    UpsampleBilinear2DAa UpsampleBicubic2DAa Einsum Dot MaskedScatter Scatter IndexPut IndexAdd SafeSplit
-    UnsafeSplit Narrow Detach Movedim Trace Embedding AvgPool1D ThnnConv2D ConvTbc Rsub Cumsum
-    ConvolutionBackwardOverrideable""".split()
-)
+# Gradient-graph nodes that pass a gradient on linearly: they need no rule.
+_LINEAR_NODES = """
+    AccumulateGrad AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Add Addbmm Addmm Alias AsStrided AvgPool1D
+    AvgPool2D AvgPool3D Bmm Cat Clone Col2Im ConstantPadNd Contiguous ConvTbc Convolution
+    ConvolutionBackwardOverrideable ConvolutionOverrideable Copy CopyBackwards CopySlices Cudnn CudnnBatchNorm
+    CudnnConvolution Cumsum Detach Diagonal Div Dot Dropout Einsum Embedding Expand Flip Gather Im2Col Index IndexAdd
+    IndexPut IndexSelect Linear MaskedFill MaskedScatter Matmul Mean MiopenBatchNorm MkldnnConvolution Mm Movedim Mul
+    Mv Narrow NativeBatchNorm Neg Permute PixelShuffle PixelUnshuffle ReflectionPad1D ReflectionPad2D ReflectionPad3D
+    Repeat ReplicationPad1D ReplicationPad2D ReplicationPad3D ReshapeAlias Roll Rsub SafeSplit Scatter Select Slice
+    SlowConv2D SlowConv3D Split SplitWithSizes Squeeze Stack Sub Sum T ThnnConv2D To ToCopy Trace Transpose Unbind
+    Unfold UnsafeSplit UnsafeView Unsqueeze UpsampleBicubic2D UpsampleBicubic2DAa UpsampleBilinear2D
+    UpsampleBilinear2DAa UpsampleLinear1D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D UpsampleTrilinear3D
+    View ViewAs Where
+"""
+_LINEAR = frozenset(re.findall(r"\w+", _LINEAR_NODES))
 # ... linear in each operand alone, so only when one of them does not depend on the input
-_BILINEAR = frozenset("Mul Div Mm Bmm Matmul Addmm Baddbmm Addbmm Dot Mv Einsum Convolution".split())
-
-
+_BILINEAR = frozenset(
+    ("Mul", "Div", "Mm", "Bmm", "Matmul", "Addmm", "Baddbmm", "Addbmm", "Dot", "Mv", "Einsum", "Convolution")
+)
 _FAMILIES = (
     (r"(Adaptive)?MaxPool.*|FractionalMaxPool.*", "max_pool"),
     (r"ScaledDotProduct.*|.*Attention.*", "attention"),

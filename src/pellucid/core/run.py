@@ -1,8 +1,8 @@
 """How a computation runs: seed, memory, progress, stop.  Ambient, so that no method has to carry it around.
 
-    >>> with running(Run(seed=3)) as run:
-    ...     current() is run
-    True
+>>> with running(Run(seed=3)) as run:
+...     current() is run
+True
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ def load(path: str | Path, methods: Mapping[str, Callable[..., Explanation]]) ->
         raise BadInput(f"{Path(path).name} could not be read: {error}.", f"Expected a {SUFFIX} file.") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         found = facts.get("format") if isinstance(facts, dict) else "none"
-        raise BadInput(f"{Path(path).name} is not an explanation of format {FORMAT} (found: {found}).", "Update Pellucid.")
+        raise BadInput(
+            f"{Path(path).name} is not an explanation of format {FORMAT} (found: {found}).", "Update Pellucid."
+        )
     try:
         return _from_facts(facts, tensors, methods)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -87,11 +89,19 @@ def load(path: str | Path, methods: Mapping[str, Callable[..., Explanation]]) ->
         raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
 
 
-def _from_facts(facts: dict[str, Any], tensors: Tensors, methods: Mapping[str, Callable[..., Explanation]]) -> Explanation:
+def _from_facts(
+    facts: dict[str, Any], tensors: Tensors, methods: Mapping[str, Callable[..., Explanation]]
+) -> Explanation:
     masks = iter(v for k, v in sorted(tensors.items()) if k.startswith("mask "))
     nan = float("nan")
     checks = tuple(
-        Check(**{**c, "verdict": Verdict[c["verdict"]], "references": tuple((n, nan if v is None else v) for n, v in c["references"])})
+        Check(
+            **{
+                **c,
+                "verdict": Verdict[c["verdict"]],
+                "references": tuple((n, nan if v is None else v) for n, v in c["references"]),
+            }
+        )
         for c in facts["checks"]
     )
     return Explanation(
@@ -132,7 +142,9 @@ def _restored(argument: Any, masks: Iterator[Tensor]) -> Any:
 
 def _lost(name: str) -> Callable[[Any], Tensor]:
     def function(_output: Any) -> Tensor:
-        raise BadModel(f"The target was the Python function {name!r}, which a file cannot hold.", "Explain again with it.")
+        raise BadModel(
+            f"The target was the Python function {name!r}, which a file cannot hold.", "Explain again with it."
+        )
 
     function.__name__ = name
     return function

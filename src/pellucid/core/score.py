@@ -27,6 +27,7 @@ from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A value at a site and the score's gradient there, both shaped like the value."""
@@ -131,7 +132,8 @@ class Score:
     def _ask(
         self, x: Tensors, rows: Tensor, *, sites: tuple[Site, ...] = (), leaves: bool = False, whole: bool = True
     ) -> Answer:
-        assert self.model is not None, "a score runs inside `leased`"
+        if self.model is None:
+            raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
         given, changes = _embedded(x, self.embedded)
         with Rewire(self.rules) if self.rules else nullcontext():
@@ -147,7 +149,12 @@ class Score:
             )
 
     def _passes(
-        self, variations: Iterable[Tensors], one: Callable[[Score, Tensors, Tensor], Result], what: str, *, backward: bool = False
+        self,
+        variations: Iterable[Tensors],
+        one: Callable[[Score, Tensors, Tensor], Result],
+        what: str,
+        *,
+        backward: bool = False,
     ) -> Iterator[Result]:
         """Run `one` over the variations, as many to a pass as fit in memory; each variation's result in order."""
         if self.model is None:  # nobody holds a lease over the results, so they are all worked out inside one

@@ -47,9 +47,9 @@ def _last_map(f: Score, x: Tensors) -> Site:
             found.append(Site(path, call))
 
     with f.leased() as bound:
-        model = bound.model
-        assert model is not None
-        hooks = []
+        if bound.model is None:
+            raise RuntimeError("A leased score holds its module.")
+        model, hooks = bound.model, []
         for path, module in module_paths(model).items():
             calls = count()
             hooks.append(

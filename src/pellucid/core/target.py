@@ -1,7 +1,7 @@
 """What is being explained: one number a sample.  Targets add, subtract and scale, and say their names.
 
-    >>> str(logit(3) - 0.5 * logit(7))
-    'logit(3) - 0.5*logit(7)'
+>>> str(logit(3) - 0.5 * logit(7))
+'logit(3) - 0.5*logit(7)'
 """
 
 from __future__ import annotations
@@ -84,7 +84,12 @@ class Target:
 
     def describe(self, net: Network) -> str:
         """The target in words, classes by name: `logit of tiger cat (282)`."""
-        if len(self.terms) == 1 and self.terms[0].weight == 1 and isinstance(self.terms[0].args[0], int) and self.classes:
+        if (
+            len(self.terms) == 1
+            and self.terms[0].weight == 1
+            and isinstance(self.terms[0].args[0], int)
+            and self.classes
+        ):
             return f"{self.terms[0].kind.replace('_', '-')} of {net.label(self.terms[0].args[0])}"
         return str(self)
 
@@ -193,21 +198,27 @@ def _channel(answer: Answer, site: Site, index: int) -> Tensor:
 def _neuron(answer: Answer, site: Site, index: tuple[int, ...]) -> Tensor:
     a = answer.at[site]
     if len(index) != a.ndim - 1 or any(not -n <= i < n for i, n in zip(index, a.shape[1:], strict=True)):
-        raise BadTarget(f"neuron({site}, {index}): the site holds {tuple(a.shape)}; give one index for each later axis.")
+        raise BadTarget(
+            f"neuron({site}, {index}): the site holds {tuple(a.shape)}; give one index for each later axis."
+        )
     return a.flatten(1)[:, int(torch.arange(a[0].numel()).view(a[0].shape)[index])]
 
 
 def _token(answer: Answer, position: int, which: int) -> Tensor:
     z = answer.main
     if z.ndim != 3 or not -z.shape[1] <= position < z.shape[1] or not 0 <= which < z.shape[2]:
-        raise BadTarget(f"token({position}, {which}): the output is {tuple(z.shape)}, expected [batch, position, class].")
+        raise BadTarget(
+            f"token({position}, {which}): the output is {tuple(z.shape)}, expected [batch, position, class]."
+        )
     return z[:, position, which]
 
 
 def _region(answer: Answer, which: int, mask: Tensor) -> Tensor:
     z = answer.main
     if z.ndim != 4 or tuple(z.shape[2:]) != tuple(mask.shape) or not bool(mask.any()):
-        raise BadTarget(f"region: the output is {tuple(z.shape)} and the mask {tuple(mask.shape)}, with at least 1 pixel set.")
+        raise BadTarget(
+            f"region: the output is {tuple(z.shape)} and the mask {tuple(mask.shape)}, with at least 1 pixel set."
+        )
     return z[:, which][:, mask.to(z.device)].mean(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,20 +17,33 @@ Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 
 def as_tensors(x: Inputs, names: Sequence[str]) -> Tensors:
     """Name the inputs and check them, once, here, so that no method ever has to."""
-    given = dict(x) if isinstance(x, Mapping) else dict(zip(names, (x,) if isinstance(x, Tensor) else x, strict=False))
+    given = _named(x, names)
     if not given:
-        raise BadInput("No input was given.", f"The network takes: {', '.join(names)}.")
+        raise BadInput("No input was given.", f"The network takes: {', '.join(names) or 'nothing'}.")
     for name, v in given.items():
         _check(name, v)
-    sizes = {name: len(v) for name, v in given.items()}
-    if len(set(sizes.values())) != 1:
-        raise BadInput(f"The inputs' first axes differ: {sizes}; all must hold the same number of samples.")
+    sizes = ", ".join(f"{name} {len(v)}" for name, v in given.items())
+    if len({len(v) for v in given.values()}) != 1:
+        raise BadInput(f"The inputs hold different numbers of samples: {sizes}.", "Make their first axes equally long.")
     return given
+
+
+def _named(x: object, names: Sequence[str]) -> Tensors:
+    if isinstance(x, Mapping):
+        return dict(x)
+    given: list[Any] = list(x) if isinstance(x, list | tuple) else [x]
+    if len(given) > len(names):
+        takes = ", ".join(names) or "nothing"
+        raise BadInput(f"{len(given)} inputs were given; the network takes {len(names)}.", f"It takes: {takes}.")
+    return dict(zip(names, given, strict=False))
 
 
 def _check(name: str, v: object) -> None:
     if not isinstance(v, Tensor):
         raise BadInput(f"Input {name!r} is a {type(v).__name__}, expected a tensor.", "Use net.read(file).")
+    if v.layout != torch.strided or v.is_quantized:
+        kind = "quantized" if v.is_quantized else str(v.layout).removeprefix("torch.")
+        raise BadInput(f"Input {name!r} is a {kind} tensor, expected a dense one.", "Use to_dense() or dequantize().")
     if v.ndim == 0:
         raise BadInput(f"Input {name!r} is a single number; expected a batch, samples first.", "Add an axis: x[None].")
     if v.numel() == 0:
@@ -41,7 +54,7 @@ def _check(name: str, v: object) -> None:
         raise BadInput(f"Input {name!r} is on the meta device: it holds no numbers.", "Give real values.")
     if v.is_floating_point() and not bool(torch.isfinite(v).all()):
         count = int((~torch.isfinite(v)).sum())
-        raise BadInput(f"Input {name!r} holds {count} values that are NaN or infinite.", "Replace them before explaining.")
+        raise BadInput(f"Input {name!r} holds {count} values that are NaN or infinite.", "Replace them beforehand.")
 
 
 def batch_size(x: Tensors) -> int:

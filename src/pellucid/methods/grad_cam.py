@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
+
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.spatial import check_map, enlarged, image_input, map_site
@@ -32,7 +34,7 @@ def grad_cam(
     site: Annotated[str, "module whose output is used; empty: the last one that holds a map"] = "",
     rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
 ) -> Finding:
-    """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged linearly from its true size.
+    """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged from its true size.
 
     `resolution` of the explanation is the true size.  Raises `BadInput` when no input is a picture or the site holds no
     map.
@@ -56,6 +58,7 @@ def reference(f: Score, x: Tensors, *, site: str = "", rectify: bool = True) -> 
     """The definition, channel by channel."""
     name, where = image_input(x), map_site(f, x, site)
     seen = f.watch(x, where)[where]
-    cam = sum(seen.grad[:, k].mean((1, 2))[:, None, None] * seen.value[:, k] for k in range(seen.value.shape[1]))
-    assert not isinstance(cam, int)
-    return {name: enlarged((cam.clamp(min=0) if rectify else cam)[:, None], x[name])}
+    cam = torch.zeros_like(seen.value[:, :1])
+    for k in range(seen.value.shape[1]):
+        cam[:, 0] += seen.grad[:, k].mean((1, 2))[:, None, None] * seen.value[:, k]
+    return {name: enlarged(cam.clamp(min=0) if rectify else cam, x[name])}

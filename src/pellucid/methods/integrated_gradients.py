@@ -98,7 +98,9 @@ def _until_settled(f: Score, x: Tensors, start: Tensors, change: Tensor, toleran
         size = each(lambda a, p, q: a * (p - q), after, here, from_)
         moved[open_] = _norm(delta) / _norm(size).clamp(min=1e-12) if used[open_[0]] > points else float("nan")
         gap = _gap(total(size), change[open_])
-        open_ = [i for i, m, g in zip(open_, moved[open_].tolist(), gap.tolist(), strict=True) if not max(m, g) <= tolerance]
+        open_ = [
+            i for i, m, g in zip(open_, moved[open_].tolist(), gap.tolist(), strict=True) if not max(m, g) <= tolerance
+        ]
         points *= 2
         if not whole or (open_ and used[open_[0]] + points > most):
             break

@@ -27,7 +27,10 @@ from pellucid.core.tensors import Tensors
     signed=False,
 )
 def layer_cam(
-    f: Score, x: Tensors, *, site: Annotated[str, "module whose output is used; empty: the last one that holds a map"] = ""
+    f: Score,
+    x: Tensors,
+    *,
+    site: Annotated[str, "module whose output is used; empty: the last one that holds a map"] = "",
 ) -> Finding:
     """Where a feature map speaks for the target: `[batch, 1, height, width]`, enlarged linearly from its true size.
 

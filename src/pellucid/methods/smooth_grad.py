@@ -35,7 +35,9 @@ def smooth_grad(
     *,
     samples: Annotated[int, Range(1, 4096), "noisy copies"] = 20,
     noise: Annotated[float, Range(0, 2), "standard deviation of the noise, as a fraction of the input's range"] = 0.15,
-    kind: Annotated[Literal["mean", "squared", "variance"], "mean gradient, mean square, or variance (VarGrad)"] = "mean",
+    kind: Annotated[
+        Literal["mean", "squared", "variance"], "mean gradient, mean square, or variance (VarGrad)"
+    ] = "mean",
 ) -> Finding:
     """The mean gradient around the input (or its mean square, or its variance).
 

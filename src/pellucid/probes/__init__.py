@@ -1,0 +1,1 @@
+"""Variations of an input: paths, noise, windows, masks and what fills them."""

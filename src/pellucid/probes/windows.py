@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import torch
 from torch import Tensor
 
 Slices = tuple[slice, ...]

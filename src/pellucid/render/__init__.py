@@ -1,0 +1,1 @@
+"""How a View looks: the only place that writes markup.  One module a format, and `write` for files."""

@@ -1,0 +1,1 @@
+"""Other ways backwards, one family of rules a file."""

@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         parsed = parser(COMMANDS, DESCRIPTION, EPILOG, __version__).parse_args(argv)
-        return COMMANDS[parsed.command](**arguments(COMMANDS[parsed.command], parsed))
+        command = COMMANDS[parsed.command]
+        return command(**arguments(command, parsed))
     except PellucidError as error:
         return _fail(error, as_json="--json" in (sys.argv if argv is None else argv))
     except KeyboardInterrupt:
@@ -49,7 +50,9 @@ def _fail(error: PellucidError, *, as_json: bool) -> int:
     if as_json:
         facts = {"error": type(error).__name__, "what": error.what, "hint": error.hint, "exit": code}
         sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
-    sys.stderr.write(f"pellucid: {visible(error.what)}\n" + (f"          {visible(error.hint)}\n" if error.hint else ""))
+    sys.stderr.write(
+        f"pellucid: {visible(error.what)}\n" + (f"          {visible(error.hint)}\n" if error.hint else "")
+    )
     return code
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,9 @@ def compare(
     from pellucid.surfaces.progress import watched
 
     with watched(seed=seed, quiet=quiet or json):
-        found = compare_(model, Path(image), target, methods=[m.strip() for m in methods.split(",")] if methods else None)
+        found = compare_(
+            model, Path(image), target, methods=[m.strip() for m in methods.split(",")] if methods else None
+        )
         return _deliver(found, output or f"{_stem(image)}.compare.html", image, as_json=json, quiet=quiet)
 
 
@@ -99,7 +102,12 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     return 0 if all(f.fine or not f.needed for f in findings) else 1
 
 
-COMMANDS = {"explain": explain, "compare": compare, "methods": methods, "doctor": doctor}
+COMMANDS: Mapping[str, Callable[..., int]] = {
+    "explain": explain,
+    "compare": compare,
+    "methods": methods,
+    "doctor": doctor,
+}
 
 
 def _options(given: tuple[str, ...] | list[str], method: str | None, known: dict[str, Any]) -> dict[str, Any]:
@@ -107,13 +115,17 @@ def _options(given: tuple[str, ...] | list[str], method: str | None, known: dict
     if method is not None and method not in known:
         raise BadOption(f"There is no method {method!r}.", f"Methods: {', '.join(known)}.")
     if given and method is None:
-        raise BadOption(f"--option {given[0]} was given without --method.", "Name the method that the option belongs to.")
+        raise BadOption(
+            f"--option {given[0]} was given without --method.", "Name the method that the option belongs to."
+        )
     options = {o.name: o for o in known[method].options} if method else {}
     found: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise BadOption(f"--option {text!r}: expected name=value.", f"{method} has: {', '.join(options) or 'no options'}.")
+            raise BadOption(
+                f"--option {text!r}: expected name=value.", f"{method} has: {', '.join(options) or 'no options'}."
+            )
         if name not in options:
             raise BadOption(f"{method} has no option {name!r}.", f"It has: {', '.join(options) or 'none'}.")
         found[name] = options[name].parse(value)

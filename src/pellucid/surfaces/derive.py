@@ -47,7 +47,9 @@ def _add(one: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) 
     base = hint.__origin__ if hasattr(hint, "__metadata__") else hint
     if get_origin(base) is tuple:
         doc = next((e for e in hint.__metadata__ if isinstance(e, str)), "")
-        one.add_argument(_flag(parameter.name), action="append", default=[], metavar=get_args(base)[0].__name__, help=doc)
+        one.add_argument(
+            _flag(parameter.name), action="append", default=[], metavar=get_args(base)[0].__name__, help=doc
+        )
         return
     option = option_of(parameter.name, hint, parameter.default)
     if parameter.kind is not parameter.KEYWORD_ONLY:

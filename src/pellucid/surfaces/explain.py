@@ -100,7 +100,9 @@ def explain(
     return check(replace(e, notes=(*said, *e.notes)), mask=mask)
 
 
-def check(explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 64) -> Explanation:
+def check(
+    explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 64
+) -> Explanation:
     """The same explanation with its trust card: how far it can be believed, measured on the model itself."""
     return explanation.with_checks(trust_card(explanation, probes=probes, mask=mask))
 
@@ -120,8 +122,8 @@ def compare(
     """
     network = _network(net)
     given, said = _input(network, x)
-    wanted = dict.fromkeys(methods_package.all_methods(), {}) if methods is None else methods
-    asked: Mapping[str, Mapping[str, Any]] = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted, {})
+    wanted = tuple(methods_package.all_methods()) if methods is None else methods
+    asked: Mapping[str, Mapping[str, Any]] = wanted if isinstance(wanted, Mapping) else {name: {} for name in wanted}
     found, skipped = _explained(network, given, target, asked)
     found = [replace(e, notes=(*said, *e.notes)) for e in found]
     try:
@@ -139,7 +141,8 @@ def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **n
     With `fake`, no number is computed and no weight is needed, so a network larger than memory can be mapped.
 
     >>> import torch, pellucid as pl
-    >>> [op.name for op in pl.record(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()), torch.ones(1, 2)).operations]
+    >>> tape = pl.record(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()), torch.ones(1, 2))
+    >>> [op.name for op in tape.operations]
     ['linear', 'relu']
     """
     network = _network(net)
@@ -183,7 +186,9 @@ def _explained(
         except (BadInput, BadModel, BadOption, Stopped) as why:
             skipped.append((name, why.what))
     if not found:
-        raise BadModel(f"No method applies to {net.name}: {skipped[0][1]}", "pellucid methods lists what each one needs.")
+        raise BadModel(
+            f"No method applies to {net.name}: {skipped[0][1]}", "pellucid methods lists what each one needs."
+        )
     return found, skipped
 
 
@@ -204,4 +209,3 @@ def _choose(net: Network, x: Inputs, target: Target | int | str | None) -> Expla
     best = ranked[0][1]
     note = f"Chosen as the most faithful of {len(found)} methods on {_CHOOSING} masked copies (r: {tried})."
     return replace(best, notes=(*best.notes, note))
-
