@@ -1,0 +1,124 @@
+"""What a figure is made of: lines, boxes, words and pixels at places.  PNG and SVG draw the same list.
+
+Colors are roles ("ink", "quiet", ...), so that one figure suits a light and a dark page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pellucid.views.view import Array
+
+Role: TypeAlias = Literal[
+    "page", "panel", "ink", "quiet", "mute", "line", "band", "accent", "good", "weak", "bad", "unknown",
+    "white", "black", "line1", "line2", "line3", "line4", "line5", "line6",
+]  # fmt: skip
+Point: TypeAlias = tuple[float, float]
+
+LIGHT: dict[Role, str] = {
+    "page": "#fbfaf8", "panel": "#ffffff", "ink": "#1f2328", "quiet": "#5c636d", "mute": "#9aa1aa",
+    "line": "#dedbd4", "band": "#e9e6df", "accent": "#2b5c8a",
+    "good": "#2b5c8a", "weak": "#8a5a00", "bad": "#9b2c2c", "unknown": "#5c636d",
+    "white": "#ffffff", "black": "#111111",
+    "line1": "#2b5c8a", "line2": "#b5541c", "line3": "#3f7a4a",
+    "line4": "#7b4a9e", "line5": "#8a6d00", "line6": "#555b63",
+}  # fmt: skip
+DARK: dict[Role, str] = {
+    "page": "#15171a", "panel": "#1c1f23", "ink": "#e8e6e1", "quiet": "#a6acb4", "mute": "#69717b",
+    "line": "#343940", "band": "#32373e", "accent": "#8fb8de",
+    "good": "#8fb8de", "weak": "#e0b060", "bad": "#f0938c", "unknown": "#a6acb4",
+    "white": "#ffffff", "black": "#111111",
+    "line1": "#8fb8de", "line2": "#f0a070", "line3": "#8cc79a",
+    "line4": "#c9a2e6", "line5": "#dcc260", "line6": "#b0b5bc",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight or broken line; `dash` as in SVG ("" is solid)."""
+
+    points: tuple[Point, ...]
+    role: Role = "ink"
+    width: float = 1.0
+    dash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A filled rectangle with rounded corners; `hint` is shown where a pointer rests on it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    role: Role | Literal["none"] = "band"
+    radius: float = 0.0
+    edge: Role | Literal["none"] = "none"
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A filled circle."""
+
+    x: float
+    y: float
+    radius: float
+    role: Role = "ink"
+    edge: Role | Literal["none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One line of text; `y` is its baseline."""
+
+    x: float
+    y: float
+    text: str
+    size: float = 12.0
+    role: Role = "ink"
+    anchor: Literal["start", "middle", "end"] = "start"
+    bold: bool = False
+    mono: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """A picture in a rectangle: uint8 [h, w, 3]; `dark` is its color for a dark page, where that differs."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    light: Array
+    dark: Array | None = None
+    smooth: bool = False
+
+
+Mark: TypeAlias = Line | Box | Dot | Words | Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Marks on a sheet of a size, in points."""
+
+    width: float
+    height: float
+    marks: tuple[Mark, ...]
+
+
+def moved(mark: Mark, dx: float, dy: float) -> Mark:
+    """The same mark somewhere else."""
+    match mark:
+        case Line():
+            return Line(tuple((x + dx, y + dy) for x, y in mark.points), mark.role, mark.width, mark.dash)
+        case Box():
+            return Box(mark.x + dx, mark.y + dy, mark.width, mark.height, mark.role, mark.radius, mark.edge, mark.hint)
+        case Dot():
+            return Dot(mark.x + dx, mark.y + dy, mark.radius, mark.role, mark.edge)
+        case Words():
+            return Words(mark.x + dx, mark.y + dy, mark.text, mark.size, mark.role, mark.anchor, mark.bold, mark.mono)
+        case Pixels():
+            x, y = mark.x + dx, mark.y + dy
+            return Pixels(x, y, mark.width, mark.height, mark.light, mark.dark, mark.smooth)

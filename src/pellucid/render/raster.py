@@ -1,0 +1,102 @@
+"""Maps and photos as pixels: a heat map in color, alone or over its grey photo, and PNG bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from pellucid.render.colormap import Theme, colors, strength
+from pellucid.views.view import Array, Heat
+
+
+def png(pixels: Array) -> bytes:
+    """uint8 [height, width, 3] or [height, width] as PNG, without any metadata; the same pixels give the same bytes.
+
+    Few colors are stored as a palette, which keeps every color exactly and is about a third of the size.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    few = image.getcolors(256) if image.mode == "RGB" else None
+    if few:
+        image = _indexed(pixels, np.array(sorted(color for _, color in few), np.uint8))
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _indexed(pixels: Array, palette: Array) -> Image.Image:
+    keys = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    known = palette.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    image = Image.fromarray(np.searchsorted(known, keys).astype(np.uint8), mode=None)
+    image.putpalette(palette.tobytes())
+    return image
+
+
+def data_uri(pixels: Array) -> str:
+    """The picture inside its own address: a report needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
+
+
+def enlarged(values: Array, height: int, width: int, smooth: bool) -> Array:
+    """A map drawn larger or smaller: [height, width] float64, bilinear if `smooth`, else each cell keeps its edges.
+
+    Cell centers are kept where they are (no half-pixel shift); beyond the outermost centers the edge value goes on.
+    """
+    if values.shape == (height, width):
+        return values.astype(np.float64)
+    y, x = _centers(values.shape[0], height), _centers(values.shape[1], width)
+    values = values.astype(np.float64)
+    if not smooth:
+        nearest: Array = values[np.rint(y).astype(int)][:, np.rint(x).astype(int)]
+        return nearest
+    rows = _between(values, y)
+    out: Array = _between(rows.T, x).T
+    return out
+
+
+def _centers(source: int, target: int) -> Array:
+    at: Array = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    return at
+
+
+def _between(values: Array, at: Array) -> Array:
+    below = np.floor(at).astype(int)
+    above = np.minimum(below + 1, len(values) - 1)
+    part = (at - below)[:, None]
+    out: Array = values[below] * (1 - part) + values[above] * part
+    return np.where(part == 0, values[below], out)
+
+
+def bare(heat: Heat, theme: Theme = "light") -> Array:
+    """The map alone, one pixel a cell: uint8 [height, width, 3]."""
+    return colors(heat.values, heat.limits, heat.signed, theme)
+
+
+def laid_over(heat: Heat, underlay: Array, theme: Theme = "light") -> Array:
+    """The map over its grey photo, at the photo's size: uint8 [height, width, 3].
+
+    The photo is made pale under dark colors and dim under bright ones, so that the map's strongest color stands out
+    wherever it lies; where the map is zero, exactly the photo is seen.
+    """
+    height, width = underlay.shape
+    values = enlarged(heat.values, height, width, heat.smooth)
+    opacity = strength(values, heat.limits, heat.signed)[..., None]
+    ground = toned(underlay, heat.signed, theme).astype(np.float64)[..., None]
+    mixed = opacity * colors(values, heat.limits, heat.signed, theme) + (1 - opacity) * ground
+    out: Array = np.floor(mixed + 0.5).astype(np.uint8)
+    return out
+
+
+def toned(underlay: Array, signed: bool, theme: Theme) -> Array:
+    """The grey photo with less contrast: pale where the map's ends are dark (vik), dim where they are bright."""
+    pale = signed and theme == "light"
+    scale, offset = (0.55, 112) if pale else (0.6, 8)
+    out: Array = np.floor(underlay * scale + offset + 0.5).astype(np.uint8)
+    return out
+
+
+def drawn(heat: Heat, theme: Theme = "light") -> Array:
+    """The map as its view asks: over its photo if it has one, else alone."""
+    return bare(heat, theme) if heat.underlay is None else laid_over(heat, heat.underlay, theme)

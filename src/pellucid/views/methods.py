@@ -1,0 +1,40 @@
+"""The methods that there are, as a table for `pellucid methods` and the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pellucid.core.method import Method
+from pellucid.views.view import Fold, Heading, Stack, Table, Text, View
+
+
+def methods_view(found: Iterable[Method[...]]) -> View:
+    """All methods, by family and name: what each shows, and what it costs."""
+    ordered = sorted(found, key=lambda m: (m.family, m.name))
+    rows = tuple((m.name, m.family, _plain(m.summary), m.cost) for m in ordered)
+    return Stack((Heading("Methods", 1), Table(("name", "family", "what it shows", "cost"), rows)))
+
+
+def method_view(m: Method[...]) -> View:
+    """One method with its options."""
+    rows = tuple((o.name, _default(o.default), o.expected, o.doc) for o in m.options)
+    options: View = Table(("option", "default", "expected", "what it is"), rows) if rows else Text("It has no options.")
+    sign = "Positive values raise the score, negative ones lower it." if m.signed else "Values have no sign."
+    return Stack(
+        (
+            Heading(m.title, 1),
+            Text(_plain(m.summary)),
+            Text(f"{sign} Cost: {m.cost}.", "quiet"),
+            options,
+            Fold("Paper", Text(m.paper), open=True),
+        )
+    )
+
+
+def _default(value: Any) -> str:
+    return "none" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _plain(summary: str) -> str:
+    return summary.replace("`", "")
