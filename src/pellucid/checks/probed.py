@@ -102,6 +102,7 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
     of_class = [(t.kind, t.weight) for t in score.target.terms] == [("log_odds", 1.0)] and score.outputs(x).shape[1] > 1
     start = float(score(x))
     spent = 2  # The sample's output and its score.
+    area, masks, after = AREAS[0], highest(heights, AREAS[0]), torch.empty(0)
     for area in AREAS:
         masks = highest(heights, area)
         after = _after(score, x, layout, masks[:PILOT])
@@ -114,7 +115,8 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
             break
     if len(after) < 2 * PILOT:
         raise Stopped(f"Stopped after {len(after)} probes; at least {2 * PILOT} are needed to say anything.")
-    masks, drops = masks[: len(after)], start - after
+    masks = masks[: len(after)]
+    drops: Tensor = start - after
     return ProbeSet(
         layout=layout, sample=sample, key=digest(v), masks=masks, drops=drops, start=start,
         ratio=_left(start, after, of_class), of_class=of_class, area=area,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.lease import ReadOnly
-from pellucid.core.network import Network, module_paths
+from pellucid.core.names import module_paths, operation_name
+from pellucid.core.network import Network
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 
@@ -37,11 +38,45 @@ class Answer:
     @property
     def main(self) -> Tensor:
         """The part of the output that targets speak of."""
-        return self.net.pick(self.output)
+        main = self.net.pick(self.output)
+        if main.is_complex():
+            raise BadModel(f"{self.net.name} puts out complex numbers.", "Explain a real one made of them: pl.scalar.")
+        if main.ndim == 0 or len(main) != len(self.rows):
+            raise BadModel(
+                f"{self.net.name} puts out {tuple(main.shape)} for {len(self.rows)} samples: they are not kept apart.",
+                "The first axis of its output must be the batch.",
+            )
+        return main
 
 
 class _Enough(Exception):
     """Everything that was asked for has been seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visitor:
+    """What is done at the sites of one pass, and what was found there."""
+
+    wanted: frozenset[Site]
+    changes: Mapping[Site, Change]
+    leaves: bool
+    whole: bool
+    seen: dict[Site, Tensor] = field(default_factory=dict)
+    visited: set[Site] = field(default_factory=set)
+
+    def visit(self, site: Site, value: Tensor) -> Tensor:
+        """Change the value, or keep it, and say what the pass goes on with."""
+        self.visited.add(site)
+        if site in self.changes:
+            value = self.changes[site](value)
+        if site not in self.wanted:
+            return value
+        if self.leaves and not value.requires_grad and value.is_floating_point():
+            value = value.detach().requires_grad_()
+        self.seen[site] = value
+        if not self.whole and len(self.seen) == len(self.wanted):
+            raise _Enough
+        return value.clone()  # an in-place operation downstream must not rewrite what was seen
 
 
 def ask(
@@ -60,39 +95,22 @@ def ask(
     With `leaves`, a site that nothing differentiable precedes becomes a leaf that gradients can be taken at: the
     graph before it is never built.  Without `whole`, the pass ends as soon as all sites were seen.
     """
-    changes = changes or {}
-    wanted, seen, visited = frozenset(sites), dict[Site, Tensor](), set[Site]()
-
-    def visit(site: Site, value: Tensor) -> Tensor:
-        visited.add(site)
-        if site in changes:
-            value = changes[site](value)
-        if site in wanted:
-            if leaves and not value.requires_grad and value.is_floating_point():
-                value = value.detach().requires_grad_()
-            seen[site] = value
-            if not whole and len(seen) == len(wanted):
-                raise _Enough
-            return value.clone()  # an in-place operation downstream must not rewrite what was seen
-        return value
-
+    visitor = _Visitor(frozenset(sites), changes or {}, leaves, whole)
     first = next(iter(x.values()))
     index = torch.arange(len(first), device=first.device) if rows is None else rows
     with ExitStack() as stack:
-        stack.enter_context(_taps(model, {*wanted, *changes}, visit))
-        if not net.proven:
-            stack.enter_context(ReadOnly(dict(net.model.named_parameters())))
+        stack.enter_context(_taps(model, {*visitor.wanted, *visitor.changes}, visitor.visit))
         try:
             output = net.call(model, {k: v.clone() for k, v in x.items()})  # models may write into their input
         except _Enough:
             output = None
-    net.proven = True
-    missing = [str(s) for s in (*sites, *changes) if s not in visited] if output is not None else []
+    missing = sorted({*visitor.wanted, *visitor.changes} - visitor.visited) if output is not None else []
     if missing:
         raise BadModel(
-            f"Site {missing[0]!r} did not run in this pass.", "net.sites lists the modules; pl.record shows what ran."
+            f"Site {str(missing[0])!r} did not run in this pass.",
+            "net.sites lists the modules; pl.record shows what ran.",
         )
-    return Answer(net, output, seen, index)
+    return Answer(net, output, visitor.seen, index)
 
 
 @contextmanager
@@ -107,7 +125,7 @@ def _taps(model: nn.Module, sites: set[Site], visit: Visit) -> Iterator[None]:
         for path in {s.path for s in sites}:
             _tap_module(modules[path], path, {s for s in sites if s.path == path}, visit, stack)
         if any(s.operation for s in sites):
-            stack.enter_context(_OperationTaps(modules, {s for s in sites if s.operation}, visit, stack))
+            stack.enter_context(_OperationTaps(sites, visit, follow(modules, stack)))
         yield
 
 
@@ -143,34 +161,41 @@ def _map_first(output: Any, site: Site, visit: Visit) -> Any:
     raise BadModel(f"Site {str(site)!r} puts out {type(output).__name__}, not a tensor.", "Choose a module inside it.")
 
 
+def follow(modules: Mapping[str, nn.Module], stack: ExitStack) -> list[Site]:
+    """The module runs that a pass is inside of, innermost last, kept up to date until the stack is closed."""
+    inside = [Site("")]
+
+    def leave(*_: object) -> None:
+        inside.pop()
+
+    for path, module in modules.items():
+        if not path or isinstance(module, torch.jit.ScriptModule):  # torch takes no hooks on scripted modules
+            continue
+        calls = count()
+        enter = partial(_enter, inside, path, calls)
+        stack.callback(module.register_forward_pre_hook(enter).remove)
+        stack.callback(module.register_forward_hook(leave, always_call=True).remove)
+    return inside
+
+
+def _enter(inside: list[Site], path: str, calls: Iterator[int], *_: object) -> None:
+    inside.append(Site(path, next(calls)))
+
+
 class _OperationTaps(TorchFunctionMode):
     """Visits operations inside modules, counted by name within each run of their module."""
 
-    def __init__(self, modules: Mapping[str, nn.Module], sites: set[Site], visit: Visit, stack: ExitStack) -> None:
+    def __init__(self, sites: set[Site], visit: Visit, inside: list[Site]) -> None:
         super().__init__()
         self.sites = {(s.path, s.call, *s.operation): s for s in sites if s.operation}
-        self.visit = visit
-        self.inside: list[tuple[str, int]] = [("", 0)]
-        self.done: dict[tuple[str, int, str], int] = {}
-        for path, module in modules.items():
-            if path:
-                self._follow(path, module, stack)
-
-    def _follow(self, path: str, module: nn.Module, stack: ExitStack) -> None:
-        calls = count()
-        enter = module.register_forward_pre_hook(lambda *_: self.inside.append((path, next(calls))))
-        leave = module.register_forward_hook(lambda *_: self._leave(), always_call=True)
-        stack.callback(enter.remove)
-        stack.callback(leave.remove)
-
-    def _leave(self) -> None:
-        self.inside.pop()
+        self.visit, self.inside = visit, inside
+        self.done: dict[tuple[Site, str], int] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation; visit its result where somebody asked for it."""
         out = func(*args, **(kwargs or {}))
-        key = (*self.inside[-1], getattr(func, "__name__", ""))
-        number = self.done.get(key, 0)
-        self.done[key] = number + 1
-        site = self.sites.get((*key, number))
+        here, name = self.inside[-1], operation_name(func)
+        number = self.done.get((here, name), 0)
+        self.done[here, name] = number + 1
+        site = self.sites.get((here.path, here.call, name, number))
         return out if site is None else _map_first(out, site, self.visit)

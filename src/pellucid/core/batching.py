@@ -7,7 +7,7 @@ run's memory.  On a processor that is also what keeps the activations in its cac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,8 +34,14 @@ def in_passes(
             pieces.insert(0, result)
             yield _cat(pieces)
         elif samples >= limit:
+            if waiting:
+                yield from _together(waiting, one)
+                waiting = []
             yield _cat(list(_pieces(variation, 0, limit, one)))
         else:
+            if waiting and batch_size(waiting[0]) != samples:
+                yield from _together(waiting, one)
+                waiting = []
             waiting.append(variation)
             if (len(waiting) + 1) * samples > limit:
                 yield from _together(waiting, one)
@@ -58,16 +64,11 @@ def _together(variations: list[Tensors], one: Pass[Result]) -> Iterator[Result]:
         yield _slice(result, i * samples, (i + 1) * samples)
 
 
-def _slice(result: Result, start: int, stop: int) -> Result:
-    if isinstance(result, dict):
-        return rows(result, start, stop)
-    return result[start:stop]
+def _slice(result: Any, start: int, stop: int) -> Any:
+    return rows(result, start, stop) if isinstance(result, dict) else result[start:stop]
 
 
-def _cat(parts: list[Result]) -> Result:
-    head = parts[0]
+def _cat(parts: list[Any]) -> Any:
     if len(parts) == 1:
-        return head
-    if isinstance(head, dict):
-        return {k: torch.cat([p[k] for p in parts]) for k in head}
-    return torch.cat(parts)
+        return parts[0]
+    return joined(parts) if isinstance(parts[0], dict) else torch.cat(parts)

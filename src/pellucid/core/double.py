@@ -104,7 +104,7 @@ def _twin(value: Any, memo: dict[int, Any]) -> Any:
         twin = _twin_tensor(value)
     elif isinstance(value, nn.Module):
         return _twin_module(value, memo)
-    elif isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module):
+    elif kind is types.MethodType and isinstance(value.__self__, nn.Module):
         twin = types.MethodType(value.__func__, _twin(value.__self__, memo))
     elif kind is partial:
         twin = partial(_twin(value.func, memo), *_twin(value.args, memo), **_twin(value.keywords, memo))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from pellucid.core.answer import follow
 from pellucid.core.errors import BadModel
-from pellucid.core.network import Network, module_paths
+from pellucid.core.names import module_paths, operation_name
+from pellucid.core.network import Network
 from pellucid.core.score import IDS
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
@@ -35,12 +38,10 @@ def embedded(net: Network, model: nn.Module, x: Tensors) -> tuple[Tensors, dict[
 
 
 def _look_up(net: Network, model: nn.Module, x: Tensors, whole: Tensors) -> tuple[dict[str, Site], Tensors]:
-    watch = _Lookups(model)
-    try:
+    with ExitStack() as stack:
+        watch = _Lookups(follow(module_paths(model), stack))
         with torch.no_grad(), watch:
             net.call(model, {k: v.clone() for k, v in x.items()})
-    finally:
-        watch.close()
     sites: dict[str, Site] = {}
     vectors: Tensors = {}
     for site, index, out in watch.found:
@@ -54,33 +55,15 @@ def _look_up(net: Network, model: nn.Module, x: Tensors, whole: Tensors) -> tupl
 class _Lookups(TorchFunctionMode):
     """Notes every embedding lookup: in which module, of which numbers, with what result."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, inside: list[Site]) -> None:
         super().__init__()
         self.found: list[tuple[Site, Tensor, Tensor]] = []
-        self.inside: list[Site] = [Site("")]
-        self.calls: dict[str, int] = {}
-        self.hooks: list[Any] = []
-        for path, module in module_paths(model).items():
-            if path:
-                self.hooks.append(module.register_forward_pre_hook(lambda *_, path=path: self._enter(path)))
-                self.hooks.append(module.register_forward_hook(lambda *_: self._leave(), always_call=True))
-
-    def _enter(self, path: str) -> None:
-        self.inside.append(Site(path, self.calls.get(path, 0)))
-        self.calls[path] = self.calls.get(path, 0) + 1
-
-    def _leave(self) -> None:
-        self.inside.pop()
-
-    def close(self) -> None:
-        """Take the hooks off."""
-        for hook in self.hooks:
-            hook.remove()
+        self.inside = inside
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation; remember it when it is a lookup."""
         out = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") == "embedding" and isinstance(out, Tensor):
+        if operation_name(func) == "embedding" and isinstance(out, Tensor):
             index = next((a for a in args if isinstance(a, Tensor) and not a.is_floating_point()), None)
             if index is not None:
                 here = self.inside[-1]

@@ -20,12 +20,12 @@ from torch._subclasses.fake_tensor import (
 from pellucid.core.errors import BadModel
 from pellucid.core.structure import leaves, rebuilt
 
-Faked: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], dict[str, Tensor]]
+Faked: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], list[tuple[Tensor, Tensor]]]
 
 
 @contextmanager
 def faked(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Faked]:
-    """How to run `model` without numbers: a function, its arguments, and the tensors that stand for the parameters.
+    """How to run `model` without numbers: a function, its arguments, and pairs of a parameter and what stands for it.
 
     Raises `BadModel` when the model asks for a number (`.item()`, `if tensor:`) or a shape depends on one.
     """
@@ -37,7 +37,7 @@ def faked(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     args, kwargs = rebuilt((args, dict(kwargs)), partial(_fake, mode), deep=True)
     try:
         with mode:
-            yield partial(_call, model, stand_ins), args, dict(kwargs), stand_ins
+            yield partial(_call, model, stand_ins), args, dict(kwargs), [(weights[n], v) for n, v in stand_ins.items()]
     except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException) as error:
         why = f"{type(model).__name__} needs numbers, not only shapes, to run ({error.func})."
         raise BadModel(why, "Record it with fake=False, on a real input.") from error

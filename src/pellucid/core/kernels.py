@@ -1,4 +1,4 @@
-"""What torch says about its kernels: what they write, read into Python, compute, and whether positions mix."""
+"""What is known about torch's functions and kernels: which only ask, write, read, compute, or mix positions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,30 @@ import torch
 from pellucid.core.flops import counts, flops
 
 _aten = torch.ops.aten
+# asking for these is no operation; other functions that neither make, write nor read a tensor join them as they run
+METADATA = frozenset(
+    {"shape", "size", "dim", "ndim", "ndimension", "stride", "numel", "nelement", "len", "dtype", "device",
+     "layout", "type", "names", "hash", "repr", "format", "is_tensor", "requires_grad", "requires_grad_", "grad",
+     "grad_fn", "is_leaf", "retain_grad", "register_hook", "_version", "is_cuda", "is_cpu", "is_meta",
+     "is_sparse", "is_nested", "is_quantized", "is_contiguous", "is_complex", "is_floating_point", "is_signed",
+     "is_inference", "is_conj", "is_neg", "is_same_size", "get_device", "element_size", "itemsize", "nbytes",
+     "storage", "untyped_storage", "storage_offset", "data_ptr"}
+)  # fmt: skip
+# numbers leave torch here
+READERS = frozenset(
+    {"item", "bool", "int", "float", "complex", "index", "tolist", "numpy", "array", "dlpack"}
+)  # fmt: skip
+# what these put out depends on the shapes of their arguments, not on the numbers in them
+FROM_SHAPE = frozenset(
+    {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+     "new_empty", "new_full", "new_tensor", "zero_", "fill_"}
+)  # fmt: skip
 # position by position, though torch gives them no such tag
-_POINTWISE = {_aten._to_copy.default, _aten.clone.default, _aten.detach.default, _aten.alias.default, _aten.lift_fresh.default,
-              _aten.copy_.default, _aten.hardtanh.default, _aten.hardtanh_.default, _aten.dropout.default}  # fmt: skip
+_POINTWISE = {
+    overload.default
+    for overload in (_aten._to_copy, _aten.clone, _aten.detach, _aten.alias, _aten.lift_fresh, _aten.copy_,
+                     _aten.hardtanh, _aten.hardtanh_, _aten.dropout)
+}  # fmt: skip
 _READS = {_aten._local_scalar_dense.default, _aten.equal.default, _aten.item.default, _aten.is_nonzero.default}
 
 

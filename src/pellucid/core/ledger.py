@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pellucid.core.tape import Origin, Value
+from pellucid.core.tape import Origin, Ref, Value
 
 
 class _Entry(NamedTuple):
-    """A tensor object, held so that its id stays its own; the value in it, as of the `writes`-th write to its memory."""
+    """A tensor object, held so that its id stays its own; the value in it as of the `writes`-th write to its memory."""
 
     tensor: Tensor
     value: int
@@ -25,7 +25,7 @@ class _Written(NamedTuple):
 
 
 class Ledger:
-    """Values by tensor object.  A write renews the value of every tensor that shares the memory, when it is next met."""
+    """Values by tensor object.  A write renews the value of every tensor that shares the memory when it is next met."""
 
     def __init__(self) -> None:
         self.values: list[Value] = []
@@ -41,12 +41,15 @@ class Ledger:
         entry = self._entries.get(id(tensor))
         return entry is not None and entry.key == storage_key(tensor)
 
-    def add(self, tensor: Tensor, origin: Origin, name: str = "", *, varies: bool = False, by: int | None = None) -> int:
+    def add(
+        self, tensor: Tensor, origin: Origin, name: str = "", *, varies: bool = False, by: int | None = None
+    ) -> int:
         """A new value in this object."""
         key = storage_key(tensor)
         number = self._storages.setdefault(key, (len(self._storages), _storage(tensor)))[0]
         shape, size = tuple(tensor.shape), tensor.numel() * tensor.element_size()
-        value = Value(len(self.values), origin, name, shape, str(tensor.dtype)[6:], size, number, varies, by)
+        kind = (shape, str(tensor.dtype)[6:], str(tensor.device))
+        value = Value(len(self.values), origin, name, *kind, size, number, varies, by)
         self.values.append(value)
         writes = self._written[key].writes if key in self._written else 0
         self._entries[id(tensor)] = _Entry(tensor, value.id, writes, key)
@@ -87,7 +90,9 @@ class Ledger:
         if key not in self._storages:
             return False
         before = self._written.get(key)
-        self._written[key] = _Written(before.writes + 1 if before else 1, operation, varies or bool(before and before.varies))
+        self._written[key] = _Written(
+            before.writes + 1 if before else 1, operation, varies or bool(before and before.varies)
+        )
         return True
 
     def alias(self, tensor: Tensor, value: int) -> None:
@@ -98,6 +103,19 @@ class Ledger:
         """The recorded values whose memory nobody has written over."""
         last = {key: written.writes for key, written in self._written.items()}
         return {e.value: e.tensor for e in self._entries.values() if last.get(e.key, 0) == e.writes}
+
+    def shown(self, template: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
+        """Arguments for a reader: `%3, conv.weight, stride=(2, 2)`."""
+
+        def show(v: Any) -> str:
+            if isinstance(v, Ref):
+                return self.values[v.id].name or f"%{v.id}"
+            if isinstance(v, tuple | list):
+                return f"({', '.join(map(show, v[:8]))}{', ...' if len(v) > 8 else ''})"
+            return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
+
+        args, kwargs = template
+        return ", ".join([*map(show, args), *(f"{k}={show(v)}" for k, v in kwargs.items())])
 
 
 def storage_key(tensor: Tensor) -> int:

@@ -31,11 +31,11 @@ def measuring(model: nn.Module, *, backward: bool) -> Iterator[Footprint]:
             yield footprint
         footprint.bytes = 3 * largest.bytes
         return
-    weights = {p.data_ptr() for p in model.parameters()}
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
     def pack(t: Tensor) -> Tensor:
-        if t.data_ptr() not in weights:
+        if t.layout == torch.strided and t.untyped_storage().data_ptr() not in weights:
             kept[t.data_ptr()] = t.numel() * t.element_size()
         return t
 
@@ -50,9 +50,10 @@ class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and remember the size of its result."""
+        """Run the operation and remember the size of its results, unless they are views (a turned weight is one)."""
         out = func(*args, **(kwargs or {}))
-        for v in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(v, Tensor):
+        results = out if isinstance(out, tuple | list) else (out,)
+        for v, returned in zip(results, func._schema.returns, strict=False):
+            if isinstance(v, Tensor) and returned.alias_info is None:
                 self.bytes = max(self.bytes, v.numel() * v.element_size())
         return out

@@ -96,6 +96,12 @@ class Method(Generic[P]):
             stack.enter_context(torch.no_grad())
             return self._explain(network, model, x, target, chosen, run)
 
+    def _find(self, f: Score, x: Tensors, options: dict[str, Any]) -> Finding:
+        result = self.recipe(f, x, **options)  # type: ignore[call-arg]  # checked against the recipe's own options
+        found = result if isinstance(result, Finding) else Finding(result)
+        _refuse_nonsense(found.maps, self.name)
+        return replace(found, maps={k: v.detach().contiguous() for k, v in found.maps.items()})
+
     def _explain(
         self,
         net: Network,
@@ -110,12 +116,9 @@ class Method(Generic[P]):
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
         f = Score(net, of, embedded=sites, model=model)
-        result = self.recipe(f, inputs, **options)  # type: ignore[call-arg]
-        found = result if isinstance(result, Finding) else Finding(result)
-        maps = {k: v.detach().contiguous() for k, v in found.maps.items()}
-        _refuse_nonsense(maps, self.name)
+        found = self._find(f, inputs, options)
         return Explanation(
-            maps=maps,
+            maps=found.maps,
             x=given,
             method=self.name,
             options=options,
@@ -133,7 +136,7 @@ class Method(Generic[P]):
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
             facts=found.facts,
-            notes=(*_notes(net, maps), *found.notes),
+            notes=(*_notes(net, given, found.maps), *found.notes),
             net=net,
             score=replace(f, model=None, rules=()),
             again=self,
@@ -193,8 +196,10 @@ def _refuse_nonsense(maps: Tensors, name: str) -> None:
             raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
 
 
-def _notes(net: Network, maps: Tensors) -> tuple[str, ...]:
+def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
     notes = list(net.notes)
+    if net.preparation is not None:
+        notes.extend(filter(None, (net.preparation.unlike(v) for v in x.values() if v.ndim == 4)))
     if all(not bool(v.any()) for v in maps.values()):
         notes.append("The map is zero everywhere: the method found no evidence.")
     if net.model.training:

@@ -1,4 +1,4 @@
-"""Names for what a model is made of: its modules, weights and arguments."""
+"""Names for what a model is made of: its modules, weights, arguments and operations."""
 
 from __future__ import annotations
 
@@ -65,6 +65,32 @@ def named_arguments(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
 
 def _argument_names(model: nn.Module) -> list[str]:
     if isinstance(model, torch.jit.ScriptModule):
-        return [a.name for a in model.forward.schema.arguments[1:]]
+        schema: Any = getattr(model.forward, "schema")  # noqa: B009 (scripted methods carry one, plain ones do not)
+        return [a.name for a in schema.arguments[1:]]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in positional]
+
+
+def operation_name(function: Any) -> str:
+    """What an operation is called: the torch function's own name, operators and properties by their plain name.
+
+    >>> operation_name(torch.Tensor.__add__), operation_name(torch.Tensor.__iadd__), operation_name(torch.relu_)
+    ('add', 'add_', 'relu_')
+    >>> operation_name(torch.Tensor.T.__get__), operation_name(torch.ops.aten.mean.dim)
+    ('T', 'mean')
+    """
+    name = str(getattr(function, "__name__", type(function).__name__))
+    if name in ("__get__", "__set__", "__delete__"):
+        owner = str(getattr(getattr(function, "__self__", None), "__name__", "attribute"))
+        return owner if name == "__get__" else owner + "_"
+    if isinstance(function, torch._ops.OpOverload):
+        return str(function.overloadpacket.__name__)
+    if not (name.startswith("__") and name.endswith("__")):
+        return name
+    return _IN_PLACE.get(name[2:-2], name[2:-2])
+
+
+# x += 1 and x[0] = 1 write into x, as add_ does
+_WRITERS = ("add", "sub", "mul", "div", "truediv", "floordiv", "mod",
+            "pow", "and", "or", "xor", "lshift", "rshift")  # fmt: skip
+_IN_PLACE = {f"i{name}": f"{name}_" for name in _WRITERS} | {"setitem": "setitem_"}

@@ -16,6 +16,7 @@ from pellucid.core.errors import BadInput, BadModel, PellucidError
 from pellucid.core.held import parameters_of
 from pellucid.core.lease import ReadOnly, borrowed, doubled, random_state_kept, tensors_of, versions
 from pellucid.core.misfit import misfit
+from pellucid.core.names import module_paths
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
 from pellucid.core.site import Site
@@ -61,7 +62,6 @@ class Network:
         self.inputs, self._takes_any = _arguments(model) if inputs is None else (tuple(inputs), True)
         self.borrowed_because = why_not_doubled(model)
         self.notes = (*unwrapped, *notes)
-        self.proven = False  # has one pass shown that running it writes into no parameter?
         self.contiguous_only = False  # has it refused channels-last activations?
         self.remembered: dict[object, object] = {}  # facts found by running it, by what was asked
         self._reader = reader
@@ -151,18 +151,6 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self.sites)} sites, {len(self.labels)} labels)"
-
-
-def module_paths(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module that can be looked into, by path.
-
-    Scripted code cannot.  Keras layers are not registered as submodules: they are asked for by their own names.
-    """
-    flatten = getattr(model, "_flatten_layers", None)
-    if flatten is None:
-        return {path: m for path, m in model.named_modules() if not isinstance(m, torch.jit.ScriptModule)}
-    layers = {str(getattr(layer, "path", layer.name)): layer for layer in flatten(include_self=False)}
-    return {"": model} | layers
 
 
 def parts_of(output: Any) -> dict[str, Tensor]:

@@ -93,8 +93,10 @@ def _is_zero(value: object) -> bool:
 
 
 # functions whose positional arguments end with `inplace`, and where it stands after the input
-_INPLACE_AT = {"relu": 0, "relu6": 0, "silu": 0, "mish": 0, "hardswish": 0, "hardsigmoid": 0, "selu": 0, "leaky_relu": 1,
-               "elu": 1, "celu": 1, "hardtanh": 2, "threshold": 2}  # fmt: skip
+_INPLACE_AT = {
+    "relu": 0, "relu6": 0, "silu": 0, "mish": 0, "hardswish": 0, "hardsigmoid": 0, "selu": 0,
+    "leaky_relu": 1, "elu": 1, "celu": 1, "hardtanh": 2, "threshold": 2,
+}  # fmt: skip
 
 
 def _without_inplace(

@@ -48,13 +48,21 @@ class Option:
         """The value, converted where nothing is lost; `BadOption` says what was given and what was expected."""
         if value is None and self.optional:
             return None
-        ok = isinstance(value, self.type) or (self.type is float and isinstance(value, int))
-        ok = ok and not (isinstance(value, bool) and self.type is not bool)
-        ok = ok and not (isinstance(value, float) and not math.isfinite(value))
-        ok = ok and not (self.range and not self.range.low <= value <= self.range.high)
-        if not ok or (self.choices and value not in self.choices):
+        if not (self._right_type(value) and self._in_limits(value)):
             raise BadOption(f"{self.name}={value!r}: expected {self.expected}.", f"{self.name} is: {self.doc}.")
         return self.type(value)
+
+    def _right_type(self, value: object) -> bool:
+        if isinstance(value, bool) and self.type is not bool:
+            return False
+        return isinstance(value, self.type) or (self.type is float and isinstance(value, int))
+
+    def _in_limits(self, value: Any) -> bool:
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        if self.choices and value not in self.choices:
+            return False
+        return self.range is None or self.range.low <= value <= self.range.high
 
     def parse(self, text: str) -> Any:
         """A value written as text (`--option steps=64`), by the declared type."""

@@ -25,6 +25,16 @@ class Preparation:
     bgr: bool = False
     source: str = "stated by the user"
 
+    def unlike(self, x: Float[Tensor, "batch channels height width"]) -> str:
+        """A sentence when values lie so far out that `x` cannot have been prepared like this; '' when they may have."""
+        ends = [(v - m) / s for m, s in zip(self.mean, self.std, strict=True) for v in (0.0, 1.0)]
+        low, high, margin = min(ends), max(ends), max(ends) - min(ends)
+        least, most = float(x.min()), float(x.max())
+        if least >= low - margin and most <= high + margin:
+            return ""
+        given = f"The input goes from {least:.3g} to {most:.3g}; prepared for this network it would be within"
+        return f"{given} {low:.3g} to {high:.3g}. Use net.read(picture)."
+
     @property
     def channels(self) -> int:
         return len(self.mean)

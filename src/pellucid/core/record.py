@@ -8,7 +8,7 @@ Nothing is traced: whatever runs is recorded, with control flow, caches and nest
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,27 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.errors import BadInput
 from pellucid.core.fake import faked
-from pellucid.core.kernels import facts
+from pellucid.core.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.ledger import Ledger, storage_key
-from pellucid.core.names import module_paths, named_arguments, named_weights
+from pellucid.core.names import module_paths, named_arguments, named_weights, operation_name
 from pellucid.core.source import source_line
 from pellucid.core.structure import leaves, private, rebuilt
-from pellucid.core.tape import Module, ModuleCall, Operation, Ref, Step, Tape, operation_name
-
-# asking for these is no operation; other functions that neither make, write nor read a tensor join them as they run
-_METADATA = frozenset(
-    {"shape", "size", "dim", "ndim", "stride", "numel", "nelement", "dtype", "device", "layout", "requires_grad", "grad_fn",
-     "is_leaf", "is_cuda", "is_cpu", "is_meta", "is_sparse", "is_nested", "is_quantized", "is_contiguous", "is_complex",
-     "is_floating_point", "is_signed", "is_inference", "get_device", "element_size", "itemsize", "nbytes", "storage",
-     "untyped_storage", "storage_offset", "data_ptr", "len", "hash", "repr", "format", "requires_grad_", "names", "is_same_size",
-     "_version", "grad", "is_conj", "is_neg", "register_hook", "retain_grad", "is_tensor", "type", "ndimension"}
-)  # fmt: skip
-_READERS = frozenset({"numpy", "tolist", "array", "dlpack", "item", "bool", "int", "float", "index", "complex"})
-# what these put out depends on the shapes of their arguments, not on the numbers in them
-_FROM_SHAPE = frozenset(
-    {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_empty",
-     "new_full", "new_tensor", "zero_", "fill_"}
-)  # fmt: skip
+from pellucid.core.tape import Module, ModuleCall, Operation, Ref, Step, Tape
 
 
 @dataclass(slots=True)
@@ -53,6 +38,15 @@ class _Frame:
     pointwise: bool = True
     reads: bool = False
     written: set[int] = field(default_factory=set)
+
+    def account(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """One more kernel ran."""
+        known = facts(kernel)
+        self.kernels += 1
+        self.pointwise &= known.pointwise
+        self.reads |= known.reads
+        self.flops += known.flops(args, kwargs, out)
+        self.written.update(storage_key(v) for v in leaves(known.written(args, kwargs)))
 
 
 @dataclass(slots=True)
@@ -88,14 +82,15 @@ def record_module(
     [('linear', '0', (1, 3), 12), ('relu', '1', (1, 3), 0)]
     """
     with ExitStack() as stack, torch.no_grad():
-        args, kwargs = (args, dict(kwargs)) if fake else private((args, dict(kwargs)))
+        named = dict(kwargs)
+        args, named = (args, named) if fake else private((args, named))
         recorder = Recorder(model, dict(paths or module_paths(model)), keep_values and not fake)
         run: Callable[..., Any] = model
         if fake:
-            run, args, kwargs, stand_ins = stack.enter_context(faked(model, args, kwargs))
+            run, args, named, stand_ins = stack.enter_context(faked(model, args, named))
             recorder.know_stand_ins(stand_ins)
-        recorder.know_inputs(named_arguments(model, args, kwargs))
-        out = recorder.run(run, args, kwargs)
+        recorder.know_inputs(named_arguments(model, args, named))
+        out = recorder.run(run, args, named)
         return recorder.tape(out, fake)
 
 
@@ -122,11 +117,10 @@ class Recorder:
         for name, v in given.items():
             self.ledger.add(v, "input", name, varies=True)
 
-    def know_stand_ins(self, stand_ins: Mapping[str, Tensor]) -> None:
-        """Fake tensors that stand for the parameters of the same name."""
-        by_name = {v.name: v.id for v in self.ledger.values}
-        for name, v in stand_ins.items():
-            self.ledger.alias(v, by_name[name])
+    def know_stand_ins(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Parameters, each with the fake tensor that stands for it."""
+        for weight, v in pairs:
+            self.ledger.alias(v, self.ledger.take(weight))
 
     def run(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The pass itself."""
@@ -172,30 +166,34 @@ class Recorder:
         self.counts[path] += 1
 
     def _leave(self, module: Any, args: Any, kwargs: Any, out: Any) -> None:
-        """A module call ends.  If nothing recorded made its output, the module is opaque: one operation stands for it."""
+        """A module call ends.  If nothing recorded made its output, it is opaque: one operation stands for it."""
         if any(self.ledger.find(v) is None for v in leaves(out, deep=True)):
             frame = _Frame(pointwise=False)
             self._note("module", self.stack[-1].path, self._template((args, kwargs)), out, frame)
         outputs = tuple(self.ledger.take(v) for v in leaves(out, deep=True))
         here = self.stack.pop()
         parent = (self.stack[-1].path, self.stack[-1].call) if self.stack else None
-        self.calls.append(ModuleCall(here.path, here.call, parent, here.first, len(self.operations), here.inputs, outputs))
+        self.calls.append(
+            ModuleCall(here.path, here.call, parent, here.first, len(self.operations), here.inputs, outputs)
+        )
 
     def _template(self, given: Any) -> Any:
         return rebuilt(given, lambda v: Ref(self.ledger.take(v)))
 
-    def function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a torch function that the model called, and write it down."""
-        name = operation_name(func)
-        if name in _METADATA:
+    def function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, hidden: bool = False) -> Any:
+        """Run a torch function that the model called, or a kernel that none called, and write it down."""
+        name = f"aten.{operation_name(func)}" if hidden else operation_name(func)
+        if name in METADATA:
             self.silent.add(name)
             return func(*args, **kwargs)
         outer, self.frame = self.frame, _Frame(quiet=True)
         try:
             template = self._template((args, kwargs))
-            frame = self.frame = _Frame(reads=name in _READERS)
+            frame = self.frame = _Frame(reads=name in READERS)
             out = func(*args, **kwargs)
             self.frame = _Frame(quiet=True)
+            if hidden:
+                frame.account(func, args, kwargs, out)
             self._note(name, func, template, out, frame)
         finally:
             self.frame = outer
@@ -205,21 +203,19 @@ class Recorder:
         """Run a kernel on behalf of the current operation; one that no function called is an operation itself."""
         frame = self.frame
         if frame is None:
-            return self.function(func, args, kwargs)
+            with torch._C.DisableTorchFunction():
+                if func is torch.ops.aten.lift_fresh.default:  # a tensor comes into being out of an array
+                    return func(*args, **kwargs)
+                return self.function(func, args, kwargs, hidden=True)
         out = func(*args, **kwargs)
         if not frame.quiet:
-            known = facts(func)
-            frame.kernels += 1
-            frame.pointwise &= known.pointwise
-            frame.reads |= known.reads
-            frame.flops += known.flops(args, kwargs, out)
-            frame.written.update(storage_key(v) for v in leaves(known.written(args, kwargs)))
+            frame.account(func, args, kwargs, out)
         return out
 
     def _note(self, name: str, func: Any, template: Any, out: Any, frame: _Frame) -> None:
         index, ledger = len(self.operations), self.ledger
         inputs = tuple(dict.fromkeys(ref.id for ref in leaves(template, Ref)))
-        varies = any(ledger.values[v].varies for v in inputs) and name not in _FROM_SHAPE
+        varies = any(ledger.values[v].varies for v in inputs) and name not in FROM_SHAPE
         mutates = any([ledger.write(key, index, varies) for key in frame.written])
         found = leaves(out, deep=name == "module")
         if not (found or mutates or (frame.reads and inputs)):
@@ -232,14 +228,15 @@ class Recorder:
             Operation(
                 index, name, here.path, here.call, here.counts[name], inputs, outputs,
                 tuple(ledger.values[v].shape for v in outputs), tuple(ledger.values[v].dtype for v in outputs),
-                self._weights(inputs), _shown(template, ledger), frame.flops,
+                self._weights(inputs), ledger.shown(template), frame.flops,
                 sum(ledger.values[v].bytes for v in {*inputs, *outputs}), source_line(), mutates,
-                frame.reads and not found, bool(outputs) and set(outputs) <= set(inputs), frame.pointwise and frame.kernels > 0,
+                frame.reads, bool(outputs) and set(outputs) <= set(inputs), frame.pointwise and frame.kernels > 0,
             )
         )  # fmt: skip
         here.counts[name] += 1
         runs = bool(found or mutates)
-        self.steps.append(Step(func if runs else None, *template, result, ()))
+        args, kwargs = template
+        self.steps.append(Step(func if runs else None, args, kwargs, result, ()))
 
     def _output(self, tensor: Tensor, index: int, varies: bool) -> int:
         known = self.ledger.find(tensor) if self.ledger.knows(tensor) else None
@@ -261,15 +258,19 @@ class Recorder:
             self.steps[index] = replace(self.steps[index], renames=pairs)
         kept = self.ledger.intact() if self.keep_values else {}
         return Tape(
-            tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(), frozenset(self.silent),
-            fake, tuple(self.steps), result, self.ledger.constants, kept,
+            tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(),
+            frozenset(self.silent), fake, tuple(self.steps), result, self.ledger.constants, kept,
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:
         seen: set[int] = set()
         modules = []
         for path, module in self.paths.items():
-            own = [p for p in module.parameters(recurse=hasattr(module, "_flatten_layers") and path != "") if id(p) not in seen]
+            own = [
+                p
+                for p in module.parameters(recurse=hasattr(module, "_flatten_layers") and path != "")
+                if id(p) not in seen
+            ]
             seen.update(map(id, own))
             modules.append(Module(path, type(module).__name__, self.counts[path], sum(p.numel() for p in own)))
         return tuple(modules)
@@ -284,24 +285,10 @@ class _Functions(TorchFunctionMode):
         return self.recorder.function(func, args, kwargs or {})
 
 
-class _Kernels(TorchDispatchMode):
+class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.recorder.kernel(func, args, kwargs or {})
-
-
-def _shown(template: Any, ledger: Ledger) -> str:
-    """Arguments for a reader: `(%3, conv.weight, stride=(2, 2))`."""
-
-    def show(v: Any) -> str:
-        if isinstance(v, Ref):
-            return ledger.values[v.id].name or f"%{v.id}"
-        if isinstance(v, tuple | list):
-            return f"({', '.join(map(show, v[:8]))}{', ...' if len(v) > 8 else ''})"
-        return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
-
-    args, kwargs = template
-    return ", ".join([*map(show, args), *(f"{k}={show(v)}" for k, v in kwargs.items())])

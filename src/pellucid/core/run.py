@@ -58,7 +58,7 @@ class Run:
     """
 
     seed: int = 0
-    memory: int = 48 * 2**20
+    memory: int = 112 * 2**20
     max_batch: int | None = None
     channels_last: bool = True
     precision: Literal["model", "bfloat16"] = "model"

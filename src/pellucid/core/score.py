@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pellucid.core import memory_format
 from pellucid.core.answer import Answer, Change, ask
 from pellucid.core.batching import Result, in_passes
 from pellucid.core.errors import BadModel, Stopped
@@ -118,16 +119,21 @@ class Score:
     def _differentiate(self, answer: Answer, leaves: Mapping[str, Tensor]) -> Tensors:
         score = self.target.of(answer)
         if not score.requires_grad:
-            raise BadModel(
-                f"The score {self.target} does not depend differentiably on what is to be explained.",
-                "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
-            )
+            raise self._no_gradient()
         meter = current().meter
         if self.rules:
             meter.without_rule |= operations_without_rule(score, self.rules)
         meter.backwards += len(score)
-        found = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
-        return dict(zip(leaves, found, strict=True))
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True)
+        if all(g is None for g in found):  # quantized operations look differentiable and are not
+            raise self._no_gradient()
+        return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)}
+
+    def _no_gradient(self) -> BadModel:
+        return BadModel(
+            f"The score {self.target} does not depend differentiably on what is to be explained.",
+            "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
+        )
 
     def _ask(
         self, x: Tensors, rows: Tensor, *, sites: tuple[Site, ...] = (), leaves: bool = False, whole: bool = True
@@ -162,16 +168,19 @@ class Score:
                 return iter(list(f._passes(variations, one, what, backward=backward)))
         run, since, model = current(), time.monotonic(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
-        only_one = isinstance(variations, list) and total == 1 and batch_size(variations[0]) == 1
+        rows_ahead = batch_size(variations[0]) if isinstance(variations, list) and total == 1 else total
+        channels_last = memory_format.prepare(self.net, model, run, rows_ahead)
 
         def through(x: Tensors, rows: Tensor) -> Result:
             run.checkpoint()
             device = next(iter(x.values())).device
             with torch.set_grad_enabled(backward), _precision(run.precision, device, backward):
-                return _laid_out(self.net, x, run, lambda laid: one(self, laid, rows.to(device)))
+                if channels_last:
+                    return memory_format.laid_out(self.net, x, lambda laid: one(self, laid, rows.to(device)))
+                return one(self, x, rows.to(device))
 
         def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:
-            if only_one:  # nothing follows that its size could be chosen for
+            if rows_ahead == 1:  # nothing follows that its size could be chosen for
                 return through(x, rows), 0
             with measuring(model, backward=backward) as footprint:
                 result = through(x, rows)
@@ -185,27 +194,13 @@ def _counted(results: Iterator[Result], run: Run, what: str, total: int | None, 
     done = 0
     try:
         for result in results:
-            yield result
             done += 1
             run.report(what, done, total, since)
+            yield result
     except Stopped:
         if not done:
             raise
         run.meter.stopped = f"after {done} of {total or '?'} {what}"
-
-
-def _laid_out(net: Network, x: Tensors, run: Run, one: Callable[[Tensors], Result]) -> Result:
-    """Run with channels-last activations, which convolutions are faster on, unless the model cannot take them."""
-    if not run.channels_last or net.contiguous_only or all(v.ndim != 4 for v in x.values()):
-        return one(x)
-    laid = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in x.items()}
-    try:
-        return one(laid)
-    except RuntimeError as error:
-        if "view size is not compatible" not in str(error):
-            raise
-        net.contiguous_only = True
-        return one(x)
 
 
 def _precision(precision: str, device: torch.device, backward: bool) -> AbstractContextManager[object]:

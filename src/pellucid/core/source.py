@@ -5,27 +5,33 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
+import jaxtyping
 import torch
 
-_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+# torch, the recorder, and what checks the types of a call on its way
+_PASSED_BY = (
+    *(str(Path(file).parent) for file in (str(torch.__file__), str(jaxtyping.__file__), __file__)),
+    "<@beartype",
+)
 
 
 @cache
 def _shown(file: str) -> str:
-    """A file's name from where Python imports it; '' for torch's files and the recorder's."""
-    if file.startswith(_OURS):
+    """A file's name from where Python imports it; '' for files that only pass calls on."""
+    if file.startswith(_PASSED_BY):
         return ""
     roots = [root for root in sys.path if root and file.startswith(root)]
     return file[len(max(roots, key=len)) :].lstrip("/\\") if roots else Path(file).name
 
 
 def source_line() -> str:
-    """`file:line` of the innermost frame outside torch, the file as seen from where it is imported (no home folders)."""
-    frame = sys._getframe(1)
+    """`file:line` of the innermost frame outside torch, the file named from where it is imported (no home folders)."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         shown = _shown(frame.f_code.co_filename)
         if shown:
             return f"{shown}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pellucid.core.answer import ask
 from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.network import module_paths
+from pellucid.core.names import module_paths
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, rows
@@ -46,10 +46,8 @@ def _last_map(f: Score, x: Tensors) -> Site:
         if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2] * out.shape[3] > 1 and path:
             found.append(Site(path, call))
 
-    with f.leased() as bound:
-        if bound.model is None:
-            raise RuntimeError("A leased score holds its module.")
-        model, hooks = bound.model, []
+    with f.net.lease() as model:  # not the score's: what this pass draws or counts must not change what follows
+        hooks = []
         for path, module in module_paths(model).items():
             calls = count()
             hooks.append(

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_PLAIN = (int, float, complex, bool, str, bytes, types.NoneType, torch.dtype, torch.device, torch.Size, torch.layout,
-          torch.memory_format)  # fmt: skip
+_PLAIN = frozenset(
+    {int, float, complex, bool, str, bytes, types.NoneType, torch.dtype, torch.device, torch.Size, torch.layout,
+     torch.memory_format}
+)  # fmt: skip
 _NOT_DATA = (nn.Module, type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
@@ -50,23 +52,34 @@ def leaves(tree: Any, kind: type = Tensor, *, deep: bool = False) -> list[Any]:
     [1.0, 2.0]
     """
     found: list[Any] = []
-
-    def note(leaf: Any) -> Any:
-        found.append(leaf)
-        return leaf
-
-    rebuilt(tree, note, kind, deep=deep)
+    _gather(tree, kind, deep, set(), found)
     return found
+
+
+def _gather(tree: Any, kind: type, deep: bool, seen: set[int], found: list[Any]) -> None:
+    if isinstance(tree, kind):
+        found.append(tree)
+    elif type(tree) in _PLAIN:
+        return
+    elif type(tree) is tuple:
+        for value in tree:
+            _gather(value, kind, deep, seen, found)
+    elif id(tree) not in seen:
+        seen.add(id(tree))  # a cycle ends here, and what is shared counts once, as in `rebuilt`
+        for _, value in parts(tree, deep=deep):
+            _gather(value, kind, deep, seen, found)
 
 
 def _rebuilt(tree: Any, change: Callable[[Any], Any], kind: type, deep: bool, memo: dict[int, Any]) -> Any:
     if isinstance(tree, kind):
         return change(tree)
-    held = parts(tree, deep=deep)
-    if not held:
+    if type(tree) in _PLAIN:
         return tree
+    if type(tree) is tuple:
+        return _same_or(tree, tuple([_rebuilt(value, change, kind, deep, memo) for value in tree]))
     if id(tree) in memo:
         return memo[id(tree)]
+    held = parts(tree, deep=deep)
     memo[id(tree)] = tree  # a cycle ends here
     changed = [_rebuilt(value, change, kind, deep, memo) for _, value in held]
     if any(new is not old for new, (_, old) in zip(changed, held, strict=True)):
@@ -74,9 +87,13 @@ def _rebuilt(tree: Any, change: Callable[[Any], Any], kind: type, deep: bool, me
     return memo[id(tree)]
 
 
+def _same_or(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    return old if all(a is b for a, b in zip(old, new, strict=True)) else new
+
+
 def _remade(tree: Any, changed: list[Any]) -> Any:
     if isinstance(tree, tuple):
-        return type(tree)(*changed) if hasattr(tree, "_fields") else type(tree)(changed)  # type: ignore[arg-type]
+        return type(tree)(*changed) if hasattr(tree, "_fields") else type(tree)(changed)
     if isinstance(tree, slice):
         return slice(*changed)
     new = copy.copy(tree)

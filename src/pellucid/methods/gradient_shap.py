@@ -54,13 +54,13 @@ def gradient_shap(
     """
     start = constant(x, baseline)
     copies = gaussian(x, fraction_of_range(x, noise), samples)
+    change = f(x) - f(start)
     done, shares = 0, each(torch.zeros_like, x)
     for i, gradient in enumerate(f.grads(_points(start, copies))):
         reach = each(torch.sub, copies.at(i), start)
         shares = each(lambda s, g, r: s + g * r, shares, gradient, reach)
         done += 1
     maps = each(lambda v: v / done, shares)
-    change = f(x) - f(start)
     gap = ((total(maps) - change).abs() / change.abs().clamp(min=1e-6)).tolist()
     return Finding(maps, gap=tuple(gap), facts={"points": done, "change of the score": change.tolist()})
 

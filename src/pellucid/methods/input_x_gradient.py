@@ -49,8 +49,8 @@ def reference(f: Score, x: Tensors) -> Tensors:
         found = torch.zeros_like(flat)
         for i in range(flat.shape[1]):
             up, down = flat.clone(), flat.clone()
-            up[:, i] *= 1 + 1e-3
-            down[:, i] *= 1 - 1e-3
-            found[:, i] = (f({**x, name: up.view_as(v)}) - f({**x, name: down.view_as(v)})) / 2e-3
+            up[:, i] *= 1 + 1e-4
+            down[:, i] *= 1 - 1e-4
+            found[:, i] = (f({**x, name: up.view_as(v)}) - f({**x, name: down.view_as(v)})) / 2e-4
         out[name] = found.view_as(v)
     return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import groupby
+from typing import Any
 
 from PIL import ImageDraw, ImageFont
 from PIL.Image import Image
@@ -44,7 +45,8 @@ def _has(rank: int, character: str) -> bool:
     font = _fonts(16.0)[rank]
     if character.isspace():
         return rank == 0
-    glyph, missing = font.getmask(character), font.getmask("\U0010fffd")
+    glyph: Any = font.getmask(character)  # Pillow does not say that a mask can be read as bytes
+    missing: Any = font.getmask("\U0010fffd")
     return bytes(glyph) != bytes(missing) or glyph.size != missing.size
 
 

@@ -155,7 +155,7 @@ def _described(m: Any) -> dict[str, Any]:
          "range": [o.range.low, o.range.high] if o.range else None}
         for o in m.options
     ]  # fmt: skip
-    promises = [p.name.lower() for p in type(m.promises) if p in m.promises]
+    promises = [p.name.lower() for p in m.promises]
     return {"name": m.name, "title": m.title, "family": m.family, "summary": m.summary, "paper": m.paper,
             "promises": promises, "cost": m.cost, "signed": m.signed, "options": options}  # fmt: skip
 

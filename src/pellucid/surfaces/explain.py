@@ -17,7 +17,8 @@ from pellucid.checks.layout import score_of
 from pellucid.checks.probed import ProbeSet, probe_set
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
-from pellucid.core.network import Network, module_paths
+from pellucid.core.names import module_paths
+from pellucid.core.network import Network
 from pellucid.core.record import record_module
 from pellucid.core.run import current, running
 from pellucid.core.saved import load as load_file

