@@ -71,9 +71,9 @@ peers: $(PEERS)/.peers
 # The command opens the page itself where there is a display.
 demo: $(VENV)/.app
 	mkdir -p demo
-	$(BIN)/pellucid explain examples/cat.jpg --output demo/cat.html
-	test -s demo/cat.html
-	echo "The page is $(CURDIR)/demo/cat.html"
+	$(BIN)/pellucid explain examples/coffee.jpg --output demo/coffee.html
+	test -s demo/coffee.html
+	echo "The report is $(CURDIR)/demo/coffee.html"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -199,7 +199,7 @@ def test_several_inputs_are_explained_at_once(name: str, given: str) -> None:
     assert isinstance(maps, dict) and set(maps) == {"left", "right"}
     for key, layer, v in (("left", model.a, left), ("right", model.b, right)):
         slope = layer.weight[1].detach().expand_as(v)
-        share = {"saliency": slope.abs(), "smooth_grad": slope}.get(name, slope * v)
+        share = {"saliency": slope.abs(), "smooth_grad": slope.abs()}.get(name, slope * v)
         torch.testing.assert_close(maps[key], share, rtol=1e-4, atol=1e-5)
 
 

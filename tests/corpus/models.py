@@ -193,11 +193,11 @@ def sites() -> Iterator[Case]:
     odd = ("'a#b' is not a site", "path#call")
     yield Case("not a site", Optional, of_picture("grad_cam", site="a#b"), BadInput, odd)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
-    none = ("No module of Sequential puts out a map", "occlusion")
+    none = ("Nothing inside Sequential is a map", "occlusion")
     yield Case("no map anywhere", lambda: flat, of_picture("grad_cam"), BadModel, none)
     wide = ("'1' holds (1, 3)", "[batch, channels, height, width]")
     yield Case("site holds no map", lambda: flat, of_picture("grad_cam", site="1"), BadInput, wide)
-    script = ("No module of RecursiveScriptModule puts out a map", "occlusion")
+    script = ("Nothing inside RecursiveScriptModule is a map", "occlusion")
     yield Case("scripted", lambda: torch.jit.script(Optional()), of_picture("layer_cam"), BadModel, script)
 
 

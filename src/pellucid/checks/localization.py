@@ -114,8 +114,10 @@ def _worded(found: list[Located]) -> Check:
     beats = sum(f.p <= 0.05 for f in known)
     holds = beats > len(known) / 2
     several = f" In {beats} of {len(known)} samples that is more than chance." if len(known) > 1 else ""
-    strongest = f"the strongest point is inside in {hit:.0%} of samples" if len(known) > 1 else (
-        "the strongest point is " + ("inside" if hit == 1 else "outside" if hit == 0 else "partly inside (ties)")
+    strongest = (
+        f"the strongest point is inside in {hit:.0%} of samples"
+        if len(known) > 1
+        else ("the strongest point is " + ("inside" if hit == 1 else "outside" if hit == 0 else "partly inside (ties)"))
     )
     verdict = "more than" if holds else "no more than"
     why = (

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput, BadModel
@@ -194,6 +195,8 @@ class _OperationTaps(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation; visit its result where somebody asked for it."""
         out = func(*args, **(kwargs or {}))
+        if isinstance(func, OpOverload):  # a kernel that another mode runs, seen a second time
+            return out
         here, name = self.inside[-1], operation_name(func)
         number = self.done.get((here, name), 0)
         self.done[here, name] = number + 1

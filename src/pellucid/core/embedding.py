@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.answer import follow
@@ -63,7 +64,7 @@ class _Lookups(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation; remember it when it is a lookup."""
         out = func(*args, **(kwargs or {}))
-        if operation_name(func) == "embedding" and isinstance(out, Tensor):
+        if not isinstance(func, OpOverload) and operation_name(func) == "embedding" and isinstance(out, Tensor):
             index = next((a for a in args if isinstance(a, Tensor) and not a.is_floating_point()), None)
             if index is not None:
                 here = self.inside[-1]

@@ -35,8 +35,10 @@ def prepare(net: Network, model: nn.Module, run: Run, samples: int | None) -> bo
     return True
 
 
-def laid_out(net: Network, x: Tensors, one: Callable[[Tensors], R]) -> R:
+def laid_out(net: Network, model: nn.Module, x: Tensors, one: Callable[[Tensors], R]) -> R:
     """Run with channels-last pictures; a model that cannot take them is remembered and runs as usual."""
+    if net.contiguous_only:
+        return one(x)
     laid = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in x.items()}
     try:
         return one(laid)
@@ -44,4 +46,6 @@ def laid_out(net: Network, x: Tensors, one: Callable[[Tensors], R]) -> R:
         if "view size is not compatible" not in str(error):
             raise
         net.contiguous_only = True
+        for p in model.parameters():
+            p.data = p.data.contiguous()
         return one(x)

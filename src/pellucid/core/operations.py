@@ -57,7 +57,10 @@ RECTIFIERS = frozenset(
     {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "silu", "gelu", "mish", "hardswish", "softplus", "threshold"}
 )
 
-_CLAMPS = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clamp_min, Tensor.clamp_min, Tensor.clamp_min_)
+_CLAMPS = (
+    torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clamp_min, Tensor.clamp_min, Tensor.clamp_min_,
+    torch.clip, torch.clip_, Tensor.clip, Tensor.clip_,
+)  # fmt: skip
 _MAXIMA = (torch.maximum, Tensor.maximum, torch.max, Tensor.max)
 
 

@@ -265,10 +265,11 @@ def _given_states(
     op: Operation, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Iterator[tuple[int, Tensor]]:
     """The tensors that an operation was given, by the value in them once it has run."""
-    renamed = {old: new for new, old in step.renames}
+    renamed: dict[int, int] = {old: new for new, old in step.renames}
     refs = leaves((step.args, dict(step.kwargs)), Ref)
     for ref, v in zip(refs, leaves((args, kwargs)), strict=True):
-        yield (renamed[ref.id] if ref.id in renamed else ref.id), v
+        before: int = ref.id
+        yield renamed.get(before, before), v
 
 
 def _states(

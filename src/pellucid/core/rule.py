@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pellucid.core.names import operation_name
 from pellucid.core.operations import Plain, activation
 
 Vjp: TypeAlias = Callable[[Tensor], Tensor]
@@ -36,18 +37,24 @@ class Rule:
     keeps: frozenset[str] = frozenset()
 
 
+_COMPARISONS = frozenset({"gt", "ge", "lt", "le", "sign", "sgn", "heaviside", "isclose", "signbit"})
+
+
 class Rewire(TorchFunctionMode):
     """Runs a model with rules in place of the plain gradients of the operations that they speak of."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         super().__init__()
         self.by_operation = {operation: rule for rule in rules for operation in rule.operations}
+        self.gates = set[str]()  # comparisons that may switch values on and off; autograd does not see them
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, rewired when a rule speaks of it."""
         call = activation(func, args, kwargs or {})
         rule = self.by_operation.get(call.name) if call is not None else None
         if call is None or rule is None or not call.x.requires_grad:
+            if operation_name(func) in _COMPARISONS and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+                self.gates.add(operation_name(func))
             return func(*args, **(kwargs or {}))
         if not call.in_place:
             return _rewired(call.x, call.plain, rule.backward)

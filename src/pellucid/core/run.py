@@ -92,12 +92,15 @@ class Run:
 
     def normal(self, x: Tensor, draw: int) -> Tensor:
         """Standard normal noise shaped like `x`; sample i depends on (seed, draw, content of x[i]) and nothing else."""
-        noise = [torch.randn(v.shape, generator=self.generator("normal", digest(v), draw)) for v in x]
+        keys = [digest(v.float()) for v in x]  # the same noise in every precision
+        noise = [
+            torch.randn(v.shape, generator=self.generator("normal", k, draw)) for k, v in zip(keys, x, strict=True)
+        ]
         return torch.stack(noise).to(device=x.device, dtype=x.dtype)
 
     def uniform(self, x: Tensor, draw: int) -> Tensor:
         """One number in 0..1 a sample, keyed like `normal`."""
-        drawn = [torch.rand((), generator=self.generator("uniform", digest(v), draw)) for v in x]
+        drawn = [torch.rand((), generator=self.generator("uniform", digest(v.float()), draw)) for v in x]
         return torch.stack(drawn).to(device=x.device, dtype=x.dtype)
 
 

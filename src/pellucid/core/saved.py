@@ -49,7 +49,7 @@ def to_bytes(e: Explanation) -> bytes:
         "checks": [{**asdict(c), "verdict": c.verdict.name} for c in e.checks],
         "fingerprint": e.fingerprint,
     }
-    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    stored = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}  # no two may share memory
     return to_safetensors(stored, metadata={"pellucid": json.dumps(facts, default=str)})
 
 
@@ -74,7 +74,7 @@ def load(path: str | Path, methods: Mapping[str, Callable[..., Explanation]]) ->
             raw = (file.metadata() or {}).get("pellucid")
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
         facts = json.loads(raw or "null")
-    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{Path(path).name} could not be read: {error}.", f"Expected a {SUFFIX} file.") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         found = facts.get("format") if isinstance(facts, dict) else "none"
@@ -92,7 +92,7 @@ def load(path: str | Path, methods: Mapping[str, Callable[..., Explanation]]) ->
 def _from_facts(
     facts: dict[str, Any], tensors: Tensors, methods: Mapping[str, Callable[..., Explanation]]
 ) -> Explanation:
-    masks = iter(v for k, v in sorted(tensors.items()) if k.startswith("mask "))
+    masks = iter([tensors[f"mask {i}"] for i in range(sum(k.startswith("mask ") for k in tensors))])
     nan = float("nan")
     checks = tuple(
         Check(
@@ -134,7 +134,10 @@ def _restored(argument: Any, masks: Iterator[Tensor]) -> Any:
     if isinstance(argument, dict) and "site" in argument:
         return Site.parse(argument["site"])
     if isinstance(argument, dict) and "mask" in argument:
-        return next(masks)
+        found = next(masks, None)
+        if found is None:
+            raise ValueError("a mask is missing")
+        return found
     if isinstance(argument, dict):
         return _lost(argument["function"])
     return tuple(argument) if isinstance(argument, list) else argument

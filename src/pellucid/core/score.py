@@ -7,7 +7,7 @@ passes are batched to fit in memory, reported and stopped is decided here, once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,7 +42,8 @@ class Score:
     """Network and target, under rules and with changes at sites.
 
     `embedded` are inputs of whole numbers (token ids) that are explained at their embedding: the named entry of `x`
-    then holds embedding vectors, which replace what the embedding at the site puts out.
+    then holds embedding vectors, which replace what the embedding at the site puts out.  `samples`: when `x` holds only
+    some samples of the explained batch, their numbers there (a target may differ from one sample to another).
     """
 
     net: Network
@@ -50,6 +51,7 @@ class Score:
     rules: tuple[Rule, ...] = ()
     changes: Mapping[Site, Change] = field(default_factory=dict)
     embedded: Mapping[str, Site] = field(default_factory=dict)
+    samples: Tensor | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 
     def under(self, *rules: Rule) -> Score:
@@ -59,6 +61,10 @@ class Score:
     def do(self, changes: Mapping[Site, Change]) -> Score:
         """The same score with values at sites replaced: `f.do({site: torch.zeros_like})`."""
         return replace(self, changes={**self.changes, **changes})
+
+    def among(self, samples: Sequence[int]) -> Score:
+        """The same score of some of the samples only: what it is given then holds those, in that order."""
+        return replace(self, samples=torch.tensor(samples, dtype=torch.long))
 
     @contextmanager
     def leased(self) -> Iterator[Score]:
@@ -142,8 +148,9 @@ class Score:
             raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
         given, changes = _embedded(x, self.embedded)
-        with Rewire(self.rules) if self.rules else nullcontext():
-            return ask(
+        rewire = Rewire(self.rules)
+        with rewire if self.rules else nullcontext():
+            answer = ask(
                 self.net,
                 self.model,
                 given,
@@ -153,6 +160,8 @@ class Score:
                 leaves=leaves,
                 whole=whole and (self.target.whole or not self.target.sites),
             )
+        current().meter.without_rule |= rewire.gates
+        return answer
 
     def _passes(
         self,
@@ -174,9 +183,10 @@ class Score:
         def through(x: Tensors, rows: Tensor) -> Result:
             run.checkpoint()
             device = next(iter(x.values())).device
+            rows = rows if self.samples is None else self.samples[rows]
             with torch.set_grad_enabled(backward), _precision(run.precision, device, backward):
                 if channels_last:
-                    return memory_format.laid_out(self.net, x, lambda laid: one(self, laid, rows.to(device)))
+                    return memory_format.laid_out(self.net, model, x, lambda laid: one(self, laid, rows.to(device)))
                 return one(self, x, rows.to(device))
 
         def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:

@@ -235,10 +235,14 @@ def _token(answer: Answer, position: int, which: int) -> Tensor:
 
 def _region(answer: Answer, which: int, mask: Tensor) -> Tensor:
     z = answer.main
-    if z.ndim != 4 or tuple(z.shape[2:]) != tuple(mask.shape) or not bool(mask.any()):
+    if z.ndim != 4 or tuple(z.shape[2:]) != tuple(mask.shape):
         raise BadTarget(
-            f"region: the output is {tuple(z.shape)} and the mask {tuple(mask.shape)}, with at least 1 pixel set."
+            f"region: the output is {tuple(z.shape)} and the mask {tuple(mask.shape)}; their sizes must agree."
         )
+    if mask.dtype != torch.bool or not bool(mask.any()):
+        raise BadTarget(f"region: the mask is {mask.dtype}; expected bool with at least one pixel true.", "mask > 0.5")
+    if not 0 <= which < z.shape[1]:
+        raise BadTarget(f"region: class {which} was asked for; this network has classes 0 to {z.shape[1] - 1}.")
     return z[:, which][:, mask.to(z.device)].mean(1)
 
 

@@ -67,7 +67,7 @@ def _lite(variant: int, preparation: Preparation | None) -> Network:
         filled(partial(efficientnet_lite.EfficientNetLite, variant), state_of(path), name),
         labels=imagenet_classes(),
         preparation=preparation or efficientnet_lite.preparation(variant),
-        name=name,
+        name=f"EfficientNet-Lite{variant}",
         source=name,
         reader=read,
     )
@@ -81,7 +81,7 @@ def _vgg16(preparation: Preparation | None) -> Network:
     return Network(
         filled(vgg.trunk, vgg.weights(path), "vgg16"),
         preparation=preparation or vgg.PREPARATION,
-        name="vgg16",
+        name="VGG-16",
         source="vgg16",
         reader=read,
         notes=(

@@ -85,8 +85,9 @@ def _until_settled(f: Score, x: Tensors, start: Tensors, change: Tensor, toleran
     mean, moved = each(torch.zeros_like, x), torch.full_like(change, float("nan"))
     used, open_, points = [0] * len(change), list(range(len(change))), _FIRST_ROUND
     while open_:
-        try:  # with the settled samples too: a target may ask another class of each sample, by its place in the batch
-            found, whole = _average(f, start, x, points)
+        here, from_ = ({k: v[open_] for k, v in t.items()} for t in (x, start))
+        try:
+            found, whole = _average(f.among(open_), from_, here, points)
         except Stopped:
             if not any(used):
                 raise
@@ -94,7 +95,6 @@ def _until_settled(f: Score, x: Tensors, start: Tensors, change: Tensor, toleran
             break
         if not whole and used[open_[0]]:
             break  # a round that was cut short would tilt the average; the rounds before it stand
-        here, from_, found = ({k: v[open_] for k, v in t.items()} for t in (x, start, found))
         share = points / (used[open_[0]] + points)
         before = {k: v[open_] for k, v in mean.items()}
         after = each(lambda m, g, s=share: m + s * (g - m), before, found)

@@ -26,8 +26,9 @@ from pellucid.probes.noise import fraction_of_range, gaussian
     title="SmoothGrad",
     family="gradient",
     paper="Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, arXiv:1706.03825",
-    promises=Promise.LINEAR | Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT,
+    promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT,
     cost="`samples` gradient passes",
+    signed=False,
 )
 def smooth_grad(
     f: Score,
@@ -36,10 +37,11 @@ def smooth_grad(
     samples: Annotated[int, Range(1, 4096), "noisy copies"] = 20,
     noise: Annotated[float, Range(0, 2), "standard deviation of the noise, as a fraction of the input's range"] = 0.15,
     kind: Annotated[
-        Literal["mean", "squared", "variance"], "mean gradient, mean square, or variance (VarGrad)"
-    ] = "mean",
+        Literal["magnitude", "mean", "squared", "variance"],
+        "size of the mean gradient, as the paper draws it; the mean with its sign; mean square; variance (VarGrad)",
+    ] = "magnitude",
 ) -> Finding:
-    """The mean gradient around the input (or its mean square, or its variance).
+    """The size of the mean gradient around the input (or the mean with its sign, its mean square, its variance).
 
     Shapes follow the input; the unit is score per unit of the prepared input, squared for the last two kinds.  A
     stopped run averages what it has.  Raises `BadModel` when the score does not depend differentiably on the input.
@@ -47,7 +49,7 @@ def smooth_grad(
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(2, 1)
     >>> e = pl.methods.smooth_grad(net, torch.ones(1, 2), 0, samples=4)
-    >>> torch.allclose(e.values, net.weight, atol=1e-6)
+    >>> torch.allclose(e.values, net.weight.abs(), atol=1e-6)
     True
     """
     copies = gaussian(x, fraction_of_range(x, noise), samples)
@@ -55,19 +57,21 @@ def smooth_grad(
     for gradient in f.grads(copies):
         done += 1
         first = each(torch.add, first, gradient)
-        if kind != "mean":
+        if kind in ("squared", "variance"):
             second = each(lambda s, g: s + g * g, second, gradient)
     mean, square = each(lambda v: v / done, first), each(lambda v: v / done, second)
-    if kind == "variance":
-        square = each(lambda m, s: (s - m * m).clamp(min=0), mean, square)
-    return Finding(mean if kind == "mean" else square, signed=kind == "mean")
+    variance = each(lambda m, s: (s - m * m).clamp(min=0), mean, square)
+    found = {"magnitude": each(torch.abs, mean), "mean": mean, "squared": square, "variance": variance}
+    return Finding(found[kind], signed=kind == "mean")
 
 
-def reference(f: Score, x: Tensors, *, samples: int = 20, noise: float = 0.15, kind: str = "mean") -> Tensors:
+def reference(f: Score, x: Tensors, *, samples: int = 20, noise: float = 0.15, kind: str = "magnitude") -> Tensors:
     """The definition: one gradient after another, all kept."""
     copies = gaussian(x, fraction_of_range(x, noise), samples)
     every = [f.grad(copy) for copy in copies]
     stacked = {k: torch.stack([g[k] for g in every]) for k in every[0]}
     if kind == "variance":
         return each(lambda v: v.var(0, unbiased=False), stacked)
+    if kind == "magnitude":
+        return each(lambda v: v.mean(0).abs(), stacked)
     return each(lambda v: (v if kind == "mean" else v**2).mean(0), stacked)

@@ -34,6 +34,7 @@ class Windows:
 def sliding(v: Tensor, axes: Sequence[int], window: int, stride: int) -> Windows:
     """Windows of side `window` every `stride` steps along `axes`.
 
+    >>> import torch
     >>> len(sliding(torch.zeros(1, 3, 224, 224), (2, 3), 32, 16).places)
     169
     """

@@ -32,11 +32,11 @@ from pellucid.doors.reading import reading
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "grad_cam": {},
     "layer_cam": {},
-    "input_x_gradient": {},
     "smooth_grad": {"samples": 16},
+    "saliency": {},
     "integrated_gradients": {"steps": 32},
 }
-_CHOOSING = 32  # probes; the card then tests the choice on others, because the best of several is partly lucky
+_CHOOSING = 64  # probes; the card then tests the choice on others, because the best of several is partly lucky
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def explain(
 
 
 def check(
-    explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 64
+    explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 128
 ) -> Explanation:
     """The same explanation with its trust card: how far it can be believed, measured on the model itself."""
     return explanation.with_checks(trust_card(explanation, probes=probes, mask=mask))

@@ -1,0 +1,449 @@
+"""Every method found in the folder is held to what it declares, on random networks."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadInput, BadOption, Stopped
+from pellucid.core.explanation import Explanation
+from pellucid.core.method import Promise
+from pellucid.core.network import Network
+from pellucid.core.option import Option
+from pellucid.core.run import Progress, Run, running
+from pellucid.core.target import Target, logit, probability
+from pellucid.core.tensors import Inputs
+from pellucid.methods import all_methods
+from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Net, blocks, nets, picture, pictures, seeds
+
+METHODS = all_methods()
+MAPS = ("grad_cam", "layer_cam")  # what reads a feature map, at a site that every spelling of `Net` has
+QUICK: dict[str, dict[str, Any]] = {
+    "integrated_gradients": {"steps": 8},
+    "smooth_grad": {"samples": 3},
+    "gradient_shap": {"samples": 3},
+    "occlusion": {"window": 3, "stride": 2},
+    **{name: {"site": "conv2"} for name in MAPS},
+}
+AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion")  # keep what a stopped run found
+
+every_method = pytest.mark.parametrize("name", METHODS)
+few = settings(max_examples=3, phases=[Phase.generate])  # a random network has no simpler relatives to shrink to
+
+
+def who_promise(promise: Promise) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", [n for n, m in METHODS.items() if promise in m.promises])
+
+
+def explain(
+    name: str, net: nn.Module | Network, x: Inputs, target: Target | int | None = 1, **options: Any
+) -> Explanation:
+    return METHODS[name](net, x, target, **{**QUICK.get(name, {}), **options})
+
+
+def values(name: str, net: nn.Module | Network, x: Inputs, target: Target | int | None = 1, **options: Any) -> Tensor:
+    found = explain(name, net, x, target, **options).values
+    assert isinstance(found, Tensor)
+    return found
+
+
+def close(a: Tensor, b: Tensor, tolerance: float) -> None:
+    """Equal to `tolerance` of the larger map's largest value."""
+    scale = float(torch.maximum(a.abs().max(), b.abs().max()))
+    torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(scale, 1e-4))
+
+
+# Determinism and batches
+
+
+@every_method
+@few
+@given(nets, pictures)
+def test_same_seed_same_bits(name: str, net: Net, x: Tensor) -> None:
+    assert torch.equal(values(name, net, x), values(name, net, x))
+
+
+@every_method
+@pytest.mark.parametrize("block", BLOCKS)
+def test_threads_change_at_most_the_rounding(name: str, block: str) -> None:
+    net, x = Net(block=block).double(), picture(0).double()
+    alone = values(name, net, x)
+    torch.set_num_threads(2)
+    close(values(name, net, x), alone, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap"])
+def test_another_seed_is_another_sample(name: str) -> None:
+    net, x = Net(), picture(0)
+    with running(Run(seed=7)):
+        other = values(name, net, x)
+        assert torch.equal(other, values(name, net, x))
+    assert not torch.equal(other, values(name, net, x))
+
+
+@every_method
+@few
+@given(nets, pictures)
+def test_a_sample_does_not_see_its_neighbors(name: str, net: Net, x: Tensor) -> None:
+    together = values(name, net, x)
+    close(torch.cat([values(name, net, v[None]) for v in x]), together, 1e-4)
+    close(values(name, net, x.flip(0)).flip(0), together, 1e-4)
+
+
+@every_method
+@pytest.mark.parametrize(
+    "limits", [{"max_batch": 1}, {"memory": 1}, {"max_batch": 5}, {"channels_last": False}], ids=str
+)
+def test_the_size_of_passes_does_not_matter(name: str, limits: dict[str, Any]) -> None:
+    for block in BLOCKS:
+        net, x = Net(block=block, seed=2).double(), picture(3, 3).double()
+        together = values(name, net, x)
+        with running(Run(**limits)):
+            close(values(name, net, x), together, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in METHODS), ("integrated_gradients", {"steps": None, "tolerance": 0.01})],
+    ids=str,
+)
+def test_samples_with_a_class_each_are_explained_for_their_own(name: str, options: dict[str, Any]) -> None:
+    net, x, classes = Net(seed=5).double(), 3 * picture(4, 6).double(), (0, 1, 2, 2, 1, 0)
+    together = explain(name, net, x, logit(classes), **options)
+    alone = [values(name, net, v[None], c, **options) for v, c in zip(x, classes, strict=True)]
+    close(together.values, torch.cat(alone), 1e-9)
+    if options:
+        assert len(set(together.facts["points"])) > 1, "they end in different rounds, so that places in the batch shift"
+
+
+# The network however it is written, the input however it is laid out
+
+
+@who_promise(Promise.IMPLEMENTATION_INVARIANT)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@few
+@given(blocks, seeds, pictures)
+def test_spelling_does_not_matter(name: str, activation: str, block: str, seed: int, x: Tensor) -> None:
+    base = values(name, Net("module", activation, block, seed), x)
+    for style in STYLES[1:]:
+        close(values(name, Net(style, activation, block, seed), x), base, 1e-5)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_spelling_does_not_matter_for_the_site_that_is_chosen(name: str) -> None:
+    x = picture(0)
+    close(values(name, Net("functional", "gelu"), x, site=""), values(name, Net("module", "gelu"), x, site=""), 1e-5)
+
+
+@who_promise(Promise.IMPLEMENTATION_INVARIANT)
+def test_batch_normalization_may_be_folded_into_the_convolution(name: str) -> None:
+    net, folded, x = Net(seed=3).double(), Net(seed=3).double(), picture(1).double()
+    scale = folded.norm.weight / (folded.norm.running_var + folded.norm.eps).sqrt()
+    with torch.no_grad():
+        folded.conv1.bias.copy_((folded.conv1.bias - folded.norm.running_mean) * scale + folded.norm.bias)
+        folded.conv1.weight.mul_(scale[:, None, None, None])
+    folded.norm = nn.Identity()
+    close(values(name, folded, x), values(name, net, x), 1e-9)
+
+
+@every_method
+def test_the_layout_of_the_input_does_not_matter(name: str) -> None:
+    net, x = Net(block="residual", seed=1), picture(0, 3)
+    base = values(name, net, x)
+    strided = torch.zeros(3, 2, 6, 10)[..., ::2].copy_(x)
+    laid_out = (
+        x.contiguous(memory_format=torch.channels_last),
+        x.mT.contiguous().mT,
+        strided,
+        x.clone().requires_grad_(),
+    )
+    for same in laid_out:
+        found = values(name, net, same)
+        close(found, base, 1e-6)
+        assert found.is_contiguous() and not found.requires_grad
+    assert laid_out[-1].grad is None
+
+
+@every_method
+def test_an_expanded_input_is_taken_as_it_is(name: str) -> None:
+    net, x = Net(seed=1), picture(0, 1)
+    close(values(name, net, x.expand(3, -1, -1, -1)), values(name, net, x.repeat(3, 1, 1, 1)), 1e-6)
+
+
+# noise is keyed to the bits of the input, so that the two precisions average over other copies
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in ("smooth_grad", "gradient_shap")])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_single_precision_agrees_with_double(name: str, block: str) -> None:
+    net, x = Net(activation="gelu", block=block, seed=4), picture(2)
+    single = values(name, net, x)
+    assert single.dtype == torch.float32
+    close(single.double(), values(name, net.double(), x.double()), 1e-4)
+
+
+# What each promise says
+
+
+@who_promise(Promise.COMPLETE)
+@few
+@given(blocks, seeds, pictures)
+def test_complete(name: str, block: str, seed: int, x: Tensor) -> None:
+    if block == "pool":
+        block = "plain"  # a pool switches on the way, which is a kink
+    net, x = Net("functional", "gelu", block, seed).double(), x.double()
+    found = explain(name, net, x, steps=64)
+    with torch.no_grad():
+        change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+    added = found.values.flatten(1).sum(1)
+    torch.testing.assert_close(added, change, rtol=1e-5, atol=1e-6)
+    assert found.gap is not None and max(found.gap) < 1e-3
+
+
+@who_promise(Promise.COMPLETE)
+@pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
+def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
+    missed = []
+    for steps in (8, 32, 128):
+        gaps = []
+        for seed, block in enumerate(("plain", "residual", "gate")):
+            net, x = Net("module", activation, block, seed).double(), picture(seed, 3).double()
+            found = explain(name, net, x, steps=steps)
+            with torch.no_grad():
+                change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+            gaps.append(((found.values.flatten(1).sum(1) - change).abs() / found.values.abs().flatten(1).sum(1)).max())
+        missed.append(float(torch.stack(gaps).mean()))
+    assert missed[0] > missed[1] > missed[2] and missed[2] < 5e-3
+
+
+@who_promise(Promise.LINEAR)
+@few
+@given(nets, pictures, st.floats(-2, 2), st.floats(-2, 2))
+def test_linear(name: str, net: Net, x: Tensor, a: float, b: float) -> None:
+    net, x = net.double(), x.double()
+    mixed = values(name, net, x, a * logit(0) + b * probability(2))
+    close(mixed, a * values(name, net, x, 0) + b * values(name, net, x, probability(2)), 1e-9)
+
+
+class Reads(nn.Module):
+    """Reads the first channel of its first input, and of the second input nothing."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        return self.net(torch.cat((x[:, :1], x[:, :1] * 0.5), 1))
+
+
+@who_promise(Promise.DUMMY)
+@few
+@given(nets, pictures)
+def test_what_is_never_read_gets_exactly_zero(name: str, net: Net, x: Tensor) -> None:
+    maps = explain(name, Reads(net), (x, x + 1)).maps
+    assert (maps["x"][:, 1] == 0).all() and (maps["other"] == 0).all()
+    assert maps["x"].any()
+
+
+@who_promise(Promise.DUMMY)
+def test_what_has_zero_weight_gets_exactly_zero(name: str) -> None:
+    net = Net(block="residual")
+    with torch.no_grad():
+        net.conv1.weight[:, 1] = 0
+    assert (values(name, net, picture(0))[:, 1] == 0).all()
+
+
+@who_promise(Promise.SYMMETRIC)
+@few
+@given(nets, pictures)
+def test_inputs_that_play_the_same_part_get_the_same(name: str, net: Net, x: Tensor) -> None:
+    net = net.double()
+    with torch.no_grad():
+        net.conv1.weight[:, 1] = net.conv1.weight[:, 0]
+    x = x.double()
+    found = values(name, net, x)
+    close(values(name, net, x.flip(1)), found.flip(1), 1e-9)
+    x[:, 1] = x[:, 0]
+    found = values(name, net, x)
+    close(found[:, 1], found[:, 0], 1e-9)
+
+
+@who_promise(Promise.SCALE_INVARIANT)
+@few
+@given(nets, pictures, st.floats(0.01, 100), st.floats(0.01, 100))
+def test_the_unit_of_the_input_does_not_matter(name: str, net: Net, x: Tensor, first: float, second: float) -> None:
+    net, x = net.double(), x.double()
+    base = values(name, net, x)
+    units = torch.tensor([first, second], dtype=torch.float64)[:, None, None]
+    with torch.no_grad():
+        net.conv1.weight.div_(units)
+    close(values(name, net, x * units), base, 1e-9)
+
+
+# Options
+
+
+def outside(option: Option) -> list[Any]:
+    wrong: list[Any] = [object(), [1]]
+    if option.type is not str:
+        wrong.append("many")
+    if option.type in (int, float):
+        wrong += [float("nan"), float("inf"), True]
+    if option.range is not None:
+        wrong += [option.type(option.range.high) + 1, option.type(option.range.low) - 1]
+    if option.type is bool:
+        wrong += [1, 0.0]
+    if option.choices:
+        wrong += ["", "something else", 3]
+    if not option.optional:
+        wrong.append(None)
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(n, o) for n, m in METHODS.items() for o in m.options], ids=lambda v: getattr(v, "name", v)
+)
+def test_values_outside_the_range_are_refused_by_name(name: str, option: Option) -> None:
+    for value in outside(option):
+        with pytest.raises(BadOption, match=f"^{option.name}=") as caught:
+            METHODS[name](Net(), picture(0), 1, **{option.name: value})
+        assert option.expected in caught.value.what and option.doc in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(n, o) for n, m in METHODS.items() for o in m.options if o.choices],
+    ids=lambda v: getattr(v, "name", v),
+)
+def test_every_choice_works(name: str, option: Option) -> None:
+    for choice in option.choices:
+        assert explain(name, Net(), picture(0), **{option.name: choice}).options[option.name] == choice
+
+
+@every_method
+def test_unknown_options_are_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(BadOption, match="'stepz'") as caught:
+        METHODS[name](Net(), picture(0), 1, stepz=3)
+    assert all(o.name in caught.value.hint for o in METHODS[name].options)
+
+
+@every_method
+def test_inputs_that_hold_no_numbers_are_refused(name: str) -> None:
+    x = picture(0)
+    for bad in (x * float("nan"), x[:0], x[0, 0, 0, 0], x.to(torch.complex64), x.to("meta"), {}):
+        with pytest.raises(BadInput):
+            explain(name, Net(), bad)
+
+
+# Stop, progress, threads
+
+
+def after(checkpoints: int) -> Callable[[], bool]:
+    asked = itertools.count()
+    return lambda: next(asked) >= checkpoints
+
+
+@every_method
+def test_a_stop_at_once_raises_stopped(name: str) -> None:
+    net, x = Net(), picture(0)
+    with running(Run(stop=lambda: True)), pytest.raises(Stopped):
+        explain(name, net, x)
+    assert torch.equal(values(name, net, x), values(name, Net(), x))
+
+
+@every_method
+def test_a_stop_at_any_checkpoint_gives_a_partial_result_that_says_so_or_raises(name: str) -> None:
+    net, x, partial = Net(), picture(0, 1), 0
+    whole = values(name, net, x)
+    for checkpoints in range(60):
+        with running(Run(stop=after(checkpoints), max_batch=1)):
+            try:
+                found = explain(name, net, x)
+            except Stopped:
+                assert not partial, "something was known before, so it has to come back"
+                continue
+        assert found.values.shape == whole.shape and found.values.isfinite().all()
+        if not found.stopped:
+            assert torch.allclose(found.values, whole, rtol=1e-3, atol=1e-5)
+            break
+        assert found.stopped.startswith("after ")
+        partial += 1
+    else:
+        pytest.fail("it never came to its end")
+    assert (partial > 1) == (name in AVERAGES)
+
+
+def test_a_stop_between_rounds_keeps_the_rounds_before() -> None:
+    net, x = Net(seed=1), picture(0, 1)
+    with running(Run(stop=after(18), max_batch=1)):  # both ends of the path, then the 16 points of the first round
+        found = explain("integrated_gradients", net, x, steps=None, tolerance=1e-6)
+    assert found.stopped and found.facts["points"] == [16]
+    close(found.values, values("integrated_gradients", net, x, steps=16), 1e-5)
+
+
+def test_a_stopped_average_is_the_average_of_fewer_samples() -> None:
+    net, x = Net(seed=1), picture(0, 1)
+    with running(Run(stop=after(4), max_batch=1)):
+        found = explain("smooth_grad", net, x, samples=9)
+    assert found.stopped == "after 4 of 9 gradient passes"
+    close(found.values, values("smooth_grad", net, x, samples=4), 1e-6)
+
+
+@every_method
+def test_progress_reaches_its_total(name: str) -> None:
+    heard: list[Progress] = []
+    with running(Run(progress=heard.append)):
+        explain(name, Net(), picture(0))
+    assert heard
+    for earlier, later in itertools.pairwise(heard):
+        assert later.done == (1 if earlier.done == earlier.total else earlier.done + 1)
+    assert heard[-1].done == heard[-1].total and all(p.seconds >= 0 and p.what for p in heard)
+
+
+@every_method
+def test_two_threads_on_one_model_find_what_one_finds(name: str) -> None:
+    net = Net("reused", "relu6", "residual", 3)
+    jobs = [(name, picture(0)), ("guided_backprop", picture(1)), (name, picture(2))]
+    want = [values(n, net, x) for n, x in jobs]
+    got: list[list[Tensor]] = [[] for _ in jobs]
+    start = threading.Barrier(len(jobs))
+
+    def work(i: int) -> None:
+        start.wait()
+        got[i].extend(values(jobs[i][0], net, jobs[i][1]) for _ in range(4))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(g) for g in got] == [4, 4, 4]
+    assert all(torch.equal(g, w) for found, w in zip(got, want, strict=True) for g in found)
+
+
+# What every explanation says about itself
+
+
+@every_method
+@few
+@given(nets, pictures)
+def test_an_explanation_says_where_it_comes_from(name: str, net: Net, x: Tensor) -> None:
+    found = explain(name, net, x, None)
+    with torch.no_grad():
+        top = tuple(net(x).argmax(1).tolist())
+    assert found.of == (logit(top[0]) if len(set(top)) == 1 else logit(top))
+    assert found.method == name and set(found.options) == {o.name for o in METHODS[name].options}
+    assert found.cost.forwards > 0 and found.cost.seconds >= 0
+    shape = tuple(x.shape) if found.values.shape[1] == x.shape[1] else (len(x), 1, *x.shape[2:])
+    assert tuple(found.values.shape) == shape
+    assert torch.equal(found.x["x"], x)
+
+
+def test_smooth_activations_are_those_without_kinks() -> None:
+    assert set(SMOOTH) <= set(ACTIVATIONS)
