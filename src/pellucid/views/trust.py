@@ -63,7 +63,8 @@ def verdict_of(check: Check) -> tuple[str, Tone, str]:
     if dot and word in _FAITHFUL:
         return word, _FAITHFUL[word], rest
     if check.verdict is Verdict.UNKNOWN:
-        return "Can't tell", "unknown", check.why
+        unpromised = check.name == "completeness" and math.isnan(check.value)
+        return ("Does not apply" if unpromised else "Can't tell"), "unknown", check.why
     holds = check.verdict is Verdict.HOLDS
     if check.name == "faithfulness":
         return ("Supported" if holds else "Not supported"), _TONES[check.verdict], check.why
