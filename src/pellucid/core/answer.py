@@ -117,6 +117,9 @@ def ask(
 @contextmanager
 def _taps(model: nn.Module, sites: set[Site], visit: Visit) -> Iterator[None]:
     """Call `visit` at each of the sites for the length of the block."""
+    if not sites:
+        yield
+        return
     modules = module_paths(model)
     unknown = sorted(str(s) for s in sites if s.path not in modules)
     if unknown:

@@ -27,7 +27,8 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
+def weights_of(model: nn.Module) -> Iterator[Tensor]:
+    """Every parameter and buffer, shared ones as often as they are held; no names, so that it costs little."""
     for module in model.modules():
         for held in (module._parameters, module._buffers):
             yield from (t for t in held.values() if t is not None)
@@ -35,13 +36,13 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
 
 def versions(model: nn.Module) -> tuple[tuple[int, int], ...]:
     """A stamp that changes when any weight is replaced or edited in place."""
-    return tuple((id(t), t._version) for t in _tensors(model) if not t.is_inference())
+    return tuple((id(t), t._version) for t in weights_of(model) if not t.is_inference())
 
 
 @contextmanager
 def doubled(model: nn.Module) -> Iterator[nn.Module]:
     """A double for the block; a model that edited itself in spite of it is reported."""
-    weights = [t for t in _tensors(model) if not t.is_inference()]
+    weights = [t for t in weights_of(model) if not t.is_inference()]
     before = [t._version for t in weights]
     yield double(model)
     if [t._version for t in weights] != before:
@@ -165,6 +166,10 @@ class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.names = {p.untyped_storage()._cdata: name for name, p in parameters.items()}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch loads its whole compiler (80 MB, a second) in order to keep it away from here
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation unless it writes into a parameter."""

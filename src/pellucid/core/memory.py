@@ -49,6 +49,10 @@ class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch loads its whole compiler (80 MB, a second) in order to keep it away from here
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and remember the size of its results, unless they are views (a turned weight is one)."""
         out = func(*args, **(kwargs or {}))

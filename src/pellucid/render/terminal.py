@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import zip_longest
 
 import numpy as np
 
@@ -198,14 +199,27 @@ def _fit(text: str, width: int) -> str:
 def _table(view: Table, width: int) -> list[str]:
     rows = [tuple(map(visible, view.columns)), *(tuple(map(cell_text, row)) for row in view.rows)]
     asked = [max(columns_wide(t) for t in column) for column in zip(*rows, strict=True)]
-    most = max(8, (width - 2 * len(asked)) // max(len(asked), 1))
-    if sum(asked) + 2 * len(asked) > width and len(asked) == 2:
-        asked[1] = max(most, width - asked[0] - 2)
-    elif sum(asked) + 2 * len(asked) > width:
-        asked = [min(a, most) for a in asked]
-    lines = ["  ".join(_fit(t, w) for t, w in zip(row, asked, strict=True)).rstrip() for row in rows]
+    given = _shared(asked, width - 2 * (len(asked) - 1))
+    lines = [line for row in rows[1:] for line in _table_row(row, given)]
     caption = _wrap(visible(view.caption), width) if view.caption else []
-    return [*caption, lines[0], "─" * min(sum(asked) + 2 * len(asked) - 2, width), *lines[1:]]
+    rule = "─" * min(sum(given) + 2 * (len(given) - 1), width)
+    return [*caption, *_table_row(rows[0], given), rule, *lines]
+
+
+def _shared(asked: list[int], room: int) -> list[int]:
+    """Widths for columns: what each asks for where that is no more than its share of what the others leave."""
+    given, waiting = [0] * len(asked), sorted(range(len(asked)), key=lambda i: asked[i])
+    for left, i in zip(range(len(asked), 0, -1), waiting, strict=True):
+        given[i] = min(asked[i], max(8, room // left))
+        room -= given[i]
+    return given
+
+
+def _table_row(cells: tuple[str, ...], widths: list[int]) -> list[str]:
+    """A row, its long cells broken into several lines."""
+    broken = [_wrap(t, w) or [""] for t, w in zip(cells, widths, strict=True)]
+    lines = zip_longest(*broken, fillvalue="")
+    return ["  ".join(_fit(t, w) for t, w in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _ruler(view: Ruler, width: int) -> list[str]:

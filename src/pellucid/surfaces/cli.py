@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +23,7 @@ examples:
 
 exit codes:
   0    done
-  1    the input, the model or the target does not fit; the sentence says what to do
+  1    the input, the model, the target or the output file does not fit; the sentence says what to do
   2    a mistake in the command line, or an option outside its range
   3    something is not installed or not there; the sentence names the command that gets it
   130  stopped with Ctrl-C before anything was known"""
@@ -29,17 +31,22 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         parsed = parser(COMMANDS, DESCRIPTION, EPILOG, __version__).parse_args(argv)
         command = COMMANDS[parsed.command]
-        return command(**arguments(command, parsed))
+        code = command(**arguments(command, parsed))
+        sys.stdout.flush()
+        return code
     except PellucidError as error:
         return _fail(error, as_json="--json" in (sys.argv if argv is None else argv))
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
         return 0
 
 
@@ -49,7 +56,7 @@ def _fail(error: PellucidError, *, as_json: bool) -> int:
     code = {BadOption: 2, Missing: 3, Stopped: 130}.get(type(error), 1)
     if as_json:
         facts = {"error": type(error).__name__, "what": error.what, "hint": error.hint, "exit": code}
-        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(facts) + "\n")
     sys.stderr.write(
         f"pellucid: {visible(error.what)}\n" + (f"          {visible(error.hint)}\n" if error.hint else "")
     )

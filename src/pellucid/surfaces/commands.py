@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pellucid.core.errors import BadOption
+from pellucid.core.errors import BadInput, BadOption
 
 if TYPE_CHECKING:
-    from pellucid.core.explanation import Explanation
-    from pellucid.surfaces.explain import Comparison
+    from pellucid.surfaces.show import Subject
 
 MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
@@ -40,13 +39,15 @@ def explain(
     Writes a report, IMAGE.why.html in the current folder, and opens it when there is a display.
     """
     from pellucid import methods
+    from pellucid.core.explanation import Explanation
     from pellucid.surfaces.explain import explain as explain_
     from pellucid.surfaces.progress import watched
 
-    options = _options(option, method, methods.all_methods())
+    options = _options(option, method or None, methods.all_methods())
+    place = _place(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
-        e = explain_(model, Path(image), target, method=method, options=options)
-        return _deliver(e, output or f"{_stem(image)}.why.html", image, as_json=json, quiet=quiet)
+        e = explain_(model, image, target or None, method=method or None, options=options)
+        return _deliver(e, place, as_json=json, quiet=quiet)
 
 
 def compare(
@@ -64,14 +65,15 @@ def compare(
 
     All methods that apply, side by side, ranked by faithfulness measured on the same masked copies.
     """
+    from pellucid.surfaces.explain import Comparison
     from pellucid.surfaces.explain import compare as compare_
     from pellucid.surfaces.progress import watched
 
+    place = _place(output or f"{_stem(image)}.compare.html", image, Comparison)
+    names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
-        found = compare_(
-            model, Path(image), target, methods=[m.strip() for m in methods.split(",")] if methods else None
-        )
-        return _deliver(found, output or f"{_stem(image)}.compare.html", image, as_json=json, quiet=quiet)
+        found = compare_(model, image, target or None, methods=names or None)
+        return _deliver(found, place, as_json=json, quiet=quiet)
 
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
@@ -95,8 +97,9 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     if json:
         _print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
     else:
+        width = max(len(f.what) for f in findings)
         for f in findings:
-            _print(f"{'ok  ' if f.fine else '--  '}{f.what:<28} {f.found}")
+            _print(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
             if f.mend:
                 _print(f"      {f.mend}")
     return 0 if all(f.fine or not f.needed for f in findings) else 1
@@ -110,7 +113,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
 }
 
 
-def _options(given: tuple[str, ...] | list[str], method: str | None, known: dict[str, Any]) -> dict[str, Any]:
+def _options(given: tuple[str, ...], method: str | None, known: dict[str, Any]) -> dict[str, Any]:
     """`name=value` texts by the method's own declarations; raises `BadOption` before anything is run."""
     if method is not None and method not in known:
         raise BadOption(f"There is no method {method!r}.", f"Methods: {', '.join(known)}.")
@@ -132,18 +135,37 @@ def _options(given: tuple[str, ...] | list[str], method: str | None, known: dict
     return found
 
 
-def _deliver(result: Explanation | Comparison, output: str, image: str, *, as_json: bool, quiet: bool) -> int:
-    from pellucid.render.json import json as plain
+def _place(output: str, image: str, kind: type[Subject]) -> Path:
+    """Where the result goes; raises the package's errors, before anything is run, where nothing can be written."""
+    from pellucid.surfaces.show import check_place
+
+    place = check_place(output, kind)
+    if _is_file(image) and place.exists() and place.samefile(image):
+        raise BadInput(f"The output {output!r} is the picture itself.", "Choose another name with --output.")
+    return place
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # not a name that this system knows: reading it will say so
+        return False
+
+
+def _deliver(result: Subject, place: Path, *, as_json: bool, quiet: bool) -> int:
+    from pellucid.render.plain import visible
     from pellucid.render.terminal import terminal
+    from pellucid.surfaces.facts import facts
+    from pellucid.surfaces.progress import unstopped
     from pellucid.surfaces.show import open_in_browser, view_of
 
-    view = view_of(result)
-    path = result.save(output)
-    if as_json:
-        _print_json({"written": str(path), **plain(view)})
-        return 0
-    _print(terminal(view, width=_width(), color=sys.stdout.isatty()))
-    _print(f"\nWritten: {path}")
+    with unstopped():
+        path = result.save(place)
+        if as_json:
+            _print_json({"written": str(path), **facts(result)})
+            return 0
+        _print(terminal(view_of(result), width=_width(), color=sys.stdout.isatty()))
+    _print(f"\nWritten: {visible(str(path))}")
     if not quiet:
         open_in_browser(path)
     return 0
@@ -175,4 +197,4 @@ def _print(text: str) -> None:
 
 
 def _print_json(value: Any) -> None:
-    _print(json.dumps(value, ensure_ascii=False, indent=2))
+    _print(json.dumps(value, indent=2, allow_nan=False))

@@ -8,20 +8,28 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_origin, get_type_hints
 
+from pellucid.core.errors import BadOption
 from pellucid.core.option import Option, option_of
 
 Command = Callable[..., int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are the package's own errors, so that they are told like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadOption(f"{message[:1].upper()}{message[1:]}.", f"{self.prog} --help lists what there is.")
 
 
 def parser(commands: Mapping[str, Command], description: str, epilog: str, version: str) -> argparse.ArgumentParser:
     """A parser with one sub-command for each function; the parsed `run` is the function.
 
     Positional parameters are arguments; keyword-only ones are flags, `Annotated` with their help.  A parameter of type
-    `tuple[str, ...]` is a flag that may be given again and again.
+    `tuple[str, ...]` is a flag that may be given again and again.  Parsing raises `BadOption` for what does not fit.
     """
-    top = argparse.ArgumentParser(
+    top = _Parser(
         "pellucid", description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     top.add_argument("--version", action="version", version=f"pellucid {version}")
@@ -40,16 +48,15 @@ def parser(commands: Mapping[str, Command], description: str, epilog: str, versi
 
 def arguments(function: Command, parsed: argparse.Namespace) -> dict[str, Any]:
     """The parsed values that are the function's parameters."""
-    return {name: getattr(parsed, name) for name in inspect.signature(function).parameters}
+    found = {name: getattr(parsed, name) for name in inspect.signature(function).parameters}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 def _add(one: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:
     base = hint.__origin__ if hasattr(hint, "__metadata__") else hint
     if get_origin(base) is tuple:
         doc = next((e for e in hint.__metadata__ if isinstance(e, str)), "")
-        one.add_argument(
-            _flag(parameter.name), action="append", default=[], metavar=get_args(base)[0].__name__, help=doc
-        )
+        one.add_argument(_flag(parameter.name), action="append", default=[], help=doc)
         return
     option = option_of(parameter.name, hint, parameter.default)
     if parameter.kind is not parameter.KEYWORD_ONLY:
@@ -68,7 +75,9 @@ def _flag(name: str) -> str:
 
 def _parse(option: Option) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
-        return option.parse(text)
+        try:
+            return option.parse(text)
+        except BadOption as error:  # argparse would say only that a ValueError happened
+            raise argparse.ArgumentTypeError(error.what.removesuffix(".")) from error
 
-    parse.__name__ = option.expected  # argparse names it in its own errors
     return parse

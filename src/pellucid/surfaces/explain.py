@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from pellucid import methods as methods_package
 from pellucid.checks.card import trust_card
 from pellucid.checks.faithfulness import faithfulness
-from pellucid.checks.layout import score_of
+from pellucid.checks.layout import layout_of, score_of
+from pellucid.checks.localization import region
 from pellucid.checks.probed import ProbeSet, probe_set
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
+from pellucid.core.option import checked
 from pellucid.core.record import record_module
 from pellucid.core.run import current, running
 from pellucid.core.saved import load as load_file
 from pellucid.core.tape import Tape
 from pellucid.core.target import Target
-from pellucid.core.tensors import Inputs
+from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 
@@ -90,10 +92,14 @@ def explain(
     >>> pl.explain(net, torch.rand(1, 3, 16, 16), 2, method="grad_cam").method
     'grad_cam'
     """
-    network = _network(net)
     if options and method is None:
         raise BadOption("Options were given without a method.", "Name the method that they belong to.")
+    if method is not None:
+        _refuse_unknown({method: options or {}})
+    network = _network(net)
     given, said = _input(network, x)
+    if mask is not None:
+        _refuse_misfit(mask, network, as_tensors(given, network.inputs))
     if method is None:
         e = _choose(network, given, target)
     else:
@@ -104,7 +110,19 @@ def explain(
 def check(
     explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 128
 ) -> Explanation:
-    """The same explanation with its trust card: how far it can be believed, measured on the model itself."""
+    """The same explanation with its trust card: how far it can be believed, measured on the model itself.
+
+    `mask` (`[height, width]` or `[batch, height, width]`, bool) is where the evidence should be; `probes` how many
+    masked copies test the map, at least 16.  Raises `BadInput` when the mask does not fit the input.  A test that
+    cannot be made is UNKNOWN and says why.
+
+    >>> import torch, pellucid as pl
+    >>> e = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
+    >>> pl.check(e).checks[0].verdict.value
+    'holds'
+    """
+    if mask is not None:
+        _refuse_misfit(mask, explanation.net, explanation.x)
     return explanation.with_checks(trust_card(explanation, probes=probes, mask=mask))
 
 
@@ -119,18 +137,26 @@ def compare(
     """Which method should I believe here?  All that apply, ranked by measured faithfulness on the same masked copies.
 
     `methods` are names, or names with options; all methods by default.  Methods that do not apply are listed with the
-    reason.  Raises `BadModel` when none applies.
+    reason; if the input cannot be probed, nothing is ranked, and that is listed too.  Raises `BadModel` when no method
+    applies, and `BadOption` for methods and options that there are not.
+
+    >>> import torch, pellucid as pl
+    >>> net = torch.nn.Sequential(torch.nn.Linear(9, 1))
+    >>> found = pl.compare(net, torch.ones(1, 9), 0, methods=["input_x_gradient", "grad_cam"])
+    >>> found.best.method, [name for name, why in found.skipped]
+    ('input_x_gradient', ['grad_cam'])
     """
-    network = _network(net)
-    given, said = _input(network, x)
     wanted = tuple(methods_package.all_methods()) if methods is None else methods
     asked: Mapping[str, Mapping[str, Any]] = wanted if isinstance(wanted, Mapping) else {name: {} for name in wanted}
+    _refuse_unknown(asked)
+    network = _network(net)
+    given, said = _input(network, x)
     found, skipped = _explained(network, given, target, asked)
     found = [replace(e, notes=(*said, *e.notes)) for e in found]
     try:
         shared = probe_set(score_of(found[0]), found[0].x, probes)
-    except Stopped:
-        return Comparison(tuple(found), (*skipped, ("ranking", "Stopped before the methods could be ranked.")))
+    except PellucidError as why:  # stopped, or an input that cannot be probed
+        return Comparison(tuple(found), (*skipped, ("ranking", f"The methods could not be ranked. {why.what}")))
     scored = [e.with_checks((faithfulness(e, probes=shared),)) for e in found]
     scored.sort(key=lambda e: -e.checks[0].value if e.checks[0].value == e.checks[0].value else 2.0)
     return Comparison(tuple(scored), tuple(skipped))
@@ -152,7 +178,15 @@ def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **n
 
 
 def load(path: str | Path) -> Explanation:
-    """An explanation that was saved as a `.pellucid` file; `rerun(net)` finds it again."""
+    """An explanation that was saved as a `.pellucid` file; `rerun(net)` finds it again.
+
+    Raises `BadInput` when the file is not one, or was written by a newer version.
+
+    >>> import tempfile, torch, pellucid as pl
+    >>> e = pl.methods.saliency(torch.nn.Linear(2, 1), torch.ones(1, 2), 0)
+    >>> pl.load(e.save(Path(tempfile.mkdtemp()) / "why.pellucid")).method
+    'saliency'
+    """
     return load_file(path, methods_package.all_methods())
 
 
@@ -175,6 +209,20 @@ def _method(name: str) -> Any:
     return known[name]
 
 
+def _refuse_unknown(asked: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `BadOption` for methods and options that there are not, before anything is opened or run."""
+    for name, options in asked.items():
+        checked(_method(name).options, options, name)
+
+
+def _refuse_misfit(mask: Tensor, net: Network | None, x: Tensors) -> None:
+    """Raise `BadInput` for a mask that no map of this input could be held against."""
+    layout = layout_of(net, x)
+    if layout.kind != "picture":
+        raise BadInput(f"A mask was given, but the input is a {layout.kind}, not a picture.", "Leave it out.")
+    region(mask, layout, batch_size(x))
+
+
 def _explained(
     net: Network, x: Inputs, target: Target | int | str | None, asked: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Explanation], list[tuple[str, str]]]:
@@ -184,7 +232,11 @@ def _explained(
         try:
             found.append(_method(name)(net, x, target, **options))
             target = found[0].of  # the top class is looked up once
-        except (BadInput, BadModel, BadOption, Stopped) as why:
+        except Stopped as why:
+            if not found:
+                raise
+            skipped.append((name, why.what))
+        except (BadInput, BadModel, BadOption) as why:
             skipped.append((name, why.what))
     if not found:
         raise BadModel(

@@ -8,17 +8,28 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TextIO
+from typing import Protocol, runtime_checkable
 
 from pellucid.core.run import Progress, current, running
 
 _BAR = 24
 
 
+@runtime_checkable
+class Stream(Protocol):
+    """What progress is written to: a terminal, a notebook's output, a list in a test."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> object:
+        """Show what was taken."""
+
+
 class Bar:
     """One line on a terminal that is drawn again and again, after the first second."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream, self.shown = stream, ""
 
     def __call__(self, progress: Progress) -> None:
@@ -47,6 +58,13 @@ def _line(progress: Progress) -> str:
     full = _BAR * progress.done // progress.total
     left = progress.seconds_left or 0.0
     return f"[{'#' * full}{'.' * (_BAR - full)}] {progress.done}/{progress.total} {progress.what}, {left:.0f} s left"
+
+
+@contextmanager
+def unstopped() -> Iterator[None]:
+    """Run the block whether or not somebody pressed stop: what is known is put together and written."""
+    with running(replace(current(), stop=None)):
+        yield
 
 
 @contextmanager

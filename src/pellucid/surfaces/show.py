@@ -7,16 +7,17 @@ import shutil
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pellucid.checks.card import trust_card
-from pellucid.core.errors import BadInput
+from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.saved import SUFFIX, to_bytes
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
+from pellucid.render.plain import visible
 from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
@@ -46,13 +47,48 @@ def view_of(subject: Subject, *, still: bool = False) -> View:
 
 def save(subject: Subject, path: str | Path) -> Path:
     """Write a result in the form that the file's ending names; raises `BadInput` for endings that there are not."""
-    ending = Path(path).suffix.lower()
-    if ending == SUFFIX and isinstance(subject, Explanation):
+    ending = _ending(path, type(subject))
+    if isinstance(subject, Explanation) and ending == SUFFIX:
         return write(path, to_bytes(subject))
-    if ending not in _WRITERS:
-        known = [*_WRITERS, SUFFIX] if isinstance(subject, Explanation) else [*_WRITERS]
-        raise BadInput(f"{Path(path).name!r} ends in {ending or 'nothing'}; expected one of {', '.join(known)}.")
     return write(path, _WRITERS[ending](view_of(subject, still=ending in (".png", ".svg"))))
+
+
+def check_place(path: str | Path, kind: type[Subject]) -> Path:
+    """The path, if a result of this kind can be written there, so that nothing is computed in vain.
+
+    Raises `BadInput` for endings that there are not, folders that are not there and names that the system refuses,
+    and `PellucidError` where writing is not allowed.  Nothing is left behind.
+    """
+    path = Path(path)
+    _ending(path, kind)
+    shown, folder = visible(str(path)), visible(str(path.parent))
+    try:
+        if path.is_dir():
+            raise BadInput(f"'{shown}' is a folder, expected a file.", "Add a file name.")
+        if not path.parent.is_dir():
+            raise BadInput(f"The folder '{folder}' does not exist.", "Create it, or choose another one.")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PellucidError(f"'{shown}' may not be overwritten.", "Choose another name, or change its rights.")
+    except OSError as problem:
+        raise BadInput(f"The system refuses the file name '{shown}'.", "Choose a shorter, plainer one.") from problem
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as problem:
+        raise PellucidError(
+            f"No file can be written in the folder '{folder}'.", "Choose another one, or change its rights."
+        ) from problem
+    return path
+
+
+def _ending(path: str | Path, kind: type[Subject]) -> str:
+    ending = Path(path).suffix.lower()
+    known: Sequence[str] = (*_WRITERS, SUFFIX) if issubclass(kind, Explanation) else (*_WRITERS,)
+    if ending not in known:
+        name = visible(Path(path).name)
+        raise BadInput(
+            f"'{name}' ends in {visible(ending) or 'nothing'}; expected one of {', '.join(known)}.", "Rename it."
+        )
+    return ending
 
 
 def _html(view: View) -> bytes:

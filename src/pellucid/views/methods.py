@@ -9,11 +9,23 @@ from pellucid.core.method import Method
 from pellucid.views.view import Fold, Heading, Stack, Table, Text, View
 
 
-def methods_view(found: Iterable[Method[...]]) -> View:
-    """All methods, by family and name: what each shows, and what it costs."""
-    ordered = sorted(found, key=lambda m: (m.family, m.name))
-    rows = tuple((m.name, m.family, _plain(m.summary), m.cost) for m in ordered)
-    return Stack((Heading("Methods", 1), Table(("name", "family", "what it shows", "cost"), rows)))
+def methods_view(found: Iterable[Described]) -> View:
+    """All methods, by family: what each shows and costs, what it promises, its options and its paper."""
+    families: dict[str, list[Described]] = {}
+    for m in sorted(found, key=lambda m: (m.family, m.name)):
+        families.setdefault(m.family, []).append(m)
+    parts: list[View] = [Heading("Methods", 1)]
+    for family, members in families.items():
+        parts += [Heading(family.capitalize(), 2), *(_entry(m) for m in members)]
+    return Stack(tuple(parts))
+
+
+def _entry(m: Described) -> View:
+    promises = ", ".join(str(p.name).lower().replace("_", " ") for p in m.promises) or "nothing"
+    facts = f"Cost: {_plain(m.cost)}. Promises: {promises}. {m.paper}."
+    options = tuple((o.name, _default(o.default), o.expected, o.doc) for o in m.options)
+    table = (Table(("option", "default", "expected", "what it is"), options),) if options else ()
+    return Stack((Heading(m.name, 3), Text(_plain(m.summary)), Text(facts, "quiet"), *table))
 
 
 def method_view(m: Method[...]) -> View:
