@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pellucid.core.errors import BadInput
-from pellucid.core.receptive_field import ReceptiveField, receptive_field, receptive_fields
-from pellucid.core.record import record_module
+from pellucid.core.recording.receptive_field import ReceptiveField, receptive_field, receptive_fields
+from pellucid.core.recording.record import record_module
 from pellucid.core.site import Site
 from tests.modules_of_kinds import ResNet
 from tests.zoo_of_kinds import build, keras_cnn, unet, vit

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.record import record_module
+from pellucid.core.recording.record import record_module
 from pellucid.core.site import Site
 from pellucid.core.structure import named_tensors, rebuilt
 from tests import modules_of_kinds

@@ -7,8 +7,8 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput
 from pellucid.core.names import module_paths
-from pellucid.core.record import record_module
-from pellucid.core.resume import Cut
+from pellucid.core.recording.record import record_module
+from pellucid.core.recording.resume import Cut
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, rebuilt
 from tests.zoo_of_kinds import (

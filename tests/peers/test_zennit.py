@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.run import Run
 from pellucid.methods import all_methods
 from pellucid.probes.noise import fraction_of_range, gaussian
 from tests.networks import STYLES, Net, picture, randomized

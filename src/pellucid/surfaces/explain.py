@@ -21,10 +21,10 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.option import checked
-from pellucid.core.record import record_module
+from pellucid.core.recording.record import record_module
+from pellucid.core.recording.tape import Tape
 from pellucid.core.run import current, running
 from pellucid.core.saved import load as load_file
-from pellucid.core.tape import Tape
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pellucid.core.flops import counts, flops
+from pellucid.core.recording.flops import counts, flops
 
 _aten = torch.ops.aten
 # asking for these is no operation; other functions that neither make, write nor read a tensor join them as they run

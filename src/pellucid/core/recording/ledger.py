@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pellucid.core.tape import Origin, Ref, Value
+from pellucid.core.recording.tape import Origin, Ref, Value
 
 
 class _Entry(NamedTuple):

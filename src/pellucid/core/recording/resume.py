@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput
-from pellucid.core.frontier import Batched, Frontier, different, frontier, where
 from pellucid.core.names import module_paths, named_arguments, operation_name
-from pellucid.core.record import record_module
+from pellucid.core.recording.frontier import Batched, Frontier, different, frontier, where
+from pellucid.core.recording.record import record_module
+from pellucid.core.recording.tape import Operation, Ref, Step, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, private, rebuilt
-from pellucid.core.tape import Operation, Ref, Step, Tape
 
 Answer: TypeAlias = Callable[[Operation, Any, tuple[Any, ...], dict[str, Any]], Any]
 

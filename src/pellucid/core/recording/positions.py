@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import torch
 
+from pellucid.core.recording.tape import Ref
+from pellucid.core.recording.windows import Call, Window, window
 from pellucid.core.structure import rebuilt
-from pellucid.core.tape import Ref
-from pellucid.core.windows import Call, Window, window
 
 # axis of the input -> (axis of the output, which positions it reads); None instead of a window: all of them, mixed
 Moves: TypeAlias = dict[int, tuple[int, Window | None]]
@@ -21,7 +21,7 @@ _SAME = window(1, 0, 0)
 def moved(name: str, call: Call) -> Moves | None:
     """Where each axis of the input goes; None for an operation that is not known to keep positions apart.
 
-    >>> from pellucid.core.tape import Step
+    >>> from pellucid.core.recording.tape import Step
     >>> moved("flatten", Call(Step(None, (Ref(0), 2), {}, None, ()), (1, 8, 4, 1), (1, 8, 4)))[2][0]
     2
     """

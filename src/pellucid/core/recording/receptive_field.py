@@ -14,10 +14,10 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from pellucid.core.errors import BadInput
-from pellucid.core.positions import Moves, moved
+from pellucid.core.recording.positions import Moves, moved
+from pellucid.core.recording.tape import Operation, Ref, Tape, Value
+from pellucid.core.recording.windows import Call, Window, windows
 from pellucid.core.site import Site
-from pellucid.core.tape import Operation, Ref, Tape, Value
-from pellucid.core.windows import Call, Window, windows
 
 Number: TypeAlias = int | Fraction
 
@@ -79,7 +79,7 @@ def receptive_fields(tape: Tape, input: str = "", axes: Sequence[int] | None = N
     channels; (1, 2) for [batch, height, width, channels]).  Raises `BadInput` if there is no such input.
 
     >>> import torch
-    >>> from pellucid.core.record import record_module
+    >>> from pellucid.core.recording.record import record_module
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3), torch.nn.MaxPool2d(2))
     >>> tape = record_module(model, (torch.zeros(1, 1, 8, 8),), {})
     >>> receptive_fields(tape)[tape.output(Site("1"))]

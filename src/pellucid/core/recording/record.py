@@ -19,13 +19,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.errors import BadInput
-from pellucid.core.fake import faked
-from pellucid.core.kernels import FROM_SHAPE, METADATA, READERS, facts
-from pellucid.core.ledger import Ledger, storage_key
 from pellucid.core.names import module_paths, named_arguments, named_weights, operation_name
-from pellucid.core.source import source_line
+from pellucid.core.recording.fake import faked
+from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
+from pellucid.core.recording.ledger import Ledger, storage_key
+from pellucid.core.recording.source import source_line
+from pellucid.core.recording.tape import Module, ModuleCall, Operation, Ref, Step, Tape
 from pellucid.core.structure import leaves, private, rebuilt
-from pellucid.core.tape import Module, ModuleCall, Operation, Ref, Step, Tape
 
 
 @dataclass(slots=True)

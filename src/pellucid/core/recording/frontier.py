@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
+from pellucid.core.recording.tape import Operation, Ref, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves
-from pellucid.core.tape import Operation, Ref, Tape
 
 # compute: run it.  keep: hand out what it gave (blanks where nobody will look).  restore: it wrote into a tensor that
 # is needed, so give that tensor the numbers it had afterwards.

@@ -125,7 +125,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """Everything that happened in one forward pass.  `pellucid.core.record.record_module` makes it.
+    """Everything that happened in one forward pass.  `pellucid.core.recording.record.record_module` makes it.
 
     `silent` names the functions that only asked about metadata (shape, device) and are no operations.
     """
@@ -221,7 +221,7 @@ class Tape:
         without numbers, or other parameters.
 
         >>> import torch
-        >>> from pellucid.core.record import record_module
+        >>> from pellucid.core.recording.record import record_module
         >>> model, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True)), torch.randn(4, 2)
         >>> tape = record_module(model, (x,), {})
         >>> with torch.no_grad():
