@@ -48,7 +48,9 @@ def theirs(why: Explanation, places: Tensor) -> float:
     metric = quantus.FaithfulnessCorrelation(nr_runs=RUNS, subset_size=COLUMNS // 4, perturb_baseline=0.0, **PLAIN)
     np.random.seed(0)
     x = next(iter(why.x.values())).numpy()[:, None]
-    (found,) = metric(Columns(why.net.model).eval(), x, np.zeros(1, int), a_batch=places.numpy()[None, None], device="cpu")
+    (found,) = metric(
+        Columns(why.net.model).eval(), x, np.zeros(1, int), a_batch=places.numpy()[None, None], device="cpu"
+    )
     return float(found)
 
 
@@ -100,9 +102,7 @@ def pictures() -> tuple[nn.Module, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", ["saliency", "input_x_gradient"])
-def test_both_find_the_same_share_of_the_evidence_inside(
-    name: str, pictures: tuple[nn.Module, Tensor, Tensor]
-) -> None:
+def test_both_find_the_same_share_of_the_evidence_inside(name: str, pictures: tuple[nn.Module, Tensor, Tensor]) -> None:
     net, x, mask = pictures
     places = METHODS[name](net, x, CLASS).values.sum(1, keepdim=True)
     share = quantus.AttributionLocalisation(positive_attributions=True, **PLAIN)

@@ -17,6 +17,7 @@ def all_methods() -> dict[str, Method[Any]]:
 
 # importing a file puts its module under the method's name; the method itself belongs there
 globals().update(all_methods())
+__all__ = tuple(all_methods())  # pyright: ignore[reportUnsupportedDunderAll] (they are found, not listed)
 
 
 def __getattr__(name: str) -> Method[Any]:
