@@ -23,6 +23,7 @@ from PIL import Image
 from torch import nn
 
 import pellucid as pl
+from pellucid.core.method import Promise
 from pellucid.core.network import Network
 from pellucid.core.option import Range
 from pellucid.doors import zoo
@@ -225,7 +226,7 @@ def test_methods_as_json_says_what_the_signatures_say(pellucid):
     for name, method in known.items():
         told = listed[name]
         assert told["paper"] and told["cost"] and told["summary"] and told["title"]
-        assert told["promises"] == [p.name.lower() for p in type(method.promises) if p in method.promises and p.value]
+        assert told["promises"] == [str(p.name).lower() for p in Promise if p.value and p in method.promises]
         assert told["options"] == [declared(p) for p in keyword_only(method.recipe)]
 
 
@@ -354,9 +355,8 @@ def test_names_that_act_on_a_terminal_are_shown_and_not_obeyed(pellucid, tmp_pat
     assert (tmp_path / "a\x1b[2Jb.why.html").is_file()
 
 
-@pytest.mark.parametrize("arguments", [("methods",), ("methods", "--json")])
-def test_a_terminal_without_our_letters_is_no_reason_to_fail(arguments):
-    done = process(*arguments, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+def test_a_terminal_without_our_letters_is_no_reason_to_fail():
+    done = process("methods", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 

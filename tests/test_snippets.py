@@ -46,7 +46,7 @@ def my_module() -> nn.Module:
     return nn.Sequential(*layers).eval()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(PAGES[0], marks=pytest.mark.slow), PAGES[1]])
 def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     shutil.copy(ROOT / "examples" / "cat.jpg", tmp_path / "cat.jpg")
     monkeypatch.chdir(tmp_path)

@@ -345,7 +345,6 @@ CHANNELS_LAST_OR_HEADS = {
 }
 
 
-@pytest.mark.xfail(reason="core/spatial.py takes every last tensor of four axes for [batch, channels, height, width]")
 @pytest.mark.parametrize("name", CHANNELS_LAST_OR_HEADS)
 def test_no_other_tensor_of_four_axes_is_taken_for_a_map(name: str) -> None:
     """The picture is a square, so is what its convolutions make of it."""

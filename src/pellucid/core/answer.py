@@ -129,7 +129,7 @@ def _taps(model: nn.Module, sites: set[Site], visit: Visit) -> Iterator[None]:
         for path in {s.path for s in sites}:
             _tap_module(modules[path], path, {s for s in sites if s.path == path}, visit, stack)
         if any(s.operation for s in sites):
-            stack.enter_context(_OperationTaps(sites, visit, follow(modules, stack)))
+            stack.enter_context(Operations(follow(modules, stack), partial(_see, _by_operation(sites), visit)))
         yield
 
 
@@ -165,6 +165,16 @@ def _map_first(output: Any, site: Site, visit: Visit) -> Any:
     raise BadModel(f"Site {str(site)!r} puts out {type(output).__name__}, not a tensor.", "Choose a module inside it.")
 
 
+def _by_operation(sites: set[Site]) -> dict[tuple[str, int, str, int], Site]:
+    return {(s.path, s.call, *s.operation): s for s in sites if s.operation}
+
+
+def _see(wanted: Mapping[tuple[str, int, str, int], Site], visit: Visit, here: Site, _args: Any, out: Any) -> Any:
+    name, number = here.operation or ("", 0)
+    site = wanted.get((here.path, here.call, name, number))
+    return out if site is None else _map_first(out, site, visit)
+
+
 def follow(modules: Mapping[str, nn.Module], stack: ExitStack) -> list[Site]:
     """The module runs that a pass is inside of, innermost last, kept up to date until the stack is closed."""
     inside = [Site("")]
@@ -186,22 +196,23 @@ def _enter(inside: list[Site], path: str, calls: Iterator[int], *_: object) -> N
     inside.append(Site(path, next(calls)))
 
 
-class _OperationTaps(TorchFunctionMode):
-    """Visits operations inside modules, counted by name within each run of their module."""
+class Operations(TorchFunctionMode):
+    """Shows every operation of a pass to `see(site, args, result)`, which says what the pass goes on with.
 
-    def __init__(self, sites: set[Site], visit: Visit, inside: list[Site]) -> None:
+    Operations are counted by name within each run of their module: `relu.1` is the second relu there.
+    """
+
+    def __init__(self, inside: list[Site], see: Callable[[Site, tuple[Any, ...], Any], Any]) -> None:
         super().__init__()
-        self.sites = {(s.path, s.call, *s.operation): s for s in sites if s.operation}
-        self.visit, self.inside = visit, inside
+        self.inside, self.see = inside, see
         self.done: dict[tuple[Site, str], int] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation; visit its result where somebody asked for it."""
+        """Run the operation and show it."""
         out = func(*args, **(kwargs or {}))
         if isinstance(func, OpOverload):  # a kernel that another mode runs, seen a second time
             return out
         here, name = self.inside[-1], operation_name(func)
         number = self.done.get((here, name), 0)
         self.done[here, name] = number + 1
-        site = self.sites.get((here.path, here.call, name, number))
-        return out if site is None else _map_first(out, site, self.visit)
+        return self.see(Site(here.path, here.call, f"{name}.{number}"), (*args, *(kwargs or {}).values()), out)

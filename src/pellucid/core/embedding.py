@@ -7,12 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.overrides import TorchFunctionMode
 
-from pellucid.core.answer import follow
+from pellucid.core.answer import Operations, follow
 from pellucid.core.errors import BadModel
-from pellucid.core.names import module_paths, operation_name
+from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.score import IDS
 from pellucid.core.site import Site
@@ -39,35 +37,23 @@ def embedded(net: Network, model: nn.Module, x: Tensors) -> tuple[Tensors, dict[
 
 
 def _look_up(net: Network, model: nn.Module, x: Tensors, whole: Tensors) -> tuple[dict[str, Site], Tensors]:
-    with ExitStack() as stack:
-        watch = _Lookups(follow(module_paths(model), stack))
-        with torch.no_grad(), watch:
-            net.call(model, {k: v.clone() for k, v in x.items()})
+    found: list[tuple[Site, Tensor, Tensor]] = []
+
+    def see(site: Site, args: tuple[Any, ...], out: Any) -> Any:
+        if site.at.startswith("embedding.") and isinstance(out, Tensor):
+            index = next((a for a in args if isinstance(a, Tensor) and not a.is_floating_point()), None)
+            if index is not None:
+                found.append((site, index, out.detach()))
+        return out
+
+    with torch.no_grad(), ExitStack() as stack:
+        stack.enter_context(Operations(follow(module_paths(model), stack), see))
+        net.call(model, {k: v.clone() for k, v in x.items()})
     sites: dict[str, Site] = {}
     vectors: Tensors = {}
-    for site, index, out in watch.found:
+    for site, index, out in found:
         for name, v in whole.items():
             if name not in sites and index.shape == v.shape and torch.equal(index, v.to(index.dtype)):
                 sites[name], vectors[name] = site, out
                 break
     return sites, vectors
-
-
-class _Lookups(TorchFunctionMode):
-    """Notes every embedding lookup: in which module, of which numbers, with what result."""
-
-    def __init__(self, inside: list[Site]) -> None:
-        super().__init__()
-        self.found: list[tuple[Site, Tensor, Tensor]] = []
-        self.inside = inside
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation; remember it when it is a lookup."""
-        out = func(*args, **(kwargs or {}))
-        if not isinstance(func, OpOverload) and operation_name(func) == "embedding" and isinstance(out, Tensor):
-            index = next((a for a in args if isinstance(a, Tensor) and not a.is_floating_point()), None)
-            if index is not None:
-                here = self.inside[-1]
-                number = sum(s.path == here.path and s.call == here.call for s, _, _ in self.found)
-                self.found.append((Site(here.path, here.call, f"embedding.{number}"), index, out.detach()))
-        return out

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
-from pellucid.core.answer import ask, follow
+from pellucid.core.answer import Operations, ask, follow
 from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.names import module_paths, operation_name
+from pellucid.core.names import module_paths
 from pellucid.core.score import Score
 from pellucid.core.site import Site
+from pellucid.core.structure import leaves
 from pellucid.core.tensors import Tensors, rows
 
 
@@ -44,56 +44,79 @@ def map_site(f: Score, x: Tensors, site: str) -> Site:
 
 
 def _last_map(f: Score, x: Tensors) -> Site:
-    """Run once and note what was the last to put out more than one place: a module, or an operation between modules."""
+    """Run once and note what was the last to put out more than one place: an operation, or the module it ends."""
+    found: list[Site] = []
+    axes = WeakIdKeyDictionary()  # tensor -> which of (batch, channels, height, width) each of its axes is
+
+    def see(site: Site, args: tuple[Any, ...], out: Any) -> Any:
+        name = site.at.partition(".")[0]
+        order = _order(name, args, out, axes) if isinstance(out, Tensor) and out.ndim == 4 else None
+        if order is not None:
+            axes[out] = order
+        if _is_map(out, axes) and name not in _NO_CHANGE:
+            found.append(site)
+        return out
+
+    def end(path: str, calls: Iterator[int], _module: nn.Module, _args: Any, out: Any) -> None:
+        call = next(calls)
+        if _is_map(out, axes):
+            found.append(Site(path, call))
+
     with f.net.lease() as model, ExitStack() as stack:  # a lease of its own: what this pass draws or counts is its own
         modules = module_paths(model)
-        watch = _Maps(follow(modules, stack))
+        watch = Operations(follow(modules, stack), see)
         for path, module in modules.items():
             if path and not isinstance(module, torch.jit.ScriptModule):
-                stack.callback(module.register_forward_hook(partial(watch.module, path, count())).remove)
+                stack.callback(module.register_forward_hook(partial(end, path, count())).remove)
         with torch.no_grad(), watch:
             ask(f.net, model, x)
-    if watch.last is None:
+    if not found:
         raise BadModel(
             f"Nothing inside {f.net.name} is a map [batch, channels, height, width].",
             "Name a site, or use a method that needs none, such as occlusion or integrated_gradients.",
         )
-    return watch.last
+    return found[-1]
 
 
-class _Maps(TorchFunctionMode):
-    """Keeps the address of the last map; a module's address replaces that of the operation that ends it."""
-
-    def __init__(self, inside: list[Site]) -> None:
-        super().__init__()
-        self.inside = inside
-        self.last: Site | None = None
-        self.done: dict[tuple[Site, str], int] = {}
-
-    def module(self, path: str, calls: Iterator[int], _module: nn.Module, _args: Any, out: Any) -> None:
-        """A module has run."""
-        call = next(calls)
-        if _is_map(out):
-            self.last = Site(path, call)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, and note it when it puts out a map."""
-        out = func(*args, **(kwargs or {}))
-        if isinstance(func, OpOverload):  # a kernel that another mode runs, seen a second time
-            return out
-        here, name = self.inside[-1], operation_name(func)
-        number = self.done.get((here, name), 0)
-        self.done[here, name] = number + 1
-        if _is_map(out) and name not in _NO_CHANGE:
-            self.last = Site(here.path, here.call, f"{name}.{number}")
-        return out
+_Order: TypeAlias = tuple[int, ...]
+_PICTURE: _Order = (0, 1, 2, 3)
+_NO_CHANGE = frozenset({"detach", "clone", "contiguous", "to", "data", "grad", "dropout"})
+# after these, four axes are no longer a picture's in an order that is known
+_MIXES = frozenset(
+    """matmul bmm einsum softmax scaled_dot_product_attention T mT reshape view flatten unflatten swapaxes movedim
+    moveaxis roll unfold fold""".split()  # noqa: SIM905 (read as words)
+)
 
 
-_NO_CHANGE = frozenset({"detach", "clone", "contiguous", "to", "data", "grad", "dropout", "__get__"})
+def _order(name: str, args: tuple[Any, ...], out: Tensor, axes: Mapping[Tensor, _Order]) -> _Order | None:
+    """What the axes of an operation's result are, as far as it can be told from its first picture-like input.
+
+    Four axes alone do not make a map: attention's [batch, heads, tokens, width] has four, and so has a map whose
+    channels come last.  A convolution's result is one; from there the order is followed.
+    """
+    if name in ("conv2d", "conv_transpose2d"):
+        return _PICTURE
+    source = next((v for v in leaves(args) if v.ndim == 4 and v in axes), None)
+    if source is None or name in _MIXES:
+        return None
+    order = axes[source]
+    if name in ("permute", "transpose"):
+        dims = [int(d) for d in leaves(args[1:], int)]
+        if name == "transpose":
+            first, second = dims
+            dims = list(range(4))
+            dims[first], dims[second] = dims[second], dims[first]
+        return tuple(order[d] for d in dims)
+    if name == "linear" and order[-1] != 1:
+        return None
+    cropped = name == "getitem" and source.shape[2:] != out.shape[2:]
+    return None if cropped else order
 
 
-def _is_map(out: object) -> bool:
-    return isinstance(out, Tensor) and out.ndim == 4 and out.shape[2] * out.shape[3] > 1
+def _is_map(out: object, axes: Mapping[Tensor, _Order]) -> bool:
+    if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[2] * out.shape[3] == 1:
+        return False
+    return axes.get(out) == _PICTURE
 
 
 def check_map(value: Tensor, site: Site) -> None:

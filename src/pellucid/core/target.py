@@ -268,7 +268,7 @@ def _named(term: Term, net: Network) -> Term:
 
 def find_class(labels: Sequence[str], text: str) -> int:
     """The class that a name or a number means; raises `BadTarget` with the near misses."""
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     wanted = text.strip().lower()
     names = [name.lower() for name in labels]
