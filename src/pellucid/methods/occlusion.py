@@ -50,12 +50,14 @@ def occlusion(
     True
     """
     base, maps, places = f(x), Tensors(), 0
+    resolution: tuple[int, int] | None = None
     for name, v in x.items():
         if v.is_floating_point():
             windows = _windows(f, name, v, window, stride)
             maps[name] = _falls(f, x, name, windows, fill, base)
             places += len(windows.places)
-    return Finding(maps, facts={"windows": places, "fill": fill})
+            resolution = (windows.grid[0], windows.grid[1]) if v.ndim == 4 else resolution
+    return Finding(maps, resolution=resolution, facts={"windows": places, "fill": fill})
 
 
 def _falls(f: Score, x: Tensors, name: str, windows: Windows, fill: float, base: Tensor) -> Tensor:

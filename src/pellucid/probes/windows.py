@@ -14,10 +14,14 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows over some axes of an input; the last one along an axis may reach over its end, and is cut there."""
+    """Windows over some axes of an input; the last one along an axis may reach over its end, and is cut there.
+
+    `grid` is how many there are along each axis.
+    """
 
     axes: tuple[int, ...]
     places: tuple[Slices, ...]
+    grid: tuple[int, ...]
 
     def covered(self, v: Tensor, i: int, fill: float) -> Tensor:
         """`v` with the i-th window filled."""
@@ -38,7 +42,8 @@ def sliding(v: Tensor, axes: Sequence[int], window: int, stride: int) -> Windows
     >>> len(sliding(torch.zeros(1, 3, 224, 224), (2, 3), 32, 16).places)
     169
     """
-    starts = [range(0, (math.ceil(max(v.shape[a] - window, 0) / stride) + 1) * stride, stride) for a in axes]
+    ends = [(math.ceil(max(v.shape[a] - window, 0) / stride) + 1) * stride for a in axes]
+    starts = [range(0, min(end, v.shape[a]), stride) for a, end in zip(axes, ends, strict=True)]
     corners = product(*starts)
     places = tuple(tuple(slice(s, min(s + window, v.shape[a])) for s, a in zip(c, axes, strict=True)) for c in corners)
-    return Windows(tuple(axes), tuple(p for p in places if all(s.start < s.stop for s in p)))
+    return Windows(tuple(axes), places, tuple(len(s) for s in starts))
