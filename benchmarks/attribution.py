@@ -140,17 +140,22 @@ def bare_cam(network: str) -> Callable[[int], object]:
 def rows(network: str) -> Iterator[Case]:
     """The five methods on one network, with the peers that have them."""
 
-    def case(method: str, floor: Floor, *peers: Contestant, **options: Any) -> Case:
+    def case(method: str, floor: tuple[Floor, ...], *peers: Contestant, **options: Any) -> Case:
         us = Contestant(OURS, partial(ours, network, method, options))
         return Case(f"{method}, {network}", (us, *peers), floor)
 
-    gradient, forward = partial(bare_gradient, network), partial(bare_forward, network)
+    def gradients(passes: int) -> Floor:
+        return Floor(passes, partial(bare_gradient, network), "gradient passes")
+
+    def forwards(passes: int) -> Floor:
+        return Floor(passes, partial(bare_forward, network), "forward passes")
+
     by, tens = partial(partial, captum_gradient, network), "10 samples a pass"
-    yield case("saliency", Floor(1, gradient), Contestant("captum", by("Saliency", {})))
+    yield case("saliency", (gradients(1),), Contestant("captum", by("Saliency", {})))
     path = {"n_steps": STEPS}
     yield case(
         "integrated_gradients",
-        Floor(STEPS, gradient),
+        (gradients(STEPS), forwards(2)),  # the two give the change of the score, which the values must add up to
         Contestant("captum", by("IntegratedGradients", path), "as it comes: all 50 samples in one pass"),
         Contestant("captum, tens", by("IntegratedGradients", path | {"internal_batch_size": 10}), tens),
         steps=STEPS,
@@ -158,7 +163,7 @@ def rows(network: str) -> Iterator[Case]:
     other = "another draw of the noise: the maps must differ"
     yield case(
         "smooth_grad",
-        Floor(SAMPLES, gradient),
+        (gradients(SAMPLES),),
         Contestant("captum", partial(captum_smooth_grad, network, None), f"all 20 samples in one pass; {other}"),
         Contestant("captum, tens", partial(captum_smooth_grad, network, 10), f"{tens}; {other}"),
         samples=SAMPLES,
@@ -166,13 +171,13 @@ def rows(network: str) -> Iterator[Case]:
     )
     yield case(
         "grad_cam",
-        Floor(1, partial(bare_cam, network)),
+        (Floor(1, partial(bare_cam, network), "forward pass, back to the site"),),
         Contestant("captum", partial(captum_grad_cam, network)),
         Contestant("pytorch-grad-cam", partial(pytorch_grad_cam, network), "map on a scale of 0 to 1", True),
     )
     yield case(
         "occlusion",
-        Floor(WINDOWS + 1, forward),
+        (forwards(WINDOWS + 1),),
         Contestant("captum", partial(captum_occlusion, network, 1), "as it comes: 1 window a pass"),
         Contestant("captum, eights", partial(captum_occlusion, network, 8), "8 windows a pass"),
         window=WINDOW,

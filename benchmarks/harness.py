@@ -62,15 +62,19 @@ class Floor:
 
     passes: int
     prepare: Callable[[], Callable[[int], object]]
+    what: str = "gradient"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row group: a method on a network, by everyone who has it.  The first contestant is Pellucid."""
+    """One row group: a method on a network, by everyone who has it.  The first contestant is Pellucid.
+
+    The floor is a sum of parts, one for each kind of pass that the method needs.
+    """
 
     name: str
     contestants: tuple[Contestant, ...]
-    floor: Floor
+    floor: tuple[Floor, ...]
 
 
 def main(title: str, about: str, cases: Sequence[Case], packages: Sequence[str]) -> None:
@@ -129,10 +133,11 @@ def timed(case: Case, rounds: int, without_us: bool) -> list[dict[str, Any]]:
             calls[who.name] = partial(seconds, call)
         except Exception as error:  # A peer that cannot do this is a result, not the end.
             rows[who.name]["failed"] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    run = case.floor.prepare()
-    batch = best_batch(run, case.floor.passes)
-    rows[FLOOR] = {"name": FLOOR, "note": f"{case.floor.passes} passes, batches of {batch}"}
-    calls[FLOOR] = lambda: seconds(partial(run, batch)) * case.floor.passes / batch
+    runs = [part.prepare() for part in case.floor]
+    batches = [best_batch(run, part.passes) for run, part in zip(runs, case.floor, strict=True)]
+    parts = list(zip(case.floor, runs, batches, strict=True))
+    rows[FLOOR] = {"name": FLOOR, "note": "; ".join(f"{p.passes} {p.what}, batches of {b}" for p, _, b in parts)}
+    calls[FLOOR] = lambda: sum(seconds(partial(run, b)) * p.passes / b for p, run, b in parts)
     spent = interleaved(calls, rounds)
     for name, row in rows.items():
         if name in spent:
@@ -197,10 +202,11 @@ def difference(ours: Tensor, theirs: Tensor, scale_free: bool) -> float:
 
 def peak(case: Case, name: str) -> dict[str, float]:
     """MiB that one explanation takes above the model."""
-    bare = case.floor.prepare()
+    floor = case.floor[0]
+    bare = floor.prepare()
     bare(1)  # The libraries' own buffers are nobody's merit or fault.
     if name == FLOOR:
-        call: Callable[[], object] = partial(bare, best_batch(bare, case.floor.passes))
+        call: Callable[[], object] = partial(bare, best_batch(bare, floor.passes))
     else:
         call = next(who for who in case.contestants if who.name == name).prepare()
     gc.collect()

@@ -81,7 +81,9 @@ def seeded(model: nn.Module, site: str) -> Subject:
                 nn.init.zeros_(module.bias)
     coarse = torch.randn(1, 3, 14, 14)
     x = nn.functional.interpolate(coarse, size=(IMAGE, IMAGE), mode="bicubic", align_corners=False)
-    return Subject(model.eval(), x, 3, site)
+    with torch.no_grad():
+        top = int(model.eval()(x).argmax())  # of a class that nothing speaks for, Grad-CAM's map is zero
+    return Subject(model, x, top, site)
 
 
 def efficientnet_lite0() -> Subject:

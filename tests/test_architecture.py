@@ -1,6 +1,6 @@
 """The architecture as tests: what may import, write, open and draw what, and how long it may be.
 
-    python tests/test_architecture.py --write      accept today's public names and signatures into api.json
+python tests/test_architecture.py --write      accept today's public names and signatures into api.json
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PARSERS = {"h5py", "onnx", "pickle", "pydicom", "safetensors", "tarfile", "zipfi
 SAVED = "core/saved.py"  # Reads and writes explanations, which are safetensors: the one exception.
 DRAWS = {"rand", "randn", "randint", "randperm", "bernoulli", "multinomial", "normal", "poisson", "uniform"}
 DRAWS |= {"rand_like", "randn_like", "randint_like", "normal_", "uniform_", "bernoulli_", "random_", "exponential_"}
-THE_RUN = ("run", "current()")  # `current().normal(x, draw)` is the way to draw.
+THE_RUN = ("run", "current()")  # `current().normal(x)(draw)` is the way to draw.
 PROCESS = ("random", "np.random", "numpy.random")  # Generators that belong to the whole process.
 STATE = {"seed", "manual_seed", "manual_seed_all", "getstate", "setstate", "get_state", "set_state", "fork_rng"}
 STATE |= {"get_rng_state", "set_rng_state"}

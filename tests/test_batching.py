@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pellucid.core.batching import in_passes
 from pellucid.core.explanation import Explanation
-from pellucid.core.memory import measuring
+from pellucid.core.memory import Footprint, measuring
 from pellucid.core.network import Network
 from pellucid.core.run import Run, running
 from pellucid.core.score import Score
@@ -43,9 +43,8 @@ ROWS: list[int] = []
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=1, max_size=12),
     limit=st.integers(1, 9),
-    bytes_each=st.integers(1, 50),
 )
-def test_results_come_back_in_order_and_no_pass_is_too_large(sizes: list[int], limit: int, bytes_each: int) -> None:
+def test_results_come_back_in_order_and_no_pass_is_too_large(sizes: list[int], limit: int) -> None:
     start, variations = 0, list[Tensors]()
     for n in sizes:
         variations.append({"x": torch.arange(start, start + n)})
@@ -57,8 +56,8 @@ def test_results_come_back_in_order_and_no_pass_is_too_large(sizes: list[int], l
         held.update(zip(x["x"].tolist(), rows.tolist(), strict=True))
         return 10 * x["x"]
 
-    run = Run(memory=limit * bytes_each, max_batch=7)
-    found = list(in_passes(variations, lambda x, rows: (one(x, rows), bytes_each), one, run))
+    run = Run(max_batch=7)
+    found = list(in_passes(variations, lambda x, rows: (one(x, rows), limit), one, run))
     assert [f.tolist() for f in found] == [(10 * v["x"]).tolist() for v in variations]
     assert passes[0] == 1 and max(passes) <= min(limit, 7)
     for variation in variations:  # each row knows which sample of its variation it is
@@ -128,6 +127,17 @@ def test_what_a_pass_needs_is_measured() -> None:
     assert several.bytes >= 3 * 9 * 500 * 4  # also of operations that put out several values
 
 
+@given(bytes_=st.integers(0, 10**9), largest=st.integers(0, 10**8), memory=st.integers(1, 10**10))
+def test_no_pass_goes_over_its_memory_nor_on_a_processor_over_the_largest_block(
+    bytes_: int, largest: int, memory: int
+) -> None:
+    for device in ("cpu", "cuda"):
+        n = Footprint(bytes_, largest).samples(memory, torch.device(device))
+        block = 13 * 2**20 if device == "cpu" else float("inf")
+        assert n == 1 or (n * bytes_ <= memory and n * largest <= block)
+        assert (n + 1) * max(1, bytes_) > memory or (n + 1) * max(1, largest) > block
+
+
 class Views(nn.Module):
     """Takes for granted that a convolution's result is laid out channel by channel."""
 
@@ -149,8 +159,6 @@ def test_a_model_that_cannot_take_channels_last_is_given_channels_first(name: st
         plain = METHODS[name](Network(net.model), x, 0, **FEW.get(name, {}))
     torch.testing.assert_close(found.values, plain.values, rtol=1e-4, atol=1e-6)
     assert net.contiguous_only
-
-
 
 
 def test_the_layout_of_the_input_does_not_matter() -> None:

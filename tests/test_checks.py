@@ -52,13 +52,13 @@ def plain_gradient(f, x):
 
 @method(title="Edges", family="none", paper="")
 def edge_detector(f, x):
-    (name, v), = x.items()
+    ((name, v),) = x.items()
     return {name: torch.stack([edges(layout_of(f.net, x), s[None]).float()[None] for s in v])}
 
 
 @method(title="Noise", family="none", paper="")
 def noise(f, x):
-    return {k: current().normal(v, 0) for k, v in x.items()}
+    return {k: current().normal(v)(0) for k, v in x.items()}
 
 
 class Corner(nn.Module):

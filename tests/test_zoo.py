@@ -96,6 +96,11 @@ def test_sample_photographs_get_the_right_name(lite0: Network, photo: str, right
         assert lite0.labels[int(model(x).argmax())] in right
 
 
+def test_no_weight_lies_turned_in_memory(lite0: Network) -> None:
+    """The file's filters are stored as another framework orders them, which every pass would have to undo."""
+    assert all(p.is_contiguous() for p in lite0.model.parameters())
+
+
 def accuracy(net: Network, every: int) -> tuple[float, float]:
     """Top-1 and top-5 on the photographs, one an ImageNet class, WordNet id in the file name."""
     if not PHOTOS.is_dir():

@@ -157,8 +157,8 @@ def test_smooth_grad_on_equal_noise(network: str, kind: str, theirs: str, x: Ten
 def test_gradient_shap_on_equal_noise(
     network: str, baseline: float, x: Tensor, our_noise: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, copies = Run(), (x.repeat_interleave(SAMPLES, 0) + our_noise).unflatten(0, (len(x), SAMPLES))
-    at = torch.stack([(i + run.uniform(copies[:, i], i)) / SAMPLES for i in range(SAMPLES)], 1).flatten()
+    where = Run().uniform(x)
+    at = torch.stack([(i + where(i)) / SAMPLES for i in range(SAMPLES)], 1).flatten()
     monkeypatch.setattr(np.random, "uniform", lambda low, high, size: at.numpy())
     theirs = attr.GradientShap(NETWORKS[network]).attribute(
         x.clone(), torch.full((1, *x.shape[1:]), baseline), n_samples=SAMPLES, stdevs=1.0, target=CLASS

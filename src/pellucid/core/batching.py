@@ -1,7 +1,6 @@
 """How many samples go through the network at once, and how results find their way back.
 
-The first pass runs a single sample and measures what it needs; from then on as many samples run together as fit in the
-run's memory.  On a processor that is also what keeps the activations in its cache.
+The first pass runs a single sample and measures what it needs; from then on as many samples run together as fit.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ Pass: TypeAlias = Callable[[Tensors, Tensor], Result]
 def in_passes(
     variations: Iterable[Tensors], first: Callable[[Tensors, Tensor], tuple[Result, int]], one: Pass[Result], run: Run
 ) -> Iterator[Result]:
-    """Each variation's result, in order.  `first` also says how many bytes its single sample took."""
+    """Each variation's result, in order.  `first` runs a single sample and says how many may run together."""
     limit, waiting = 0, list[Tensors]()
     for variation in variations:
         samples = batch_size(variation)
         if not limit:
-            result, bytes_each = first(rows(variation, 0, 1), torch.zeros(1, dtype=torch.long))
-            limit = max(1, min(run.memory // max(1, bytes_each), run.max_batch or 64))
+            result, fit = first(rows(variation, 0, 1), torch.zeros(1, dtype=torch.long))
+            limit = max(1, min(fit, run.max_batch or 64))
             pieces = list(_pieces(variation, 1, limit, one))
             pieces.insert(0, result)
             yield _cat(pieces)

@@ -121,7 +121,7 @@ def _twin(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _twin_tensor(value: Tensor) -> Tensor:
-    if not isinstance(value, nn.Parameter):
+    if type(value) is Tensor or not isinstance(value, nn.Parameter):  # the second question is slow to answer
         return value.detach().clone()
     # an inference tensor cannot be differentiated through, so it is the one kind of parameter that is copied
     return nn.Parameter(value.clone() if value.is_inference() else value.detach(), requires_grad=False)
@@ -131,13 +131,16 @@ def _twin_container(value: Any, memo: dict[int, Any]) -> Any:
     if isinstance(value, tuple | frozenset):
         return type(value)(_twin(v, memo) for v in value)
     twin: Any
-    if isinstance(value, defaultdict):
+    if type(value) is dict:
+        twin = {}
+    elif isinstance(value, defaultdict):
         twin = defaultdict(_twin(value.default_factory, memo))
     else:
         twin = deque(maxlen=value.maxlen) if isinstance(value, deque) else type(value)()
     memo[id(value)] = twin  # before it is filled: a list may hold itself
     if isinstance(value, dict):
-        twin.update((_twin(k, memo), _twin(v, memo)) for k, v in value.items())
+        for k, v in value.items():
+            twin[k if type(k) is str else _twin(k, memo)] = _twin(v, memo)
     elif isinstance(value, set):
         twin.update(_twin(v, memo) for v in value)
     else:

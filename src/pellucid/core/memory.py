@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+# The largest block of memory, in bytes, that a process on Linux is sure to keep for itself.  Larger ones tend to go
+# back to the system after every use, which fills them with zeros, page by page, before the next.  Measured: forward
+# passes of EfficientNet-Lite0 in batches of 4 (18 MiB) to 7 cost 1.3 to 1.7 times as much as in batches of 2.
+_KEPT = 13 * 2**20
 
+
+@dataclass(slots=True)
 class Footprint:
-    """Bytes of activations that a pass needs; filled in by `measuring`."""
+    """What one sample's pass needs, in bytes: activations together, and the largest alone.  `measuring` fills it in."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    bytes: int = 0
+    largest: int = 0
+
+    def samples(self, memory: int, device: torch.device) -> int:
+        """How many samples fit into a pass, at least one."""
+        fit = memory // max(1, self.bytes)
+        return max(1, min(fit, _KEPT // max(1, self.largest)) if device.type == "cpu" else fit)
 
 
 @contextmanager
@@ -29,7 +41,8 @@ def measuring(model: nn.Module, *, backward: bool) -> Iterator[Footprint]:
     if not backward:
         with _Largest() as largest:
             yield footprint
-        footprint.bytes = 3 * largest.bytes
+        footprint.largest = largest.bytes
+        footprint.bytes = 3 * footprint.largest
         return
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
@@ -41,7 +54,8 @@ def measuring(model: nn.Module, *, backward: bool) -> Iterator[Footprint]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         yield footprint
-    footprint.bytes = sum(kept.values()) + 2 * max(kept.values(), default=0)
+    footprint.largest = max(kept.values(), default=0)
+    footprint.bytes = sum(kept.values()) + 2 * footprint.largest
 
 
 class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes

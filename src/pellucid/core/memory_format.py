@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pellucid.core.lease import weights_of
 from pellucid.core.network import Network
@@ -25,25 +25,16 @@ _SMALL = 2**20  # values
 
 def prepare(net: Network, model: nn.Module, run: Run, samples: int | None) -> bool:
     """Lay out a leased module's weights where that pays; says whether the inputs are to be laid out with them."""
-    filters = [p for p in weights_of(model) if isinstance(p, nn.Parameter) and p.ndim == 4]
+    filters = [p for p in weights_of(model) if p.ndim == 4 and isinstance(p, nn.Parameter)]
     if not run.channels_last or net.contiguous_only or net.borrowed_because or not filters:
         return False
-    wide = sum(p.numel() for p in filters if not _needs_no_copy(p))
-    if samples is not None and samples < _MANY and wide > _SMALL:
+    # a depthwise or pointwise filter usually lies the same way in both orders
+    turned = [p for p in filters if not p.is_contiguous(memory_format=torch.channels_last)]
+    if samples is not None and samples < _MANY and sum(p.numel() for p in turned) > _SMALL:
         return False
-    for p in filters:
-        p.data = _restrided(p.data) if _needs_no_copy(p) else p.data.to(memory_format=torch.channels_last)
+    for p in turned:
+        p.data = p.data.to(memory_format=torch.channels_last)
     return True
-
-
-def _needs_no_copy(p: Tensor) -> bool:
-    """A filter one pixel wide lies the same way in both orders; only its strides have to say so."""
-    return p.is_contiguous() and p.shape[2] == p.shape[3] == 1
-
-
-def _restrided(p: Tensor) -> Tensor:
-    channels = p.shape[1]
-    return p.as_strided(p.shape, (channels, 1, channels, channels))
 
 
 def laid_out(net: Network, model: nn.Module, x: Tensors, one: Callable[[Tensors], R]) -> R:

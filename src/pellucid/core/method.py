@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import Flag, auto
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Concatenate, Generic, ParamSpec
 
@@ -24,7 +25,7 @@ from pellucid.core.option import Option, checked, options_of
 from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
 from pellucid.core.target import Target, logit
-from pellucid.core.tensors import Inputs, Tensors, as_tensors
+from pellucid.core.tensors import Inputs, Tensors, as_tensors, finite
 
 P = ParamSpec("P")
 
@@ -192,7 +193,7 @@ def _target(
 
 def _refuse_nonsense(maps: Tensors, name: str) -> None:
     for key, v in maps.items():
-        if not bool(torch.isfinite(v).all()):
+        if not finite(v):
             raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
 
 
@@ -212,5 +213,6 @@ def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
     return tuple(notes)
 
 
+@cache  # the package's metadata is a file that is read and parsed anew at every question
 def _version() -> str:
     return version("pellucid")

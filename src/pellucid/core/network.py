@@ -20,6 +20,7 @@ from pellucid.core.names import module_paths
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
 from pellucid.core.site import Site
+from pellucid.core.tensors import finite
 
 Reader: TypeAlias = Callable[["Network", Any], Tensor]
 
@@ -206,7 +207,7 @@ def _refuse_unusable_weights(model: nn.Module) -> None:
         if t.is_meta:
             raise BadModel(f"Weight {name!r} is on the meta device: it holds no numbers.", "Load the weights first.")
         # not buffers: a causal mask rightly holds minus infinity
-        if type(t) is nn.Parameter and t.is_floating_point() and not bool(torch.isfinite(t.detach()).all()):
+        if type(t) is nn.Parameter and not finite(t):
             count = int((~torch.isfinite(t.detach())).sum())
             raise BadModel(f"{count} values of {name!r} are NaN or infinite.", "Load weights that finished training.")
 

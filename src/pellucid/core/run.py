@@ -58,7 +58,7 @@ class Run:
     """
 
     seed: int = 0
-    memory: int = 112 * 2**20
+    memory: int = 160 * 2**20
     max_batch: int | None = None
     channels_last: bool = True
     precision: Literal["model", "bfloat16"] = "model"
@@ -90,18 +90,25 @@ class Run:
         seed = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
         return torch.Generator().manual_seed(seed)
 
-    def normal(self, x: Tensor, draw: int) -> Tensor:
-        """Standard normal noise shaped like `x`; sample i depends on (seed, draw, content of x[i]) and nothing else."""
-        keys = [digest(v.float()) for v in x]  # the same noise in every precision
-        noise = [
-            torch.randn(v.shape, generator=self.generator("normal", k, draw)) for k, v in zip(keys, x, strict=True)
-        ]
-        return torch.stack(noise).to(device=x.device, dtype=x.dtype)
+    def normal(self, x: Tensor) -> Callable[[int], Tensor]:
+        """Standard normal noise shaped like `x`, by the number of the draw.
 
-    def uniform(self, x: Tensor, draw: int) -> Tensor:
-        """One number in 0..1 a sample, keyed like `normal`."""
-        drawn = [torch.rand((), generator=self.generator("uniform", digest(v.float()), draw)) for v in x]
-        return torch.stack(drawn).to(device=x.device, dtype=x.dtype)
+        Sample i of a draw depends on (seed, number, content of x[i]) and nothing else; the same in every precision.
+        """
+        return self._drawn("normal", x, lambda v, generator: torch.randn(v.shape, generator=generator))
+
+    def uniform(self, x: Tensor) -> Callable[[int], Tensor]:
+        """One number in 0..1 a sample, by the number of the draw; keyed like `normal`."""
+        return self._drawn("uniform", x, lambda _, generator: torch.rand((), generator=generator))
+
+    def _drawn(self, kind: str, x: Tensor, one: Callable[[Tensor, torch.Generator], Tensor]) -> Callable[[int], Tensor]:
+        keys = [digest(v.float()) for v in x]  # once for all draws: a digest costs as much as the noise
+
+        def draw(number: int) -> Tensor:
+            drawn = [one(v, self.generator(kind, key, number)) for v, key in zip(x, keys, strict=True)]
+            return torch.stack(drawn).to(device=x.device, dtype=x.dtype)
+
+        return draw
 
 
 _current: ContextVar[Run | None] = ContextVar("pellucid_run", default=None)

@@ -191,10 +191,10 @@ class Score:
 
         def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:
             if rows_ahead == 1:  # nothing follows that its size could be chosen for
-                return through(x, rows), 0
+                return through(x, rows), 1
             with measuring(model, backward=backward) as footprint:
                 result = through(x, rows)
-            return result, footprint.bytes
+            return result, footprint.samples(run.memory, next(iter(x.values())).device)
 
         return _counted(in_passes(variations, first, through, run), run, what, total, since)
 

@@ -52,9 +52,19 @@ def _check(name: str, v: object) -> None:
         raise BadInput(f"Input {name!r} is complex ({v.dtype}); expected real numbers.", "Use torch.view_as_real.")
     if v.is_meta:
         raise BadInput(f"Input {name!r} is on the meta device: it holds no numbers.", "Give real values.")
-    if v.is_floating_point() and not bool(torch.isfinite(v).all()):
+    if not finite(v):
         count = int((~torch.isfinite(v)).sum())
         raise BadInput(f"Input {name!r} holds {count} values that are NaN or infinite.", "Replace them beforehand.")
+
+
+def finite(v: Tensor) -> bool:
+    """Is every value a number?  One sum tells nearly always: NaN and infinity survive it, and only it can overflow.
+
+    >>> finite(torch.tensor([1.0, float("inf"), float("-inf")])), finite(torch.tensor([3e38, 3e38]))
+    (False, True)
+    """
+    v = v.detach()
+    return not v.is_floating_point() or bool(torch.isfinite(v.sum())) or bool(torch.isfinite(v).all())
 
 
 def batch_size(x: Tensors) -> int:
@@ -75,6 +85,12 @@ def joined(parts: Sequence[Tensors]) -> Tensors:
 def each(fn: Callable[..., Tensor], *trees: Tensors) -> Tensors:
     """Apply `fn` to the floating tensors of equally named trees; whole numbers are left out."""
     return {k: fn(*(t[k] for t in trees)) for k, v in trees[0].items() if v.is_floating_point()}
+
+
+def add_to(sums: Tensors, terms: Tensors, weight: float = 1.0) -> None:
+    """Add weighted terms to running sums, in place: many passes then need no more memory than one."""
+    for k, v in sums.items():
+        v.add_(terms[k], alpha=weight)
 
 
 def per_sample(v: Tensor, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Not for:  values that must add up exactly; they do so on average only, and the g
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Annotated
 
 import torch
@@ -20,7 +21,7 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors, each, total
+from pellucid.core.tensors import Tensors, add_to, each, total
 from pellucid.probes.noise import fraction_of_range, gaussian
 from pellucid.probes.path import between, constant
 from pellucid.probes.variations import Variations
@@ -55,23 +56,23 @@ def gradient_shap(
     start = constant(x, baseline)
     copies = gaussian(x, fraction_of_range(x, noise), samples)
     change = f(x) - f(start)
+    waiting = deque[Tensors]()  # the ends of the paths whose gradients are on their way
     done, shares = 0, each(torch.zeros_like, x)
-    for i, gradient in enumerate(f.grads(_points(start, copies))):
-        reach = each(torch.sub, copies.at(i), start)
-        shares = each(lambda s, g, r: s + g * r, shares, gradient, reach)
+    for gradient in f.grads(_points(start, x, copies, waiting)):
+        add_to(shares, each(lambda g, end, s: g * (end - s), gradient, waiting.popleft(), start))
         done += 1
     maps = each(lambda v: v / done, shares)
     gap = ((total(maps) - change).abs() / change.abs().clamp(min=1e-6)).tolist()
     return Finding(maps, gap=tuple(gap), facts={"points": done, "change of the score": change.tolist()})
 
 
-def _points(start: Tensors, copies: Variations) -> Variations:
-    run, n = current(), len(copies)
-    first = next(k for k, v in start.items() if v.is_floating_point())
+def _points(start: Tensors, x: Tensors, copies: Variations, ends: deque[Tensors]) -> Variations:
+    """The points; the end of each one's path is put into `ends` when the point is made."""
+    where, n = current().uniform(next(v for v in x.values() if v.is_floating_point())), len(copies)
 
     def at(i: int) -> Tensors:
-        copy = copies.at(i)
-        return between(start, copy, (i + run.uniform(copy[first], i)) / n)
+        ends.append(copies.at(i))
+        return between(start, ends[-1], (i + where(i)) / n)
 
     return Variations(n, at)
 
@@ -79,6 +80,6 @@ def _points(start: Tensors, copies: Variations) -> Variations:
 def reference(f: Score, x: Tensors, *, samples: int = 20, noise: float = 0.05, baseline: float = 0.0) -> Tensors:
     """The definition: one point after another."""
     start, copies = constant(x, baseline), gaussian(x, fraction_of_range(x, noise), samples)
-    points = _points(start, copies)
+    points = _points(start, x, copies, deque())
     terms = [each(lambda g, c, s: g * (c - s), f.grad(points.at(i)), copies.at(i), start) for i in range(samples)]
     return {k: torch.stack([t[k] for t in terms]).mean(0) for k in terms[0]}

@@ -22,7 +22,7 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors, each, total
+from pellucid.core.tensors import Tensors, add_to, each, total
 from pellucid.probes.path import constant, gauss_legendre, straight
 
 _FIRST_ROUND = 16
@@ -73,7 +73,7 @@ def _average(f: Score, start: Tensors, x: Tensors, points: int) -> tuple[Tensors
     nodes, weights = gauss_legendre(points)
     mean, reached = each(torch.zeros_like, x), 0.0
     for weight, gradient in zip(weights, f.grads(straight(start, x, nodes)), strict=False):
-        mean = each(lambda m, g, w=weight: m + w * g, mean, gradient)
+        add_to(mean, gradient, weight)
         reached += weight
     if reached < 1 - 1e-6:  # the part of the path that was seen stands for the rest
         mean = each(lambda m: m / reached, mean)

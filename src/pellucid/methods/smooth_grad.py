@@ -18,7 +18,7 @@ import torch
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors, each
+from pellucid.core.tensors import Tensors, add_to, each
 from pellucid.probes.noise import fraction_of_range, gaussian
 
 
@@ -56,9 +56,9 @@ def smooth_grad(
     done, first, second = 0, each(torch.zeros_like, x), each(torch.zeros_like, x)
     for gradient in f.grads(copies):
         done += 1
-        first = each(torch.add, first, gradient)
+        add_to(first, gradient)
         if kind in ("squared", "variance"):
-            second = each(lambda s, g: s + g * g, second, gradient)
+            add_to(second, each(torch.square, gradient))
     mean, square = each(lambda v: v / done, first), each(lambda v: v / done, second)
     variance = each(lambda m, s: (s - m * m).clamp(min=0), mean, square)
     found = {"magnitude": each(torch.abs, mean), "mean": mean, "squared": square, "variance": variance}

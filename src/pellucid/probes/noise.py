@@ -11,8 +11,8 @@ from pellucid.probes.variations import Variations
 
 def gaussian(x: Tensors, sigma: Tensors, count: int) -> Variations:
     """`count` copies of `x` with normal noise of standard deviation `sigma`."""
-    run = current()
-    return Variations(count, lambda draw: x | each(lambda v, s: v + s * run.normal(v, draw), x, sigma))
+    noise = {k: current().normal(x[k]) for k in sigma}
+    return Variations(count, lambda draw: x | {k: x[k] + s * noise[k](draw) for k, s in sigma.items()})
 
 
 def fraction_of_range(x: Tensors, fraction: float) -> Tensors:
