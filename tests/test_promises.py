@@ -25,7 +25,10 @@ from pellucid.methods import all_methods
 from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Net, blocks, nets, picture, pictures, seeds
 
 METHODS = all_methods()
-MAPS = ("grad_cam", "layer_cam")  # what reads a feature map, at a site that every spelling of `Net` has
+MAPS = (
+    "eigen_cam", "eigen_grad_cam", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "hi_res_cam", "layer_cam",
+    "x_grad_cam",
+)  # fmt: skip  # what reads a feature map, at a site that every spelling of `Net` has
 QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
     "smooth_grad": {"samples": 3},

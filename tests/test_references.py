@@ -19,6 +19,7 @@ from pellucid.methods import all_methods
 from tests.networks import SMOOTH, Chain, Net, picture
 
 METHODS = all_methods()
+CAMS = ("eigen_cam", "eigen_grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "layer_cam")
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "saliency": [{}, {"absolute": False}],
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
@@ -26,7 +27,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
     "occlusion": [{}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "fill": 0.7}, {"window": 6, "stride": 1}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
-    "layer_cam": [{}, {"site": "conv1"}],
+    **{name: [{}, {"site": "conv1"}] for name in CAMS},
+    "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
+    "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
 }
 SLOWLY = {"integrated_gradients": {"points": 300}}  # midpoints: an error of 1 / 300^2 / 24 times the bend
 

@@ -1,26 +1,38 @@
-"""Where a network still keeps places apart: the last site that holds a map, and back from its size to the input's."""
+"""Class activation maps: the feature map that they are made of, and back from its size to the input's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from functools import partial
-from itertools import count
-from typing import Any, TypeAlias
+import math
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
+from torch import Tensor
 
-from pellucid.core.answer import Operations, ask, follow
-from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.names import module_paths
-from pellucid.core.score import Score
+from pellucid.core.errors import BadInput
+from pellucid.core.last_map import Grid, places
+from pellucid.core.method import Finding
+from pellucid.core.score import Score, Seen
 from pellucid.core.site import Site
-from pellucid.core.structure import leaves
 from pellucid.core.tensors import Tensors, rows
+
+At: TypeAlias = Annotated[str, "module whose output is used; empty: the last one that keeps places apart"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """The channels at a site, and the score's gradient on them; `name` is the picture that they belong to.
+
+    A transformer's tokens are laid back onto their grid; those that stand for no patch (classes, registers) are left
+    out.
+    """
+
+    name: str
+    site: Site
+    value: Float[Tensor, "batch channels height width"]
+    grad: Float[Tensor, "batch channels height width"]
 
 
 def image_input(x: Tensors) -> str:
@@ -32,97 +44,22 @@ def image_input(x: Tensors) -> str:
     return name
 
 
-def map_site(f: Score, x: Tensors, site: str) -> Site:
-    """The site that a class activation map is read at: the one named, or the last that holds a map."""
-    if site:
-        return Site.parse(site)
-    key = ("last map", tuple((k, tuple(v.shape[1:])) for k, v in x.items()))
-    found = f.net.remembered.get(key)
-    if not isinstance(found, Site):
-        found = f.net.remembered[key] = _last_map(f, rows(x, 0, 1))
-    return found
+def feature_map(f: Score, x: Tensors, site: str) -> FeatureMap:
+    """The feature map at the site that is named, or the last one on which the score depends place by place.
 
-
-def _last_map(f: Score, x: Tensors) -> Site:
-    """Run once and note what was the last to put out more than one place: an operation, or the module it ends."""
-    found: list[Site] = []
-    axes = WeakIdKeyDictionary()  # tensor -> which of (batch, channels, height, width) each of its axes is
-
-    def see(site: Site, args: tuple[Any, ...], out: Any) -> Any:
-        name = site.at.partition(".")[0]
-        order = _order(name, args, out, axes) if isinstance(out, Tensor) and out.ndim == 4 else None
-        if order is not None:
-            axes[out] = order
-        if _is_map(out, axes) and name not in _NO_CHANGE:
-            found.append(site)
-        return out
-
-    def end(path: str, calls: Iterator[int], _module: nn.Module, _args: Any, out: Any) -> None:
-        call = next(calls)
-        if _is_map(out, axes):
-            found.append(Site(path, call))
-
-    with f.net.lease() as model, ExitStack() as stack:  # a lease of its own: what this pass draws or counts is its own
-        modules = module_paths(model)
-        watch = Operations(follow(modules, stack), see)
-        for path, module in modules.items():
-            if path and not isinstance(module, torch.jit.ScriptModule):
-                stack.callback(module.register_forward_hook(partial(end, path, count())).remove)
-        with torch.no_grad(), watch:
-            ask(f.net, model, x)
-    if not found:
-        raise BadModel(
-            f"Nothing inside {f.net.name} is a map [batch, channels, height, width].",
-            "Name a site, or use a method that needs none, such as occlusion or integrated_gradients.",
-        )
-    return found[-1]
-
-
-_Order: TypeAlias = tuple[int, ...]
-_PICTURE: _Order = (0, 1, 2, 3)
-_NO_CHANGE = frozenset({"detach", "clone", "contiguous", "to", "data", "grad", "dropout"})
-# after these, four axes are no longer a picture's in an order that is known
-_MIXES = frozenset(
-    """matmul bmm einsum softmax scaled_dot_product_attention T mT reshape view flatten unflatten swapaxes movedim
-    moveaxis roll unfold fold""".split()  # noqa: SIM905 (read as words)
-)
-
-
-def _order(name: str, args: tuple[Any, ...], out: Tensor, axes: Mapping[Tensor, _Order]) -> _Order | None:
-    """What the axes of an operation's result are, as far as it can be told from its first picture-like input.
-
-    Four axes alone do not make a map: attention's [batch, heads, tokens, width] has four, and so has a map whose
-    channels come last.  A convolution's result is one; from there the order is followed.
+    Raises `BadInput` when no input is a picture or the site holds no map, `BadModel` when nothing in the network does.
     """
-    if name in ("conv2d", "conv_transpose2d"):
-        return _PICTURE
-    source = next((v for v in leaves(args) if v.ndim == 4 and v in axes), None)
-    if source is None or name in _MIXES:
-        return None
-    order = axes[source]
-    if name in ("permute", "transpose"):
-        dims = [int(d) for d in leaves(args[1:], int)]
-        if name == "transpose":
-            first, second = dims
-            dims = list(range(4))
-            dims[first], dims[second] = dims[second], dims[first]
-        return tuple(order[d] for d in dims)
-    if name == "linear" and order[-1] != 1:
-        return None
-    cropped = name == "getitem" and source.shape[2:] != out.shape[2:]
-    return None if cropped else order
+    name = image_input(x)
+    where = Site.parse(site) if site else _last(f, x)
+    seen = f.watch(x, where)[where]
+    value, grad = (_as_map(v, f, x, where) for v in (seen.value, seen.grad))
+    return FeatureMap(name, where, value, grad)
 
 
-def _is_map(out: object, axes: Mapping[Tensor, _Order]) -> bool:
-    if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[2] * out.shape[3] == 1:
-        return False
-    return axes.get(out) == _PICTURE
-
-
-def check_map(value: Tensor, site: Site) -> None:
-    """Refuse a site that holds no map."""
-    if value.ndim != 4:
-        raise BadInput(f"Site {str(site)!r} holds {tuple(value.shape)}; expected [batch, channels, height, width].")
+def laid_over(cam: Float[Tensor, "batch 1 low wide"], x: Tensors, of: FeatureMap, *, signed: bool = False) -> Finding:
+    """A map of a site's places as a method's finding, at the size of the picture."""
+    size = (cam.shape[2], cam.shape[3])
+    return Finding({of.name: enlarged(cam, x[of.name])}, signed=signed, resolution=size, facts={"site": str(of.site)})
 
 
 def enlarged(
@@ -130,3 +67,48 @@ def enlarged(
 ) -> Float[Tensor, "batch 1 height width"]:
     """A map at the size of the input, linearly between the centers of its cells."""
     return F.interpolate(small, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def first_component(
+    channels: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch 1 height width"]:
+    """Each place's coordinate along the direction in which the channels are strongest (uncentered, of length one).
+
+    The direction is known up to its sign only: it is turned so that the coordinates add up to more than zero.
+    """
+    matrix = channels.flatten(2).mT  # places by channels
+    u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
+    along = u[:, :, :1] * s[:, None, :1]
+    sign = torch.where(along.sum(1, keepdim=True) < 0, -1, 1)
+    return (sign * along).mT.unflatten(2, channels.shape[2:])
+
+
+def _last(f: Score, x: Tensors) -> Site:
+    """The last site of tokens whose patches the score depends on (a classifier reads one token of the last block, so
+    that the others matter up to its attention only), or the last map; tried on one sample, and remembered.
+    """
+    found = places(f, x)
+    known = f.net.remembered.get(found)
+    if isinstance(known, Site):
+        return known
+    one = rows(x, 0, 1)
+    last = next((s for s in reversed(found.tokens) if _matters(f.watch(one, s)[s], found.grid)), found.site)
+    f.net.remembered[found] = last
+    return last
+
+
+def _matters(seen: Seen, grid: Grid) -> bool:
+    return bool(_on_grid(seen.grad, grid).any())
+
+
+def _as_map(v: Tensor, f: Score, x: Tensors, site: Site) -> Tensor:
+    if v.ndim == 3 and v.shape[1] >= math.prod(places(f, x).grid):
+        return _on_grid(v, places(f, x).grid)
+    if v.ndim != 4:
+        raise BadInput(f"Site {str(site)!r} holds {tuple(v.shape)}; expected [batch, channels, height, width].")
+    return v
+
+
+def _on_grid(tokens: Float[Tensor, "batch tokens width"], grid: Grid) -> Float[Tensor, "batch width height across"]:
+    """Tokens as a map; those before the patches' are left out."""
+    return tokens[:, -math.prod(grid) :].mT.unflatten(2, grid)

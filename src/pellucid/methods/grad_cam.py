@@ -15,7 +15,7 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import check_map, enlarged, image_input, map_site
+from pellucid.core.spatial import At, enlarged, feature_map, laid_over
 from pellucid.core.tensors import Tensors
 
 
@@ -31,7 +31,7 @@ def grad_cam(
     f: Score,
     x: Tensors,
     *,
-    site: Annotated[str, "module whose output is used; empty: the last one that holds a map"] = "",
+    site: At = "",
     rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
 ) -> Finding:
     """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged from its true size.
@@ -44,21 +44,15 @@ def grad_cam(
     >>> pl.methods.grad_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    name = image_input(x)
-    where = map_site(f, x, site)
-    seen = f.watch(x, where)[where]
-    check_map(seen.value, where)
+    seen = feature_map(f, x, site)
     cam = (seen.grad.mean((2, 3), keepdim=True) * seen.value).sum(1, keepdim=True)
-    cam = cam.relu() if rectify else cam
-    size = (cam.shape[2], cam.shape[3])
-    return Finding({name: enlarged(cam, x[name])}, signed=not rectify, resolution=size, facts={"site": str(where)})
+    return laid_over(cam.relu() if rectify else cam, x, seen, signed=not rectify)
 
 
 def reference(f: Score, x: Tensors, *, site: str = "", rectify: bool = True) -> Tensors:
     """The definition, channel by channel."""
-    name, where = image_input(x), map_site(f, x, site)
-    seen = f.watch(x, where)[where]
+    seen = feature_map(f, x, site)
     cam = torch.zeros_like(seen.value[:, :1])
     for k in range(seen.value.shape[1]):
         cam[:, 0] += seen.grad[:, k].mean((1, 2))[:, None, None] * seen.value[:, k]
-    return {name: enlarged(cam.clamp(min=0) if rectify else cam, x[name])}
+    return {seen.name: enlarged(cam.clamp(min=0) if rectify else cam, x[seen.name])}

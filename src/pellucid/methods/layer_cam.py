@@ -8,13 +8,11 @@ Not for:  evidence against the class, which is cut away.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import check_map, enlarged, image_input, map_site
+from pellucid.core.spatial import At, enlarged, feature_map, laid_over
 from pellucid.core.tensors import Tensors
 
 
@@ -26,12 +24,7 @@ from pellucid.core.tensors import Tensors
     cost="1 forward pass, and a gradient pass from the site on",
     signed=False,
 )
-def layer_cam(
-    f: Score,
-    x: Tensors,
-    *,
-    site: Annotated[str, "module whose output is used; empty: the last one that holds a map"] = "",
-) -> Finding:
+def layer_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     """Where a feature map speaks for the target: `[batch, 1, height, width]`, enlarged linearly from its true size.
 
     `resolution` of the explanation is the true size.  Raises `BadInput` when no input is a picture or the site holds no
@@ -42,20 +35,14 @@ def layer_cam(
     >>> pl.methods.layer_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    name = image_input(x)
-    where = map_site(f, x, site)
-    seen = f.watch(x, where)[where]
-    check_map(seen.value, where)
-    cam = (seen.grad.relu() * seen.value).sum(1, keepdim=True).relu()
-    size = (cam.shape[2], cam.shape[3])
-    return Finding({name: enlarged(cam, x[name])}, resolution=size, facts={"site": str(where)})
+    seen = feature_map(f, x, site)
+    return laid_over((seen.grad.relu() * seen.value).sum(1, keepdim=True).relu(), x, seen)
 
 
 def reference(f: Score, x: Tensors, *, site: str = "") -> Tensors:
     """The definition, channel by channel."""
-    name, where = image_input(x), map_site(f, x, site)
-    seen = f.watch(x, where)[where]
+    seen = feature_map(f, x, site)
     cam = torch.zeros_like(seen.value[:, :1])
     for k in range(seen.value.shape[1]):
         cam[:, 0] += seen.grad[:, k].clamp(min=0) * seen.value[:, k]
-    return {name: enlarged(cam.clamp(min=0), x[name])}
+    return {seen.name: enlarged(cam.clamp(min=0), x[seen.name])}
