@@ -28,6 +28,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "occlusion": [{}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "fill": 0.7}, {"window": 6, "stride": 1}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     **{name: [{}, {"site": "conv1"}] for name in CAMS},
+    "ablation_cam": [{}, {"site": "conv1", "rectify": False}],
+    "score_cam": [{}, {"site": "conv1", "kind": "smoothed", "samples": 3}, {"kind": "integrated", "samples": 3}],
     "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
 }

@@ -198,6 +198,14 @@ def test_grad_cam(network: str, rectify: bool, x: Tensor) -> None:
 
 
 @with_maps
+def test_guided_grad_cam(network: str, x: Tensor) -> None:
+    net = NETWORKS[network]
+    site = str(net.last)
+    theirs = attr.GuidedGradCam(net, net.get_submodule(site)).attribute(x.clone(), CLASS, interpolate_mode="bilinear")
+    same(ours("guided_grad_cam", network, x, site=site), theirs)
+
+
+@with_maps
 def test_layer_cam_from_captums_layer_gradient(network: str, x: Tensor) -> None:
     """Captum has no LayerCAM, but its gradient times activation is the same product where the gradient is positive."""
     net = NETWORKS[network]

@@ -84,8 +84,9 @@ def _sorted(seen: list[tuple[Site, tuple[int, ...]]], name: str) -> Places:
             "Name a site, or use a method that needs none, such as occlusion or integrated_gradients.",
         )
     site, (_, _, height, width) = seen[last]
-    tokens = (s for s, shape in seen[last + 1 :] if 0 <= shape[1] - height * width <= _PREFIX)
-    return Places(site, (height, width), tuple(tokens))
+    behind = [(s, shape) for s, shape in seen[last + 1 :] if 0 <= shape[1] - height * width <= _PREFIX]
+    # the stream of tokens is as wide as where it begins; queries and keys in one tensor, say, are not
+    return Places(site, (height, width), tuple(s for s, shape in behind if shape[2] == behind[0][1][2]))
 
 
 _Order: TypeAlias = tuple[int, ...]

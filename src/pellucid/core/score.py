@@ -81,11 +81,11 @@ class Score:
 
     def scores(self, variations: Iterable[Tensors]) -> Iterator[Tensor]:
         """The scores of each variation of the input, `[batch]` each, many variations to a pass."""
-        return self._passes(variations, lambda f, x, rows: f.target.of(f._ask(x, rows)), "forward passes")
+        return self.passes(variations, lambda f, x, rows: f.target.of(f._ask(x, rows)), "forward passes")
 
     def outputs(self, x: Tensors) -> Tensor:
         """The part of the network's output that targets speak of, `[batch, ...]`."""
-        return next(self._passes([x], lambda f, part, rows: f._ask(part, rows).main, "forward passes"))
+        return next(self.passes([x], lambda f, part, rows: f._ask(part, rows).main, "forward passes"))
 
     def values(self, x: Tensors, *sites: Site) -> dict[Site, Tensor]:
         """The values at sites; the pass ends at the last of them."""
@@ -94,7 +94,7 @@ class Score:
             answer = f._ask(part, rows, sites=sites, whole=False)
             return {str(s): answer.at[s] for s in sites}
 
-        found = next(self._passes([x], one, "forward passes"))
+        found = next(self.passes([x], one, "forward passes"))
         return {s: found[str(s)] for s in sites}
 
     def grad(self, x: Tensors) -> Tensors:
@@ -108,7 +108,7 @@ class Score:
             leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
             return f._differentiate(f._ask({**x, **leaves}, rows), leaves)
 
-        return self._passes(variations, one, "gradient passes", backward=True)
+        return self.passes(variations, one, "gradient passes", backward=True)
 
     def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""
@@ -119,7 +119,7 @@ class Score:
             grads = f._differentiate(answer, values)
             return {f"value {k}": v.detach() for k, v in values.items()} | {f"grad {k}": g for k, g in grads.items()}
 
-        found = next(self._passes([x], one, "gradient passes", backward=True))
+        found = next(self.passes([x], one, "gradient passes", backward=True))
         return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
     def _differentiate(self, answer: Answer, leaves: Mapping[str, Tensor]) -> Tensors:
@@ -163,7 +163,7 @@ class Score:
         current().meter.without_rule |= rewire.gates
         return answer
 
-    def _passes(
+    def passes(
         self,
         variations: Iterable[Tensors],
         one: Callable[[Score, Tensors, Tensor], Result],
@@ -174,7 +174,7 @@ class Score:
         """Run `one` over the variations, as many to a pass as fit in memory; each variation's result in order."""
         if self.model is None:  # nobody holds a lease over the results, so they are all worked out inside one
             with self.leased() as f:
-                return iter(list(f._passes(variations, one, what, backward=backward)))
+                return iter(list(f.passes(variations, one, what, backward=backward)))
         run, since, model = current(), time.monotonic(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
         rows_ahead = batch_size(variations[0]) if isinstance(variations, list) and total == 1 else total

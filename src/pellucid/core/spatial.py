@@ -79,8 +79,8 @@ def first_component(
     matrix = channels.flatten(2).mT  # places by channels
     u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
     along = u[:, :, :1] * s[:, None, :1]
-    sign = torch.where(along.sum(1, keepdim=True) < 0, -1, 1)
-    return (sign * along).mT.unflatten(2, channels.shape[2:])
+    along = torch.where(along.sum(1, keepdim=True) < 0, -along, along)
+    return along.mT.reshape(len(channels), 1, *channels.shape[2:])
 
 
 def _last(f: Score, x: Tensors) -> Site:
@@ -111,4 +111,4 @@ def _as_map(v: Tensor, f: Score, x: Tensors, site: Site) -> Tensor:
 
 def _on_grid(tokens: Float[Tensor, "batch tokens width"], grid: Grid) -> Float[Tensor, "batch width height across"]:
     """Tokens as a map; those before the patches' are left out."""
-    return tokens[:, -math.prod(grid) :].mT.unflatten(2, grid)
+    return tokens[:, -math.prod(grid) :].mT.reshape(len(tokens), -1, *grid)

@@ -33,7 +33,7 @@ def hi_res_cam(
     site: At = "",
     rectify: Annotated[bool, "keep only evidence for the target"] = False,
 ) -> Finding:
-    """What each place of a late feature map adds to the score: `[batch, 1, height, width]`, enlarged from its true size.
+    """What each place of a late feature map adds to the score: `[batch, 1, height, width]`, enlarged.
 
     `resolution` of the explanation is the true size; the unit is the score's, a place of the feature map.  Raises
     `BadInput` when no input is a picture or the site holds no map.

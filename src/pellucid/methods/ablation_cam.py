@@ -1,0 +1,90 @@
+r"""Ablation-CAM: the channels of a late feature map, each weighted by what the score loses without it.
+
+$$A = \mathrm{ReLU}\Bigl(\sum_k w_k\,a_k\Bigr),\qquad w_k = f(a) - f(a\ \text{with}\ a_k = 0)$$
+
+The paper divides $w_k$ by $f(a)$.  That scales the map, and turns its sign where the score is negative: left out.
+
+Good for: Grad-CAM's question without a gradient, so that saturated or stepwise networks are no trouble.
+Not for:  earlier feature maps of many channels when time is short: each channel takes a pass from the site on.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from pellucid.core.behind import scores_behind
+from pellucid.core.errors import Stopped
+from pellucid.core.method import Finding, Promise, method
+from pellucid.core.score import Score
+from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, laid_over
+from pellucid.core.tensors import Tensors, rows
+from pellucid.probes.variations import Variations
+
+
+@method(
+    title="Ablation-CAM",
+    family="class activation",
+    paper="Desai, Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360",
+    promises=Promise.IMPLEMENTATION_INVARIANT,
+    cost="1 pass a channel, from the site on; about 6 forward passes before",
+    signed=False,
+)
+def ablation_cam(
+    f: Score,
+    x: Tensors,
+    *,
+    site: At = "",
+    rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
+) -> Finding:
+    """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged from its true size.
+
+    `resolution` of the explanation is the true size.  Only what lies behind the site is run for each channel, where
+    that gives the same.  Raises `BadInput` when no input is a picture or the site holds no map.
+
+    >>> import torch, pellucid as pl
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> pl.methods.ablation_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
+    (4, 4)
+    """
+    seen = feature_map(f, x, site)
+    weights = _falls(f, x, seen)
+    cam = (weights[:, :, None, None] * seen.value).sum(1, keepdim=True)
+    return laid_over(cam.relu() if rectify else cam, x, seen, signed=not rectify)
+
+
+def _falls(f: Score, x: Tensors, seen: FeatureMap) -> Tensor:
+    """What the score loses without each channel, `[batch, channels]`."""
+    channels, base, falls = seen.value.shape[1], f(x), list[Tensor]()
+    for i, score in enumerate(base):
+        one, here = rows(x, i, i + 1), f.among([i])
+        value = here.values(one, seen.site)[seen.site]
+        found = list(scores_behind(here, one, seen.site, Variations(channels, partial(_without, value))))
+        if len(found) < channels:
+            raise Stopped("Stopped before every channel had been left out.", "Run it again to get a map.")
+        falls.append(score - torch.cat(found))
+    return torch.stack(falls)
+
+
+def _without(value: Tensor, channel: int) -> Tensors:
+    return {"value": _channel_off(channel, value)}
+
+
+def _channel_off(channel: int, value: Tensor) -> Tensor:
+    """What is at a site with one channel set to zero; a map's channels are axis 1, those of tokens the last."""
+    value = value.clone()
+    value.select(1 if value.ndim == 4 else -1, channel).zero_()
+    return value
+
+
+def reference(f: Score, x: Tensors, *, site: str = "", rectify: bool = True) -> Tensors:
+    """The definition: a whole pass for each channel."""
+    seen = feature_map(f, x, site)
+    base, cam = f(x), torch.zeros_like(seen.value[:, :1])
+    for k in range(seen.value.shape[1]):
+        without = f.do({seen.site: partial(_channel_off, k)})
+        cam[:, 0] += (base - without(x))[:, None, None] * seen.value[:, k]
+    return {seen.name: enlarged(cam.clamp(min=0) if rectify else cam, x[seen.name])}
