@@ -26,8 +26,8 @@ from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Net, blocks, net
 
 METHODS = all_methods()
 MAPS = (
-    "ablation_cam", "eigen_cam", "eigen_grad_cam", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "hi_res_cam",
-    "layer_cam", "score_cam", "x_grad_cam",
+    "ablation_cam", "eigen_cam", "eigen_grad_cam", "finer_cam", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam",
+    "hi_res_cam", "layer_cam", "score_cam", "x_grad_cam",
 )  # fmt: skip  # what reads a feature map, at a site that every spelling of `Net` has
 QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
