@@ -20,12 +20,15 @@ PEERS_BIN := $(PEERS)/bin
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 SEED := $(TORCH) hatchling editables
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+# One process a core, and one thread a process: tests are small, and threads would only wait for each other.
+PARALLEL := --numprocesses=auto
 BENCHMARKS := $(filter-out %/harness.py %/networks.py,$(sort $(wildcard benchmarks/*.py)))
 
 # The build machines have no GPU, and a CUDA torch is 3 GB of nothing there; tests/test_packaging.py looks.
 # With a GPU of your own: make test PELLUCID_CPU_ONLY=0
 export PELLUCID_CPU_ONLY ?= 1
 export KERAS_BACKEND := torch
+test test-fast unit test-peers: export OMP_NUM_THREADS := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help:
@@ -85,13 +88,13 @@ types: $(VENV)/.dev
 test: lint types unit
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term -m 'not peers'
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term -m 'not peers'
 
 test-fast: lint
-	$(BIN)/python -m pytest -m 'not peers and not slow' -q
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not peers and not slow' -q
 
 test-peers: $(PEERS)/.peers
-	$(PEERS_BIN)/python -m pytest tests/peers -m peers -p no:cacheprovider
+	$(PEERS_BIN)/python -m pytest $(PARALLEL) tests/peers -m peers -p no:cacheprovider
 
 bench: $(PEERS)/.peers
 	for script in $(BENCHMARKS); do $(PEERS_BIN)/python "$$script"; done

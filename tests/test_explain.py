@@ -23,7 +23,7 @@ from pellucid.core.check import Verdict
 from pellucid.surfaces.explain import CANDIDATES, Comparison
 from pellucid.surfaces.facts import facts
 from pellucid.surfaces.show import notebook
-from tests.networks import Chain, picture
+from tests.networks import Chain, Net, picture
 
 SIDE, CORNER = 16, 6
 METHODS = pl.methods.all_methods()
@@ -238,6 +238,13 @@ def test_all_methods_take_part_and_what_does_not_apply_says_why(corner):
     values = [check_of(e, "faithfulness").value for e in found.explanations]
     known = [v for v in values if not math.isnan(v)]
     assert known == sorted(known, reverse=True) and values[: len(known)] == known
+
+
+def test_a_method_that_cannot_speak_of_the_target_is_skipped_with_the_reason():
+    difference = pl.logit(0) - pl.logit(1)
+    found = pl.compare(Net(), picture(0, 1), difference, methods=["saliency", "finer_cam"], probes=32)
+    ((name, why),) = found.skipped
+    assert name == "finer_cam" and "logit(0) - logit(1) is not a class's logit" in why
 
 
 def test_all_methods_are_held_to_the_same_probes(corner):

@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import BadTarget
+from pellucid.core.errors import BadInput
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
@@ -45,8 +45,8 @@ def finer_cam(
 ) -> Finding:
     """Where a late feature map speaks for the class rather than for its neighbors: `[batch, 1, height, width]`.
 
-    `facts["compared with"]` lists each sample's other classes.  Raises `BadTarget` when the target is not one class's
-    logit, `BadInput` when no input is a picture or the site holds no map.
+    `facts["compared with"]` lists each sample's other classes.  Raises `BadInput` when the target is not one class's
+    logit, no input is a picture, or the site holds no map.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
@@ -64,7 +64,7 @@ def _nearest(f: Score, x: Tensors, others: int) -> Tensor:
     """The classes whose scores are closest to the target's, `[batch, others]`."""
     term = f.target.terms[0]
     if len(f.target.terms) != 1 or term.kind != "logit":
-        raise BadTarget(f"Finer-CAM compares classes; {f.target} is not a class's logit.", "Use pl.logit(class).")
+        raise BadInput(f"Finer-CAM compares classes; {f.target} is not a class's logit.", "Use pl.logit(class).")
     scores, own = f.outputs(x), f(x)[:, None]
     gaps = (scores - own / term.weight).abs()
     own_class = torch.as_tensor(term.args[0], device=scores.device).expand(len(scores))
