@@ -31,7 +31,7 @@ FEW: dict[str, dict[str, Any]] = {
     "smooth_grad": {"samples": 3},
     "occlusion": {"window": 4, "stride": 4},
 }
-AT_A_MAP = ("grad_cam", "layer_cam")
+AT_A_MAP = [name for name, method in METHODS.items() if method.family == "class activation"]
 
 
 def explain(name: str, scene: Scene) -> Any:

@@ -25,10 +25,8 @@ from pellucid.methods import all_methods
 from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Net, blocks, nets, picture, pictures, seeds
 
 METHODS = all_methods()
-MAPS = (
-    "ablation_cam", "eigen_cam", "eigen_grad_cam", "finer_cam", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam",
-    "hi_res_cam", "layer_cam", "score_cam", "x_grad_cam",
-)  # fmt: skip  # what reads a feature map, at a site that every spelling of `Net` has
+# what reads a feature map, at a site that every spelling of `Net` has
+MAPS = [name for name, method in METHODS.items() if method.family == "class activation"]
 QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
     "smooth_grad": {"samples": 3},

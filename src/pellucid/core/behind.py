@@ -46,7 +46,8 @@ def _instead(new: Tensor, _old: Tensor) -> Tensor:
 
 def _cut(f: Score, x: Tensors, site: Site) -> Cut | None:
     """A recorded pass that can be resumed behind the site; None when whole passes have to run."""
-    if f.model is None or f.embedded or f.changes or f.target.sites or f.net.borrowed_because:
+    whole = f.embedded or f.changes or f.target.sites or f.net.borrowed_because
+    if f.model is None or whole or current().max_batch == 1:  # a cut is tried with two samples together
         return None
     in_order = tuple(x) == f.net.inputs[: len(x)]
     cut = Cut(f.model, tuple(x.values()) if in_order else (), {} if in_order else x, site)

@@ -73,7 +73,7 @@ def _look(f: Score, x: Tensors) -> Places:
                 stack.callback(module.register_forward_hook(partial(end, path, count())).remove)
         with torch.no_grad(), watch:
             ask(f.net, model, x)
-    return _sorted(seen, f.net.name)
+        return _sorted(seen, f.net.name)
 
 
 def _sorted(seen: list[tuple[Site, tuple[int, ...]]], name: str) -> Places:
