@@ -19,12 +19,17 @@ from pellucid.methods import all_methods
 from tests.networks import SMOOTH, Chain, Net, picture
 
 METHODS = all_methods()
+MASK = torch.tensor(
+    [[7, 7, 0, 0, 0], [7, 7, 7, 0, 5], [7, 2, 2, 2, 5], [0, 2, 2, 2, 5], [0, 0, 5, 5, 5], [7, 7, 7, 7, 7]]
+)
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "saliency": [{}, {"absolute": False}],
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
     "gradient_shap": [{"samples": 5}, {"samples": 4, "noise": 0.3, "baseline": -0.5}],
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
     "occlusion": [{}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "fill": 0.7}, {"window": 6, "stride": 1}],
+    "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
+    "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
