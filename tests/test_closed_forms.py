@@ -29,6 +29,7 @@ DIFFERENCES = {  # the methods that measure against a baseline, and how it is sa
     "occlusion": "fill",
     "feature_ablation": "baseline",
     "shapley_values": "baseline",
+    "kernel_shap": "baseline",
 }
 
 

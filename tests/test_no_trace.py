@@ -32,6 +32,7 @@ FEW: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 4},
     "feature_ablation": {"cells": 2},
     "shapley_values": {"cells": 2},
+    "kernel_shap": {"cells": 2, "samples": 14},
 }
 AT_A_MAP = ("grad_cam", "layer_cam")
 BY_SCORES = [n for n, m in METHODS.items() if m.family in ("perturbation", "coalition")]  # need no gradient

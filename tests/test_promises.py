@@ -33,6 +33,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 3, "stride": 2},
     "feature_ablation": {"cells": 3},
     "shapley_values": {"cells": 2},
+    "kernel_shap": {"cells": 3, "samples": 48},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 AVERAGES = (
