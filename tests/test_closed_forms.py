@@ -30,6 +30,8 @@ DIFFERENCES = {  # the methods that measure against a baseline, and how it is sa
     "feature_ablation": "baseline",
     "shapley_values": "baseline",
     "kernel_shap": "baseline",
+    "shapley_sampling": "baseline",
+    "lime": "baseline",
 }
 
 

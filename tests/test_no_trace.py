@@ -33,6 +33,8 @@ FEW: dict[str, dict[str, Any]] = {
     "feature_ablation": {"cells": 2},
     "shapley_values": {"cells": 2},
     "kernel_shap": {"cells": 2, "samples": 14},
+    "shapley_sampling": {"cells": 2, "pairs": 2},
+    "lime": {"cells": 2, "samples": 14},
 }
 AT_A_MAP = ("grad_cam", "layer_cam")
 BY_SCORES = [n for n, m in METHODS.items() if m.family in ("perturbation", "coalition")]  # need no gradient

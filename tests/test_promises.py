@@ -34,6 +34,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "feature_ablation": {"cells": 3},
     "shapley_values": {"cells": 2},
     "kernel_shap": {"cells": 3, "samples": 48},
+    "shapley_sampling": {"cells": 2, "pairs": 4},
+    "lime": {"cells": 3, "samples": 40},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 AVERAGES = (
@@ -42,6 +44,8 @@ AVERAGES = (
     "gradient_shap",
     "occlusion",
     "feature_ablation",
+    "shapley_sampling",
+    "lime",
 )  # keep what a stopped run found
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -89,7 +93,7 @@ def test_threads_change_at_most_the_rounding(name: str, block: str) -> None:
     close(values(name, net, x), alone, 1e-6)
 
 
-@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap"])
+@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap", "kernel_shap", "shapley_sampling", "lime"])
 def test_another_seed_is_another_sample(name: str) -> None:
     net, x = Net(), picture(0)
     with running(Run(seed=7)):

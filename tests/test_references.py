@@ -31,6 +31,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
     "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
     "kernel_shap": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
+    "shapley_sampling": [{"cells": 2, "pairs": 3}, {"mask": MASK, "pairs": 2, "baseline": 0.4}],
+    "lime": [{"cells": 2, "samples": 30}, {"mask": MASK, "samples": 40, "ridge": 0.3, "width": 0.5, "baseline": 0.4}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
