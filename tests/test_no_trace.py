@@ -32,7 +32,7 @@ FEW: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 4},
     "feature_ablation": {"cells": 2},
     "shapley_values": {"cells": 2},
-    "kernel_shap": {"cells": 2, "samples": 14},
+    "kernel_shap": {"cells": 2, "samples": 30},
     "shapley_sampling": {"cells": 2, "pairs": 2},
     "lime": {"cells": 2, "samples": 14},
 }

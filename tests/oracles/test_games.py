@@ -240,6 +240,14 @@ def test_a_tolerance_is_reached_by_each_sample_with_as_few_coalitions_as_it_need
     assert short.facts["coalitions"] == [128] * 3 and "3 of 3 samples have standard errors above" in short.notes[-1]
 
 
+@pytest.mark.parametrize("name", ["kernel_shap", "shapley_sampling", "lime"])
+def test_values_that_are_mostly_noise_say_so(name: str) -> None:
+    parity = 1.0 - 2 * (coalition_table(9).sum(1) % 2)  # every player turns the score round in any company
+    few = {"kernel_shap": {"samples": 60}, "shapley_sampling": {"pairs": 3}, "lime": {"samples": 40}}[name]
+    assert "mostly sampling noise" in play(name, parity, **few).notes[-1]
+    assert not any("noise" in note for note in play(name, coalition_table(9).sum(1), **few).notes)
+
+
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(BadOption, match="samples=30 for 20 players: expected at least 80"):
         METHODS["kernel_shap"](Chain(20, 2), torch.ones(1, 20), 0, samples=30)
@@ -324,6 +332,11 @@ def test_the_surrogate_of_an_additive_game_is_the_game(n: int, width: float) -> 
     near(found.values[0], brings)
     assert found.facts["R2"][0] > 1 - 1e-9 and max(found.facts["standard errors"][0]) < 1e-6
     assert found.facts["intercept"][0] == pytest.approx(3)
+
+
+def test_a_kernel_that_sees_the_whole_input_only_says_so() -> None:
+    assert "narrow" in play("lime", several(8)[0], width=0.01).notes[-1]
+    assert not any("narrow" in note for note in play("lime", several(8)[0]).notes)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.5])

@@ -139,6 +139,7 @@ class _Game:
             left,
             torch.tensor([weight[int(k)] for k in sizes], dtype=torch.double),
             chance=torch.tensor([1 - share[int(k)] for k in sizes], dtype=torch.double),
+            toward_zero=torch.ones(1, self.n, dtype=torch.double),  # the equal share is not up to the rows
         )
         self.values, self.errors = found.coefficients + equal, found.errors
 
@@ -244,14 +245,15 @@ def _random(n: int, size: int, count: int, generator: torch.Generator) -> Iterat
 
 
 def _finding(x: Tensors, players: Segments, games: list[_Game], change: Tensor, tolerance: float | None) -> Finding:
-    used, errors = [2 * len(g.pairs) for g in games], [g.errors.tolist() for g in games]
-    notes: tuple[str, ...] = ()
-    if tolerance is not None:
-        late = sum(g.worst() > tolerance for g in games)
-        if late:
-            notes = (f"{late} of {len(games)} samples have standard errors above {tolerance:.1%} of the change.",)
-    found = laid_back(x, players, [g.values for g in games], change, **{"standard errors": errors, "coalitions": used})
-    return replace(found, notes=notes)
+    found = laid_back(
+        x, players, [g.values for g in games], change, [g.errors for g in games],
+        coalitions=[2 * len(g.pairs) for g in games],
+    )  # fmt: skip
+    late = sum(g.worst() > tolerance for g in games) if tolerance is not None else 0
+    if late:
+        why = f"{late} of {len(games)} samples have standard errors above {tolerance:.1%} of the change."
+        return replace(found, notes=(*found.notes, why))
+    return found
 
 
 def reference(

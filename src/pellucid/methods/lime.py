@@ -12,7 +12,8 @@ Not for:  values that add up (the Shapley methods), or telling apart more parts 
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -78,13 +79,18 @@ def lime(
     if known < _LEAST * max(players.counts) + 2:
         raise Stopped(f"Stopped after {known} coalitions; {max(players.counts)} players need more.")
     fits = [_fit(d[:known], w[: len(d)], width, ridge) for d, w in zip(drawn, worth, strict=True)]
-    facts = {
-        "standard errors": [fit.errors[1:].tolist() for fit in fits],
+    facts: dict[str, Any] = {
         "R2": [fit.r2 for fit in fits],
         "intercept": [float(fit.coefficients[0]) for fit in fits],
         "coalitions": [min(known, m) for m in wanted],
     }
-    return laid_back(x, players, [fit.coefficients[1:] for fit in fits], **facts)
+    values, errors = [fit.coefficients[1:] for fit in fits], [fit.errors[1:] for fit in fits]
+    found = laid_back(x, players, values, errors=errors, **facts)
+    near = [_near(d[:known], width) for d in drawn]
+    counting = [float(w.sum() ** 2 / w.square().sum()) for w in near]
+    narrow = sum(c < _LEAST * n for c, n in zip(counting, players.counts, strict=True))
+    why = f"The kernel is narrow: no more than {min(counting):.0f} coalitions count, too few for the players."
+    return replace(found, notes=(*found.notes, why)) if narrow else found
 
 
 def _drawn(n: int, key: str, samples: int) -> Bool[Tensor, "coalitions players"]:
@@ -95,14 +101,18 @@ def _drawn(n: int, key: str, samples: int) -> Bool[Tensor, "coalitions players"]
     return there
 
 
+def _near(there: Tensor, width: float) -> Float[Tensor, " coalitions"]:
+    return torch.exp(-((1 - there.double().mean(1).sqrt()) ** 2) / (2 * width**2))
+
+
 def _fit(
     there: Bool[Tensor, "coalitions players"], worth: Float[Tensor, " coalitions"], width: float, ridge: float
 ) -> Fit:
     z = there.double()
-    near = torch.exp(-((1 - z.mean(1).sqrt()) ** 2) / (2 * width**2))
-    penalty = torch.full((z.shape[1] + 1,), ridge, dtype=torch.double)
-    penalty[0] = 0
-    return fitted(torch.cat([torch.ones(len(z), 1, dtype=torch.double), z], 1), worth, near, penalty=penalty)
+    near = _near(there, width)
+    rows = torch.cat([torch.ones(len(z), 1, dtype=torch.double), z], 1)
+    penalty = ridge**0.5 * torch.eye(z.shape[1] + 1, dtype=torch.double)[1:]
+    return fitted(rows, worth, near, toward_zero=penalty if ridge else None)
 
 
 def reference(

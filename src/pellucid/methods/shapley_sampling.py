@@ -30,7 +30,7 @@ from pellucid.probes.segments import By, Cells, Mask, segments
 @method(
     title="Shapley sampling",
     family="coalition",
-    paper="Castro, Gomez, Tejada 2009, Computers & Operations Research 36; pairs: Mitchell et al. 2022, arXiv:2104.12199",
+    paper="Castro, Gomez, Tejada 2009, Computers & Oper. Res. 36; pairs: Mitchell et al. 2022, arXiv:2104.12199",
     promises=Promise.COMPLETE | Promise.LINEAR | Promise.IMPLEMENTATION_INVARIANT,
     cost="2 `pairs` (n - 1) forward passes for n players",
 )
@@ -61,7 +61,8 @@ def shapley_sampling(
     start = f(only(x, players, torch.zeros(len(orders), most, dtype=torch.bool), baseline)).double().cpu()
     change = f(x).double().cpu() - start
     if most == 1:
-        return laid_back(x, players, list(change[:, None]), change, **{"standard errors": [[0.0]] * len(change)})
+        alone = list(change[:, None])
+        return laid_back(x, players, alone, change, [torch.zeros_like(v) for v in alone])
     # a coalition of each size between none and all, on the way through each order
     present = batched([_arrived(o)[:, :-1].flatten(0, 1) if o.shape[1] > 1 else _arrived(o)[0] for o in orders])
     worth = scores(f, coalitions(x, players, present, baseline))
@@ -71,11 +72,11 @@ def shapley_sampling(
         if min(finished, pairs) < 2:
             raise Stopped(f"Stopped after {len(w)} coalitions; two pairs of orders take {4 * (n - 1)}.")
         gains = _gains(order[: 2 * finished], w, a, a + d)
-        paired = gains.unflatten(0, (-1, 2)).mean(1)
+        paired = (gains[::2] + gains[1::2]) / 2
         values.append(paired.mean(0))
-        errors.append((paired.std(0) / len(paired) ** 0.5).tolist())
+        errors.append(paired.std(0) / len(paired) ** 0.5)
         done.append(len(paired))
-    return laid_back(x, players, values, change, **{"standard errors": errors, "pairs of orders": done})
+    return laid_back(x, players, values, change, errors, **{"pairs of orders": done})
 
 
 def _orders(n: int, key: str, pairs: int) -> Int[Tensor, "orders players"]:

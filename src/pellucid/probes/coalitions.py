@@ -56,12 +56,14 @@ def laid_back(
     players: Segments,
     values: Sequence[Tensor],
     change: Float[Tensor, " batch"] | None = None,
+    errors: Sequence[Tensor] | None = None,
     **facts: Any,
 ) -> Finding:
     """The players' values as a map in which each place shows its player's value.
 
     With `change`, which the values share out among them, the gap is measured: over the players, each counted once,
-    not over the places of the map.
+    not over the places of the map.  `errors` are the values' standard errors; when these are more than half of the
+    values' size, squared, a note says so.
     """
     table = torch.zeros(len(values), max(players.counts), dtype=torch.double)
     for row, v in zip(table, values, strict=True):
@@ -71,5 +73,11 @@ def laid_back(
     if change is not None:
         gap = tuple(((table.sum(1) - change).abs() / change.abs().clamp(min=1e-6)).tolist())
         known["change of the score"] = change.tolist()
+    notes: tuple[str, ...] = ()
+    if errors is not None:
+        known["standard errors"] = [e.tolist() for e in errors]
+        noisy = sum(bool(2 * e.square().sum() > v.square().sum() > 0) for e, v in zip(errors, values, strict=True))
+        if noisy:
+            notes = (f"{noisy} of {len(values)} samples: mostly sampling noise; ask for more samples or fewer parts.",)
     maps = {k: v.to(x[k].dtype) for k, v in players.laid(table).items()}
-    return Finding(maps, resolution=players.resolution, gap=gap, facts={**known, **facts})
+    return Finding(maps, resolution=players.resolution, gap=gap, facts={**known, **facts}, notes=notes)

@@ -29,11 +29,12 @@ def fitted(
     weights: Float[Tensor, " rows"],
     *,
     chance: Float[Tensor, " rows"] | None = None,
-    penalty: Float[Tensor, " columns"] | None = None,
+    toward_zero: Float[Tensor, "more columns"] | None = None,
 ) -> Fit:
-    """The coefficients that minimize the weighted squared error plus `penalty` times their squares.
+    """The coefficients that minimize the weighted squared error; where several do, the smallest.
 
-    Where several do, the smallest.  `chance`: for each row, the share of its kind that was not drawn (1 when rows are
+    `toward_zero`: further rows of weight 1 that want 0, to penalize coefficients or to fix what the others leave open.
+    `chance`: for each row, the share of its kind that was not drawn (1 when rows are
     drawn from infinitely many, 0 when all there are were taken).
 
     >>> rows = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]).double()
@@ -41,18 +42,16 @@ def fitted(
     >>> found.coefficients.round(decimals=6).tolist()
     [3.0, 2.0]
     """
-    weighted = rows * weights[:, None]
-    moments = rows.T @ weighted
-    if penalty is not None:
-        moments = moments + torch.diag(penalty)
-    inverse = torch.linalg.pinv(moments, hermitian=True, rtol=1e-10)  # rounding must not pass for a direction
-    coefficients = inverse @ (weighted.T @ wanted)
+    root = weights.sqrt()
+    scaled = rows * root[:, None]
+    pull = torch.linalg.pinv(scaled if toward_zero is None else torch.cat([scaled, toward_zero]))[:, : len(rows)]
+    coefficients = pull @ (root * wanted)
     residuals = wanted - rows @ coefficients
-    leverage = ((rows @ inverse) * weighted).sum(1)
-    alone = weighted * (residuals / (1 - leverage).clamp(min=1e-6))[:, None]
+    leverage = (scaled * pull.T).sum(1)
+    alone = root * residuals / (1 - leverage).clamp(min=1e-6)
     if chance is not None:
-        alone = alone * chance.sqrt()[:, None]
-    errors = (alone @ inverse).square().sum(0).sqrt()
+        alone = alone * chance.sqrt()
+    errors = (pull * alone).square().sum(1).sqrt()
     mean = (weights * wanted).sum() / weights.sum()
     spread = float((weights * (wanted - mean).square()).sum())
     missed = float((weights * residuals.square()).sum())
