@@ -359,7 +359,7 @@ def test_values_outside_the_range_are_refused_by_name(name: str, option: Option)
     ids=lambda v: getattr(v, "name", v),
 )
 def test_every_choice_works(name: str, option: Option) -> None:
-    enough = {"samples": 80} if name in ("kernel_shap", "lime") else {}  # superpixels may be more than blocks
+    enough = {"samples": 200} if name in ("kernel_shap", "lime") else {}  # superpixels may be more than blocks
     for choice in option.choices:
         assert explain(name, Net(), picture(0), **enough, **{option.name: choice}).options[option.name] == choice
 

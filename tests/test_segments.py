@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pellucid.checks.card import trust_card
+from pellucid.core.check import Verdict
 from pellucid.core.errors import BadOption, Missing
 from pellucid.core.network import Network
 from pellucid.core.saved import load, to_bytes
@@ -74,6 +76,11 @@ def test_a_text_has_a_player_a_token() -> None:
 def test_the_players_of_several_inputs_are_numbered_through() -> None:
     found = divided({"x": torch.zeros(1, 1, 4, 4), "n": torch.zeros(1, 3), "ids": torch.zeros(1, 2).long()}, cells=2)
     assert found.labels["n"].tolist() == [[4, 5, 6]] and set(found.labels) == {"x", "n"}
+
+
+def test_one_number_a_sample_is_one_player() -> None:
+    found = divided({"x": torch.zeros(3, 2), "age": torch.zeros(3)})
+    assert found.counts == (3, 3, 3) and found.labels["age"].tolist() == [2, 2, 2]
 
 
 def test_a_mask_says_it_freely_and_for_each_sample() -> None:
@@ -156,3 +163,22 @@ def test_a_mask_is_saved_with_the_explanation(tmp_path: Any) -> None:
     assert torch.equal(back.options["mask"], mask) and back.options["cells"] is None
     assert torch.equal(back.rerun(Network(net)).values, found.values)
     assert back.facts["player values"] == found.facts["player values"]
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 6])
+def test_felzenszwalb_makes_at_most_twice_as_many_as_asked(cells: int) -> None:
+    x = torch.randn(3, 3, 13, 17, generator=seeded(cells))
+    assert max(divided({"x": x}, by="felzenszwalb", cells=cells).counts) <= 2 * cells**2
+
+
+@pytest.mark.parametrize("name", ["feature_ablation", "kernel_shap", "lime"])
+def test_a_game_over_superpixels_has_a_trust_card_and_a_report(name: str, tmp_path: Any) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    found = METHODS[name](net, flag(), 1, by="slic", cells=3)
+    checks = {c.name: c for c in trust_card(found, probes=16)}
+    assert set(checks) == {"faithfulness", "stability", "randomization", "completeness"}
+    complete = Verdict.HOLDS if name == "kernel_shap" else Verdict.UNKNOWN
+    assert checks["completeness"].verdict is complete
+    assert all("Not tested" not in c.why for c in checks.values())
+    page = found.save(tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "player values" not in page and "by = slic" in page

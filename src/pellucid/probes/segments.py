@@ -51,7 +51,7 @@ class Segments:
 
     def laid(self, values: Shaped[Tensor, "batch players"]) -> Tensors:
         """Every place shows the value of its player."""
-        return {k: values.to(v.device).gather(1, v.flatten(1)).view(v.shape) for k, v in self.labels.items()}
+        return {k: values.to(v.device).gather(1, v.reshape(len(v), -1)).view(v.shape) for k, v in self.labels.items()}
 
 
 def segments(
@@ -87,7 +87,7 @@ def segments(
                     for a in along]  # fmt: skip
             found = _blocks(grid, [v.shape[a] for a in along]).expand(len(v), *(v.shape[a] for a in along))
             resolution = (grid[0], grid[1]) if name in pictures and resolution is None else resolution
-        here = found.flatten(1).amax(1) + 1
+        here = found.reshape(len(v), -1).amax(1) + 1
         shape = [n if a == 0 or a in along else 1 for a, n in enumerate(v.shape)]
         labels[name] = (found + counts.view(-1, *[1] * len(along))).reshape(shape).to(v.device)
         counts = counts + here
@@ -148,6 +148,6 @@ def _superpixels(v: Tensor, by: str, cells: int) -> Int[Tensor, "batch height wi
         if by == "slic":
             made = slic(image, cells**2, 10.0 if color else 0.1, start_label=0, convert2lab=color, channel_axis=-1)
         else:  # at most twice as many: no segment is smaller than half its share
-            made = felzenszwalb(image, 100, 0.5, max(1, image.shape[0] * image.shape[1] // (2 * cells**2)))
+            made = felzenszwalb(image, 100, 0.5, -(-image.shape[0] * image.shape[1] // (2 * cells**2)))
         found.append(torch.from_numpy(np.ascontiguousarray(made)).long())
     return _numbered(torch.stack(found))
