@@ -241,7 +241,7 @@ def declared(option: tuple[inspect.Parameter, Any]) -> dict[str, Any]:
     parameter, hint = option
     base, extras = get_args(hint)[0], get_args(hint)[1:]
     choices = list(get_args(base)) if get_origin(base) is Literal else []
-    kinds = {bool, int, float, str} & {base, *get_args(base)}
+    kinds = {bool, int, float, str, torch.Tensor} & {base, *get_args(base)}
     limits = next(([e.low, e.high] for e in extras if isinstance(e, Range)), None)
     return {
         "name": parameter.name,

@@ -30,8 +30,14 @@ FEW: dict[str, dict[str, Any]] = {
     "gradient_shap": {"samples": 3},
     "smooth_grad": {"samples": 3},
     "occlusion": {"window": 4, "stride": 4},
+    "feature_ablation": {"cells": 2},
+    "shapley_values": {"cells": 2},
+    "kernel_shap": {"cells": 2, "samples": 30},
+    "shapley_sampling": {"cells": 2, "pairs": 2},
+    "lime": {"cells": 2, "samples": 14},
 }
 AT_A_MAP = [name for name, method in METHODS.items() if method.family == "class activation"]
+BY_SCORES = [n for n, m in METHODS.items() if m.family in ("perturbation", "coalition")]  # need no gradient
 
 
 def explain(name: str, scene: Scene) -> Any:
@@ -309,8 +315,8 @@ def test_a_dynamically_quantized_model_is_borrowed_and_put_back(name: str) -> No
     plain = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     model, x = torch.ao.quantization.quantize_dynamic(plain.eval(), {nn.Linear}), torch.ones(2, 4)
     before = fingerprint(model, x)
-    if name == "occlusion":
-        found = METHODS[name](model, x, 1, window=1)
+    if name in BY_SCORES:
+        found = METHODS[name](model, x, 1, **({"window": 1} if name == "occlusion" else FEW.get(name, {})))
         assert any("borrowed" in note for note in found.notes)
     else:
         with pytest.raises(BadModel, match="differentiabl"):
@@ -345,5 +351,5 @@ def test_a_transformer_is_explained_at_its_embedding(name: str) -> None:
     options = {"window": 1, "stride": 1} if name == "occlusion" else FEW.get(name, {})
     found = METHODS[name](model, ids, 1, **options).values
     assert isinstance(found, Tensor)
-    assert found.shape == ((1, 5, 1) if name == "occlusion" else (1, 5, 16))
+    assert found.shape == ((1, 5, 1) if name in BY_SCORES else (1, 5, 16))
     assert fingerprint(model, ids) == before

@@ -20,12 +20,20 @@ from tests.networks import SMOOTH, Chain, Net, picture
 
 METHODS = all_methods()
 CAMS = ("eigen_cam", "eigen_grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "layer_cam")
+MASK = torch.tensor(
+    [[7, 7, 0, 0, 0], [7, 7, 7, 0, 5], [7, 2, 2, 2, 5], [0, 2, 2, 2, 5], [0, 0, 5, 5, 5], [7, 7, 7, 7, 7]]
+)
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "saliency": [{}, {"absolute": False}],
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
     "gradient_shap": [{"samples": 5}, {"samples": 4, "noise": 0.3, "baseline": -0.5}],
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
     "occlusion": [{}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "fill": 0.7}, {"window": 6, "stride": 1}],
+    "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
+    "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
+    "kernel_shap": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
+    "shapley_sampling": [{"cells": 2, "pairs": 3}, {"mask": MASK, "pairs": 2, "baseline": 0.4}],
+    "lime": [{"cells": 2, "samples": 30}, {"mask": MASK, "samples": 40, "ridge": 0.3, "width": 0.5, "baseline": 0.4}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     **{name: [{}, {"site": "conv1"}] for name in CAMS},
     "ablation_cam": [{}, {"site": "conv1", "rectify": False}],

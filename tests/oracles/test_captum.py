@@ -238,3 +238,17 @@ def test_both_draw_the_same_picture_whatever_the_seed_of_ours(x: Tensor) -> None
     with running(Run(seed=9)):
         found = ours("saliency", "Residual", x)
     same(found, attr.Saliency(NETWORKS["Residual"]).attribute(x.clone(), CLASS))
+
+
+# Games between the parts of an input
+
+MASK = torch.arange(144).view(12, 12) // 13 % 7
+
+
+@every_network
+@pytest.mark.parametrize("baseline", [0.0, -0.6])
+def test_feature_ablation(network: str, baseline: float, x: Tensor) -> None:
+    theirs = attr.FeatureAblation(NETWORKS[network]).attribute(
+        x, baselines=baseline, target=CLASS, feature_mask=MASK.expand(1, 3, 12, 12)
+    )
+    same(ours("feature_ablation", network, x, mask=MASK, baseline=baseline), theirs[:, :1])

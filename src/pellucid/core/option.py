@@ -15,6 +15,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pellucid.core.errors import BadOption
 
+_CONVERTED = (bool, int, float, str)  # everything else (a tensor) is taken as it is
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -50,7 +52,7 @@ class Option:
             return None
         if not (self._right_type(value) and self._in_limits(value)):
             raise BadOption(f"{self.name}={value!r}: expected {self.expected}.", f"{self.name} is: {self.doc}.")
-        return self.type(value)
+        return self.type(value) if self.type in _CONVERTED else value
 
     def _right_type(self, value: object) -> bool:
         if isinstance(value, bool) and self.type is not bool:

@@ -27,10 +27,11 @@ def to_bytes(e: Explanation) -> bytes:
     """The file's content."""
     masks = {f"mask {i}": a for i, a in enumerate(_masks(e.of))}
     tensors = {f"map {k}": v for k, v in e.maps.items()} | {f"x {k}": v for k, v in e.x.items()} | masks
+    tensors |= {f"option {k}": v for k, v in e.options.items() if isinstance(v, Tensor)}
     facts = {
         "format": FORMAT,
         "method": e.method,
-        "options": dict(e.options),
+        "options": {k: None if isinstance(v, Tensor) else v for k, v in e.options.items()},
         "terms": [[t.weight, t.kind, [_plain(a) for a in t.args]] for t in e.of.terms],
         "target": e.target,
         "seed": e.seed,
@@ -105,10 +106,10 @@ def _from_facts(
         for c in facts["checks"]
     )
     return Explanation(
-        maps={k.removeprefix("map "): v for k, v in tensors.items() if k.startswith("map ")},
-        x={k.removeprefix("x "): v for k, v in tensors.items() if k.startswith("x ")},
+        maps=_named("map ", tensors),
+        x=_named("x ", tensors),
         method=facts["method"],
-        options=facts["options"],
+        options={**facts["options"], **_named("option ", tensors)},
         of=Target(tuple(Term(w, kind, tuple(_restored(a, masks) for a in args)) for w, kind, args in facts["terms"])),
         target=facts["target"],
         seed=facts["seed"],
@@ -128,6 +129,10 @@ def _from_facts(
         again=methods.get(facts["method"]),
         saved_fingerprint=facts["fingerprint"],
     )
+
+
+def _named(prefix: str, tensors: Tensors) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _restored(argument: Any, masks: Iterator[Tensor]) -> Any:

@@ -14,6 +14,8 @@ from pellucid.core.target import Target
 from pellucid.views.number import count, number, percent, seconds
 from pellucid.views.view import Stack, Table, Text, View
 
+_LONG = ("tokens", "columns", "player values", "standard errors")  # facts that the map itself shows, or too long
+
 
 def method_title(explanation: Explanation) -> str:
     """The method's name as people write it: "Grad-CAM"."""
@@ -47,7 +49,7 @@ def provenance(explanation: Explanation) -> Table:
         ("seed", str(e.seed)),
         ("passes", f"{count(e.cost.forwards, 'sample')} forward, {number(float(e.cost.backwards))} backward"),
         ("time", seconds(e.cost.seconds)),
-        *((str(k).replace("_", " "), option_text(v)) for k, v in e.facts.items() if k not in ("tokens", "columns")),
+        *((str(k).replace("_", " "), option_text(v)) for k, v in e.facts.items() if k not in _LONG),
         ("versions", ", ".join(f"{k} {v}" for k, v in e.versions.items())),
     ]
     if e.gap is not None:

@@ -1,0 +1,70 @@
+r"""Feature ablation: remove a part, see how far the score falls.
+
+$$A_i = f(x) - f(x_{\setminus i})$$
+
+where $x_{\setminus i}$ is the input with player $i$ (a block, a superpixel, a word, a column) at the baseline.
+
+Good for: parts that mean something, in any model, also one without gradients; the answer is an experiment that anybody
+          can repeat.
+Not for:  evidence that is in several parts at once: removing one of two equal cues changes nothing.  The Shapley values
+          ask in every company.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pellucid.core.method import Finding, Promise, method
+from pellucid.core.score import Score
+from pellucid.core.tensors import Tensors
+from pellucid.probes.coalitions import Baseline, coalitions, laid_back, scores
+from pellucid.probes.segments import By, Cells, Mask, segments
+
+
+@method(
+    title="Feature ablation",
+    family="coalition",
+    paper="Covert, Lundberg, Lee 2021, arXiv:2011.14878",
+    promises=Promise.LINEAR | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC | Promise.SCALE_INVARIANT,
+    cost="1 forward pass a player",
+)
+def feature_ablation(
+    f: Score,
+    x: Tensors,
+    *,
+    by: By = "grid",
+    cells: Cells = None,
+    mask: Mask = None,
+    baseline: Baseline = 0.0,
+) -> Finding:
+    """How much the score falls when each part alone is removed, `[batch, 1, ...]`; each place shows its part's fall.
+
+    The unit is the score's.  A stopped run shows 0 for parts that it did not come to.  Raises `BadOption` when the
+    mask does not fit, `Missing` when superpixels are wanted without scikit-image.
+
+    >>> import torch, pellucid as pl
+    >>> net = torch.nn.Linear(3, 1)
+    >>> torch.allclose(pl.methods.feature_ablation(net, torch.ones(1, 3), 0).values, net.weight)
+    True
+    """
+    players = segments(f, x, by=by, cells=cells, mask=mask)
+    most = max(players.counts)
+    without = ~torch.eye(most, dtype=torch.bool).expand(len(players.counts), most, most)
+    base = f(x).double().cpu()
+    falls = base[:, None] - scores(f, coalitions(x, players, without, baseline))
+    falls = torch.cat([falls, falls.new_zeros(len(falls), most - falls.shape[1])], 1)
+    return laid_back(x, players, [v[:n] for v, n in zip(falls, players.counts, strict=True)])
+
+
+def reference(
+    f: Score, x: Tensors, *, by: str = "grid", cells: int | None = None, mask: Mask = None, baseline: float = 0.0
+) -> Tensors:
+    """The definition: one player of one sample after another."""
+    players = segments(f, x, by=by, cells=cells, mask=mask)
+    base = f(x)
+    maps = {k: torch.zeros_like(v, dtype=base.dtype) for k, v in players.labels.items()}
+    for player in range(max(players.counts)):
+        there = {k: v == player for k, v in players.labels.items()}
+        fall = base - f(x | {k: torch.where(here, baseline, x[k]) for k, here in there.items()})
+        maps = {k: m + there[k] * fall.view(-1, *[1] * (m.ndim - 1)) for k, m in maps.items()}
+    return maps

@@ -1,0 +1,412 @@
+"""Games between parts, against values known in closed form, by enumeration, and from captum and shap."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pellucid.core.errors import BadOption, Stopped
+from pellucid.core.explanation import Explanation
+from pellucid.core.run import Run, running
+from pellucid.methods import all_methods
+from tests.games import Game, coalition_table, exact, of_a_network, several, unanimities
+from tests.networks import Chain, Net, picture, seeded
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import shap
+    from captum import attr
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+
+METHODS = all_methods()
+
+
+def play(name: str, worth: Tensor, **options: Any) -> Explanation:
+    game = Game(worth)
+    return METHODS[name](game, game.everybody, 0, **options)
+
+
+def values(name: str, worth: Tensor, **options: Any) -> Tensor:
+    found = play(name, worth, **options).values
+    assert isinstance(found, Tensor)
+    return found[0]
+
+
+def near(a: Tensor, b: Tensor, tolerance: float = 1e-6) -> None:
+    torch.testing.assert_close(a.double(), b.detach().double(), rtol=0, atol=tolerance)
+
+
+# Shapley values, exactly
+
+
+def test_gloves() -> None:
+    # one left glove, two right ones; a pair is worth 1
+    left, *right = coalition_table(3).T
+    near(values("shapley_values", left * torch.stack(right).amax(0)), torch.tensor([2 / 3, 1 / 6, 1 / 6]))
+
+
+def test_an_airport() -> None:
+    # a runway is as long as its largest plane needs: each stretch is paid equally by those who need it
+    needs = torch.tensor([1.0, 2.0, 4.0, 8.0])
+    fees = torch.tensor([1 / 4, 1 / 4 + 1 / 3, 1 / 4 + 1 / 3 + 2 / 2, 1 / 4 + 1 / 3 + 2 / 2 + 4])
+    near(values("shapley_values", (coalition_table(4) * needs).amax(1)), fees)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 14])
+def test_in_an_additive_game_everybody_gets_what_he_brings(n: int) -> None:
+    brings = torch.randn(n, generator=seeded(n)).double()
+    near(values("shapley_values", coalition_table(n) @ brings + 3), brings)
+
+
+@pytest.mark.parametrize("needed", range(1, 7))
+def test_in_a_symmetric_game_everybody_gets_the_same(needed: int) -> None:
+    near(values("shapley_values", (coalition_table(6).sum(1) >= needed).double()), torch.full((6,), 1 / 6))
+
+
+def test_who_changes_nothing_gets_nothing() -> None:
+    worth = unanimities(5, 20, 4)
+    for dummy in range(6):
+        table = coalition_table(6).long()
+        others = table[:, [i for i in range(6) if i != dummy]]
+        found = values("shapley_values", worth[(others * 2 ** torch.arange(5)).sum(1)])
+        near(found[dummy], torch.zeros(()))
+        near(found[[i for i in range(6) if i != dummy]], exact(worth))
+
+
+@pytest.mark.parametrize("worth", [*several(8), *several(5)], ids=range(10))
+def test_shapley_values_are_those_of_captum_and_shap(worth: Tensor) -> None:
+    found, game = values("shapley_values", worth), Game(worth)
+    near(found, exact(worth))
+    n = game.players
+    explainer = shap.explainers.Exact(lambda x: game(torch.as_tensor(x))[:, 0].numpy(), np.zeros((1, n)))
+    near(found, torch.as_tensor(explainer(np.ones((1, n))).values[0]))
+    if n == 5:  # captum goes through all n! orders
+        near(found, attr.ShapleyValues(lambda x: game(x)[:, 0]).attribute(game.everybody)[0], 1e-5)
+
+
+def test_shapley_values_of_the_parts_of_pictures_are_captums() -> None:
+    net, x, mask = Net(seed=3).double(), picture(1).double(), torch.arange(30).view(6, 5) // 8
+    theirs = attr.ShapleyValues(net).attribute(
+        x, baselines=0.2, target=1, feature_mask=mask.expand(1, 2, 6, 5).contiguous()
+    )
+    found = METHODS["shapley_values"](net, x, 1, mask=mask, baseline=0.2)
+    near(found.values, theirs[:, :1])
+    assert found.facts["players"] == [4, 4] and found.facts["coalitions"] == [16, 16]
+
+
+def test_inputs_play_together() -> None:
+    class Product(torch.nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return (a.sum(1) * b.sum(1))[:, None]
+
+    a, b = torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[3.0, 5.0, 7.0]]).double()
+    maps = METHODS["shapley_values"](Product(), (a, b), 0).maps
+    near(maps["a"], a * 15 / 2)  # a product is shared equally
+    near(maps["b"], b * 3 / 2)
+
+
+def test_too_many_players_are_refused_before_any_pass() -> None:
+    with pytest.raises(BadOption, match="15 players: all their coalitions would take 32,768 passes") as caught:
+        METHODS["shapley_values"](Chain(15, 2), torch.ones(1, 15), 0)
+    assert "kernel_shap" in caught.value.hint
+
+
+def test_part_of_the_coalitions_is_nothing() -> None:
+    asked = iter(range(1000))
+    with running(Run(stop=lambda: next(asked) > 5, max_batch=1)), pytest.raises(Stopped, match=r"after \d of 8"):
+        play("shapley_values", of_a_network(3, 1))
+
+
+# KernelSHAP
+
+
+def seeded_run(name: str, worth: Tensor, seed: int, **options: Any) -> Explanation:
+    with running(Run(seed=seed)):
+        return play(name, worth, **options)
+
+
+def missed(found: Tensor, worth: Tensor) -> float:
+    """Squared error relative to the values."""
+    true = exact(worth)
+    return float((found.double() - true).square().sum() / true.square().sum())
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 10])
+def test_all_coalitions_give_the_exact_values_without_error(n: int) -> None:
+    worth = torch.randn(2**n, generator=seeded(n)).double()
+    found = play("kernel_shap", worth, samples=max(2, 2**n - 2))
+    near(found.values[0], exact(worth), 1e-9)
+    assert found.facts["coalitions"] == [2**n - 2] and max(found.facts["standard errors"][0]) == 0
+
+
+@pytest.mark.parametrize("n", [7, 25, 60])
+def test_interactions_of_two_cancel_in_pairs(n: int) -> None:
+    # v = sum a_i z_i + sum b_ij z_i z_j has values a_i + sum_j b_ij / 2, whatever is sampled
+    a, b = torch.randn(n, generator=seeded(1)).double(), torch.randn(n, n, generator=seeded(2)).double().triu(1)
+
+    class Pairs(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x @ a + ((x @ b) * x).sum(1))[:, None]
+
+    found = METHODS["kernel_shap"](Pairs(), torch.ones(1, n).double(), 0, samples=4 * n)
+    near(found.values[0], a + (b + b.T).sum(0) / 2, 1e-9)
+    assert max(found.facts["standard errors"][0]) < 1e-9
+    assert found.cost.forwards == found.facts["coalitions"][0] + 2 <= 4 * n + 2
+
+
+@pytest.mark.parametrize("worth", several(), ids=range(5))
+def test_the_error_falls_faster_than_the_samples_grow(worth: Tensor) -> None:
+    errors = [
+        np.mean([missed(seeded_run("kernel_shap", worth, s, samples=m).values[0], worth) for s in range(8)])
+        for m in (60, 240, 960)
+    ]
+    assert errors[0] > 4 * errors[1] > 16 * errors[2]
+
+
+def test_every_coalition_is_drawn_at_most_once_and_with_its_complement() -> None:
+    seen = list[Tensor]()
+
+    class Spy(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.extend(x.bool())
+            return x[:, :1] * x[:, 1:2]
+
+    METHODS["kernel_shap"](Spy(), torch.ones(1, 12), 0, samples=200)
+    names = [tuple(row.tolist()) for row in seen]
+    middle = [name for name in names if 0 < sum(name) < 12]
+    assert len(set(middle)) == len(middle) == 200
+    assert {tuple(not i for i in name) for name in middle} == set(middle)
+    sizes = torch.tensor([sum(name) for name in middle]).bincount(minlength=13)
+    assert sizes[1] == sizes[11] == 12, "a size that fits is taken whole"
+    assert int(sizes[2:11].max() - sizes[2:11].min()) <= 3, "the others share equally"
+
+
+def test_the_standard_errors_are_the_errors() -> None:
+    ratios = []
+    for worth in several():
+        true = exact(worth)
+        for seed in range(12):
+            found = seeded_run("kernel_shap", worth, seed, samples=160)
+            ratios.append((found.values[0] - true) / torch.tensor(found.facts["standard errors"][0]))
+    ratio = torch.cat(ratios)
+    assert 0.8 < float(ratio.square().mean().sqrt()) < 1.25
+    assert float((ratio.abs() < 2).double().mean()) > 0.9
+
+
+def peers(worth: Tensor, seed: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Captum's and shap's values with the empty and the full coalition on top, as ours has them."""
+    game = Game(worth)
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    captum = attr.KernelShap(lambda x: game(x)[:, 0].float()).attribute(
+        torch.ones(1, game.players), baselines=0.0, n_samples=samples + 2, perturbations_per_eval=samples + 2
+    )
+    explainer = shap.KernelExplainer(lambda x: game(torch.as_tensor(x))[:, 0].numpy(), np.zeros((1, game.players)))
+    theirs = explainer.shap_values(np.ones((1, game.players)), nsamples=samples, l1_reg=False, silent=True)
+    return captum[0], torch.as_tensor(np.asarray(theirs))[0]
+
+
+def test_at_equal_evaluations_the_error_is_below_captums_in_every_game_and_shaps_on_average() -> None:
+    errors = np.zeros((3, 5))
+    for g, worth in enumerate(several()):
+        for seed in range(10):
+            ours = seeded_run("kernel_shap", worth, seed, samples=160)
+            assert ours.cost.forwards == 162
+            found = (ours.values[0], *peers(worth, seed, 160))
+            errors[:, g] += [missed(v, worth) / 10 for v in found]
+    assert (errors[0] < errors[1] / 2).all()
+    assert np.log(errors[0]).mean() < np.log(errors[2]).mean()
+
+
+def test_a_tolerance_is_reached_by_each_sample_with_as_few_coalitions_as_it_needs() -> None:
+    net, x = Chain(16, 24, 2, seed=3).double(), torch.randn(3, 16, generator=seeded(5)).double()
+    x[1] *= 0.05  # where the network is nearly linear
+    found = METHODS["kernel_shap"](net, x, 0, samples=64, tolerance=0.01, most=2**15)
+    worst = [
+        max(e) / abs(c) for e, c in zip(found.facts["standard errors"], found.facts["change of the score"], strict=True)
+    ]
+    assert max(worst) <= 0.01 and not found.notes
+    assert len(set(found.facts["coalitions"])) > 1
+    for i, v in enumerate(x):
+        alone = METHODS["kernel_shap"](net, v[None], 0, samples=64, tolerance=0.01, most=2**15)
+        near(alone.values[0], found.values[i], 1e-9)
+    short = METHODS["kernel_shap"](net, x, 0, samples=64, tolerance=1e-6, most=128)
+    assert short.facts["coalitions"] == [128] * 3 and "3 of 3 samples have standard errors above" in short.notes[-1]
+
+
+@pytest.mark.parametrize("name", ["kernel_shap", "shapley_sampling", "lime"])
+def test_values_that_are_mostly_noise_say_so(name: str) -> None:
+    parity = 1.0 - 2 * (coalition_table(9).sum(1) % 2)  # every player turns the score round in any company
+    few = {"kernel_shap": {"samples": 60}, "shapley_sampling": {"pairs": 3}, "lime": {"samples": 40}}[name]
+    assert "mostly sampling noise" in play(name, parity, **few).notes[-1]
+    assert not any("noise" in note for note in play(name, coalition_table(9).sum(1), **few).notes)
+
+
+def test_too_few_samples_are_refused() -> None:
+    with pytest.raises(BadOption, match="samples=30 for 20 players: expected at least 80"):
+        METHODS["kernel_shap"](Chain(20, 2), torch.ones(1, 20), 0, samples=30)
+
+
+def test_a_stopped_run_is_a_fair_smaller_sample() -> None:
+    worth, asked = several()[2], iter(range(10000))
+    with running(Run(stop=lambda: next(asked) >= 130, max_batch=1)):
+        found = play("kernel_shap", worth, samples=600)
+    assert found.stopped and found.facts["coalitions"] == [128]
+    assert missed(found.values[0], worth) < 0.2 and max(found.gap) < 1e-9
+    ratio = (found.values[0] - exact(worth)) / torch.tensor(found.facts["standard errors"][0])
+    assert float(ratio.abs().max()) < 4
+
+
+def test_samples_may_have_different_numbers_of_players() -> None:
+    net, x = Net(seed=2).double(), picture(3).double()
+    mask = torch.stack([torch.arange(30).view(6, 5) // 6, torch.arange(30).view(6, 5) // 3])
+    found = METHODS["kernel_shap"](net, x, 1, mask=mask, samples=60)
+    assert found.facts["players"] == [5, 10] and found.facts["coalitions"] == [30, 60]
+    for i, v in enumerate(x):
+        alone = METHODS["kernel_shap"](net, v[None], 1, mask=mask[i], samples=60)
+        near(alone.values[0], found.values[i], 1e-9)
+
+
+# Permutation sampling
+
+
+def test_sampled_orders_give_the_values_within_their_errors() -> None:
+    ratios = []
+    for worth in several(8):
+        for seed in range(8):
+            found = seeded_run("shapley_sampling", worth, seed, pairs=40)
+            errors = torch.tensor(found.facts["standard errors"][0])
+            ratios.append((found.values[0] - exact(worth)) / errors)
+            assert max(found.gap) < 1e-9 and found.cost.forwards == 2 * 40 * 7 + 2
+    ratio = torch.cat(ratios)
+    assert 0.8 < float(ratio.square().mean().sqrt()) < 1.25
+    assert float((ratio.abs() < 2).double().mean()) > 0.9
+
+
+def test_sampled_orders_agree_with_captums() -> None:
+    worth = several(8)[2]
+    game, orders = Game(worth), 400
+    torch.manual_seed(0)
+    theirs = attr.ShapleyValueSampling(lambda x: game(x)[:, 0]).attribute(game.everybody, n_samples=orders)[0]
+    found = play("shapley_sampling", worth, pairs=orders // 2)
+    # captum draws single orders, whose spread is that of a player's gains over all coalitions of their sizes
+    table = coalition_table(8).bool()
+    gains = [torch.stack([worth[int(i)] - worth[int(i) - 2**p] for i in table[:, p].nonzero()]) for p in range(8)]
+    error = torch.stack([g.std() for g in gains]) / orders**0.5 + torch.tensor(found.facts["standard errors"][0])
+    assert bool(((found.values[0] - theirs).abs() < 4 * error).all())
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_game_of_pairs_needs_two_orders(n: int) -> None:
+    worth = torch.einsum("si,sj,ij->s", coalition_table(n), coalition_table(n), torch.randn(n, n).double())
+    found = play("shapley_sampling", worth, pairs=2)
+    near(found.values[0], exact(worth), 1e-9)
+    assert max(found.facts["standard errors"][0]) < 1e-9
+
+
+def test_a_stopped_run_averages_the_pairs_it_finished() -> None:
+    worth, asked = several(8)[0], iter(range(10000))
+    with running(Run(stop=lambda: next(asked) >= 2 + 14 * 5 + 9, max_batch=1)):
+        found = play("shapley_sampling", worth, pairs=30)
+    assert found.stopped and found.facts["pairs of orders"] == [5]
+    near(found.values, play("shapley_sampling", worth, pairs=5).values, 1e-9)
+    asked = iter(range(10000))
+    with running(Run(stop=lambda: next(asked) >= 20, max_batch=1)), pytest.raises(Stopped, match="two pairs"):
+        play("shapley_sampling", worth, pairs=30)
+
+
+# LIME
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+@pytest.mark.parametrize("width", [0.1, 0.25, 5.0])
+def test_the_surrogate_of_an_additive_game_is_the_game(n: int, width: float) -> None:
+    brings = torch.randn(n, generator=seeded(n)).double()
+    found = play("lime", coalition_table(n) @ brings + 3, width=width)
+    near(found.values[0], brings)
+    assert found.facts["R2"][0] > 1 - 1e-9 and max(found.facts["standard errors"][0]) < 1e-6
+    assert found.facts["intercept"][0] == pytest.approx(3)
+
+
+def test_a_kernel_that_sees_the_whole_input_only_says_so() -> None:
+    assert "narrow" in play("lime", several(8)[0], width=0.01).notes[-1]
+    assert not any("narrow" in note for note in play("lime", several(8)[0]).notes)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_lime_is_captums_on_the_same_coalitions(ridge: float) -> None:
+    from captum._utils.models.linear_model import SkLearnLinearModel
+
+    worth, seen = several(8)[3], list[Tensor]()
+    game, width = Game(worth), 0.4
+
+    class Spy(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.extend(x)
+            return game(x)
+
+    found = METHODS["lime"](Spy(), game.everybody, 0, samples=120, width=width, ridge=ridge)
+    coalitions = iter([row[None] for row in seen])
+
+    def near_to(_x: Tensor, _changed: Tensor, row: Tensor, **_: Any) -> Tensor:
+        return torch.exp(-((1 - row.mean().sqrt()) ** 2) / (2 * width**2))
+
+    kind = {"sklearn_module": "linear_model.Ridge", "alpha": ridge} if ridge else {
+        "sklearn_module": "linear_model.LinearRegression"
+    }  # fmt: skip
+    theirs = attr.Lime(
+        lambda x: game(x)[:, 0],
+        interpretable_model=SkLearnLinearModel(**kind),
+        similarity_func=near_to,
+        perturb_func=lambda _x, **_: next(coalitions),
+    ).attribute(game.everybody, n_samples=len(seen))
+    near(found.values, theirs, 1e-4)
+
+
+def test_r2_is_the_weighted_share_that_the_surrogate_explains() -> None:
+    worth, seen = several(8)[1], list[Tensor]()
+    game = Game(worth)
+
+    class Spy(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.extend(x)
+            return game(x)
+
+    found = METHODS["lime"](Spy(), game.everybody, 0, samples=100)
+    z = torch.stack(seen)
+    y = game(z)[:, 0].numpy()
+    weights = np.exp(-((1 - np.sqrt(z.mean(1).numpy())) ** 2) / (2 * 0.25**2))
+    fit = z.numpy() @ found.values[0].numpy() + found.facts["intercept"][0]
+    mean = np.average(y, weights=weights)
+    share = 1 - np.average((y - fit) ** 2, weights=weights) / np.average((y - mean) ** 2, weights=weights)
+    assert found.facts["R2"][0] == pytest.approx(share) and 0 < share < 1
+
+
+def test_limes_standard_errors_are_its_errors_from_sampling() -> None:
+    ratios = []
+    for worth in several(8):
+        z = coalition_table(8)
+        root = np.exp(-((1 - z.mean(1).sqrt()) ** 2) / (2 * 0.25**2)).sqrt()
+        terms = torch.cat([torch.ones(256, 1).double(), z], 1)
+        all_of_them = torch.linalg.lstsq(root[:, None] * terms, root * worth).solution[1:]
+        for seed in range(8):
+            found = seeded_run("lime", worth, seed, samples=120)
+            ratios.append((found.values[0] - all_of_them) / torch.tensor(found.facts["standard errors"][0]))
+    ratio = torch.cat(ratios)
+    assert 0.8 < float(ratio.square().mean().sqrt()) < 1.25
+
+
+def test_lime_refuses_too_few_samples_and_fits_what_a_stopped_run_has() -> None:
+    with pytest.raises(BadOption, match="samples=30 for 20 players: expected at least 42"):
+        METHODS["lime"](Chain(20, 2), torch.ones(1, 20), 0, samples=30)
+    worth, asked = several(8)[0], iter(range(10000))
+    with running(Run(stop=lambda: next(asked) >= 60, max_batch=1)):
+        found = play("lime", worth, samples=200)
+    assert found.stopped and found.facts["coalitions"] == [60]
+    near(found.values, play("lime", worth, samples=60).values, 1e-9)
