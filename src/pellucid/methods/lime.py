@@ -112,7 +112,9 @@ def _fit(
     near = _near(there, width)
     rows = torch.cat([torch.ones(len(z), 1, dtype=torch.double), z], 1)
     penalty = ridge**0.5 * torch.eye(z.shape[1] + 1, dtype=torch.double)[1:]
-    return fitted(rows, worth, near, toward_zero=penalty if ridge else None)
+    # measured from the whole input's score: where nothing changes, the coefficients are 0 exactly
+    found = fitted(rows, worth - worth[0], near, toward_zero=penalty if ridge else None)
+    return replace(found, coefficients=found.coefficients + torch.eye(len(rows[0]), dtype=torch.double)[0] * worth[0])
 
 
 def reference(
