@@ -254,7 +254,7 @@ class Reads(nn.Module):
 def test_what_is_never_read_gets_exactly_zero(name: str, net: Net, x: Tensor) -> None:
     maps = explain(name, Reads(net), (x, x + 1)).maps
     assert (maps["x"][:, 1] == 0).all() and (maps["other"] == 0).all()
-    assert maps["x"].any()
+    assert maps["x"].any() or name == "deconvolution", "which may rectify everything away"
 
 
 @who_promise(Promise.DUMMY)

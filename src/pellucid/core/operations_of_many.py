@@ -60,7 +60,7 @@ def _of_dependent(
     """The call as a function of those of its tensors that depend on what is explained."""
     if len(args) == 2 and isinstance(args[1], list | tuple) and isinstance(args[0], str):
         args = (args[0], *args[1])  # einsum takes its operands as a list, too
-    slots = {**dict(enumerate(args)), **kwargs}
+    slots: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
     where = [k for k, v in slots.items() if isinstance(v, Tensor) and v.requires_grad]
 
     def plain(*new: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _divided(a: Any, b: Any, *, rounding_mode: str | None = None, out: None = None) -> Any:
-    if rounding_mode is not None or out is not None or not isinstance(b, Tensor) or not b.requires_grad:
+def _divided(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+    if rounding_mode is not None or not isinstance(b, Tensor) or not b.requires_grad:
         return NotImplemented
     return a * b.reciprocal()
 
@@ -27,7 +27,7 @@ def _divided_in_place(a: Tensor, b: Any, **kwargs: Any) -> Any:
     return a.mul_(b.reciprocal())
 
 
-def _number_divided(b: Tensor, a: Any) -> Tensor:
+def _number_divided(b: Tensor, a: Any) -> Any:
     return a * b.reciprocal()
 
 
@@ -89,10 +89,6 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
     return a * b.sigmoid()
 
 
-def _softmin(input: Tensor, dim: int, *_: Any) -> Tensor:
-    return (-input).softmax(dim)
-
-
 def opened(func: Any) -> Callable[..., Any]:
     """Torch's own Python code of a function, run so that a mode sees each operation in it rather than the whole."""
     return types.FunctionType(
@@ -115,6 +111,5 @@ WRITTEN_OUT: Mapping[Any, Callable[..., Any]] = {
     F.rms_norm: _rms_norm,
     F.scaled_dot_product_attention: _attention,
     F.glu: _glu,
-    F.softmin: _softmin,
-    F.multi_head_attention_forward: opened(F.multi_head_attention_forward),
+    **{func: opened(func) for func in (F.softmin, F.multi_head_attention_forward)},
 }

@@ -28,7 +28,7 @@ def rescale(baseline: Callable[[Tensors], Tensors]) -> Rule:
 
 
 def of_one_number(step: Step) -> tuple[Tensor]:
-    """m = (y - y0) / (x - x0), and the slope where that is 0 / 0."""
+    """Change over change, m = (y - y0) / (x - x0), and the slope where that is 0 / 0."""
     (x,), (x0,) = step.x, step.x0
     change = x - x0
     same = change.abs() <= 16 * torch.finfo(x.dtype).eps * torch.maximum(x.abs(), x0.abs())
@@ -54,7 +54,7 @@ def of_maximum(step: Step) -> tuple[Tensor, ...]:
 
 
 def of_product(step: Step) -> tuple[Tensor, ...]:
-    """ab - a0 b0 = (a - a0) (b + b0)/2 + (b - b0) (a + a0)/2: the slopes halfway between baseline and input."""
+    """From ab - a0 b0 = (a - a0) (b + b0)/2 + (b - b0) (a + a0)/2: the slopes halfway between baseline and input."""
     return step.vjp(step.up, at=[(x + x0) / 2 for x, x0 in zip(step.x, step.x0, strict=True)])
 
 
@@ -93,7 +93,7 @@ def _logs(step: Step) -> tuple[Tensor, Tensor]:
     return tuple(v - v.logsumexp(dim, keepdim=True) for v in (step.x[0], step.x0[0]))  # type: ignore[return-value]
 
 
-def _weights(mean: Tensor, dim: int) -> Tensor:
+def _weights(mean: Tensor, dim: int | tuple[int, ...] | list[int]) -> Tensor:
     return mean / mean.sum(dim, keepdim=True)
 
 
@@ -105,7 +105,7 @@ def _logarithmic_mean(p: Tensor, p0: Tensor, u: Tensor, u0: Tensor) -> Tensor:
 
 
 def _over(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, and 0 where b is 0."""
+    """The quotient, and 0 where `b` is 0."""
     nothing = b == 0
     return torch.where(nothing, 0.0, a / torch.where(nothing, 1.0, b))
 
