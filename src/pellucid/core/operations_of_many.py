@@ -12,24 +12,24 @@ from torch import Tensor
 from pellucid.core.operations import Operation, activation
 
 
-def _named(*names: str) -> dict[Any, str]:
+def named(*names: str) -> dict[Any, str]:
     """Every function of those names that torch offers, by itself, as a method or as an operator."""
     owners = (torch, F, Tensor, torch.special)
     return {getattr(owner, name): name for name in names for owner in owners if hasattr(owner, name)}
 
 
-_POOLS = _named(
+_POOLS = named(
     "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
     "amax", "maximum", "max",
 )  # fmt: skip
 # Linear in each of two factors, and at most linear in anything else (a bias).
-_PRODUCTS = _named(
+_PRODUCTS = named(
     "mul", "multiply", "__mul__", "__rmul__", "mul_", "__imul__", "multiply_", "matmul", "__matmul__", "__rmatmul__",
     "mm", "bmm", "mv", "dot", "inner", "outer", "einsum", "tensordot", "addmm", "addbmm", "baddbmm", "linear",
     "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
 )  # fmt: skip
 _TIMES_IN_PLACE = {"mul_", "__imul__", "multiply_"}
-_SOFTMAX = _named("softmax", "log_softmax", "logsumexp")
+_SOFTMAX = named("softmax", "log_softmax", "logsumexp")
 
 
 def operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
@@ -43,10 +43,10 @@ def operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Op
     if func in _SOFTMAX:
         return _softmax(_SOFTMAX[func], func, args, kwargs)
     if func in _POOLS and not _gives_indices(_POOLS[func], args, kwargs):
-        return _of_dependent("max_pool", func, args, kwargs)
+        return of_dependent("max_pool", func, args, kwargs)
     if func in _PRODUCTS:
         times = _PRODUCTS[func] in _TIMES_IN_PLACE
-        product = _of_dependent("product", torch.mul if times else func, args, kwargs, in_place=times)
+        product = of_dependent("product", torch.mul if times else func, args, kwargs, in_place=times)
         return product if product is not None and 2 <= len(product.inputs) <= _MOST.get(_PRODUCTS[func], 2) else None
     return None
 
@@ -54,7 +54,7 @@ def operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Op
 _MOST = dict.fromkeys(("addmm", "addbmm", "baddbmm", "linear", "bilinear", "conv1d", "conv2d", "conv3d"), 3)
 
 
-def _of_dependent(
+def of_dependent(
     name: str, func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: Mapping[str, Any], **more: Any
 ) -> Operation | None:
     """The call as a function of those of its tensors that depend on what is explained."""
@@ -79,7 +79,7 @@ def _gives_indices(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 
 def _softmax(name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
     dim = args[1] if len(args) > 1 else kwargs.get("dim")
-    found = _of_dependent(name, func, args, kwargs)
+    found = of_dependent(name, func, args, kwargs)
     if found is None or dim is None or len(found.inputs) > 1:
         return None
     keep = bool(args[2] if name == "logsumexp" and len(args) > 2 else kwargs.get("keepdim"))

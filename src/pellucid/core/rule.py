@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadModel
+from pellucid.core.linear_operations import linear_operation
 from pellucid.core.names import operation_name
 from pellucid.core.operations import Operation
 from pellucid.core.operations_of_many import operation
@@ -65,6 +66,8 @@ class Rule:
 
     `keeps` are nonlinear operations whose plain gradient already is what the rule wants.  `expands` are functions that
     are written out in operations that the rule speaks of.  `baseline` makes the input that the rule compares with.
+    A rule that `shares` lets shares of the score flow back, not slopes, so that it has to speak of linear operations
+    too; the first layer with weights is then the operation `first`, where the rule speaks of that.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Rule:
     keeps: frozenset[str] = frozenset()
     expands: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
     baseline: Callable[[Tensors], Tensors] | None = None
+    shares: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,9 @@ class Rewire(TorchFunctionMode):
         self.expands = {func: written_out for rule in rules for func, written_out in rule.expands.items()}
         self.gates = set[str]()  # comparisons that may switch values on and off; autograd does not see them
         self.met, self.rewires, self.done = met, rewires, 0
+        self.shares = any(rule.shares for rule in rules)
+        self.first: Tensor | None = None  # what goes into the first layer with weights
+        self.last: tuple[Tensor, Operation] | None = None  # the latest such layer and its result
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, rewired when a rule speaks of it."""
@@ -110,7 +117,9 @@ class Rewire(TorchFunctionMode):
             if out is not NotImplemented:
                 return out
         call = operation(func, args, kwargs)
-        backward = self.by_operation.get(call.name) if call is not None else None
+        if call is None and self.shares:
+            call = linear_operation(func, args, kwargs, self.last)
+        backward = self.spoken_of(call) if call is not None else None
         if call is None or backward is None:
             if depends and operation_name(func) in _COMPARISONS:
                 self.gates.add(operation_name(func))
@@ -120,10 +129,19 @@ class Rewire(TorchFunctionMode):
             return func(*args, **kwargs)
         met = self.recall(call)
         if not call.in_place:
-            return _rewired(call, backward, met, call.inputs)
+            out = _rewired(call, backward, met, call.inputs)
+            self.last = (out, call) if "layer" in call.options else self.last
+            return out
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history
         first, *others = call.inputs
         return first.copy_(_rewired(call, backward, met, (first.clone(), *others)))
+
+    def spoken_of(self, call: Operation) -> Backward | None:
+        """The rule for an operation."""
+        if "layer" in call.options and (self.first is None or self.first is call.inputs[0]):
+            self.first = call.inputs[0]
+            return self.by_operation.get("first", self.by_operation.get(call.name))
+        return self.by_operation.get(call.name)
 
     def remember(self, met: Met) -> None:
         """Keep what an operation met."""
@@ -183,6 +201,14 @@ _LINEAR = frozenset(re.findall(r"\w+", _LINEAR_NODES))
 _BILINEAR = frozenset(
     ("Mul", "Div", "Mm", "Bmm", "Matmul", "Addmm", "Baddbmm", "Addbmm", "Dot", "Mv", "Einsum", "Convolution")
 )
+# ... that weigh values against each other, which matters to a rule that shares out
+_MIXING_NODES = """
+    AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Add Addbmm Addmm AvgPool1D AvgPool2D AvgPool3D Bmm Convolution
+    ConvolutionOverrideable CudnnBatchNorm CudnnConvolution Cumsum Div Dot Einsum Linear Matmul Mean MkldnnConvolution
+    Mm Mul Mv NativeBatchNorm Neg Rsub SlowConv2D SlowConv3D Sub Sum UpsampleBicubic2D UpsampleBilinear2D
+    UpsampleLinear1D UpsampleTrilinear3D
+"""
+_MIXING = frozenset(re.findall(r"\w+", _MIXING_NODES))
 _FAMILIES = (
     (r"(Adaptive)?MaxPool.*|FractionalMaxPool.*", "max_pool"),
     (r"ScaledDotProduct.*|.*Attention.*", "attention"),
@@ -193,7 +219,9 @@ _FAMILIES = (
 
 def operations_without_rule(score: Tensor, rules: Iterable[Rule]) -> set[str]:
     """The nonlinear operations between the input and a score that ran under the plain gradient."""
+    rules = tuple(rules)
     fine = {name for rule in rules for name in rule.keeps}
+    linear = _LINEAR - _MIXING if any(rule.shares for rule in rules) else _LINEAR
     found, todo, met = set[str](), [score.grad_fn], set[Any]()
     while todo:
         node = todo.pop()
@@ -201,18 +229,18 @@ def operations_without_rule(score: Tensor, rules: Iterable[Rule]) -> set[str]:
             continue
         met.add(node)
         todo.extend(parent for parent, _ in node.next_functions)
-        found.add(_needs_rule(node))
+        found.add(_needs_rule(node, linear))
     return found - fine - {""}
 
 
-def _needs_rule(node: Any) -> str:
+def _needs_rule(node: Any, linear: frozenset[str]) -> str:
     """The operation behind a node of the gradient graph, or '' when it needs no rule."""
     if isinstance(node, torch.autograd.function.BackwardCFunction):
         return "" if type(node).__name__ == "_RewiredBackward" else type(node).__name__.removesuffix("Backward")
     name = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
     if name in _BILINEAR and sum(parent is not None for parent, _ in node.next_functions) > 1:
         return name.lower()
-    if name in _LINEAR:
+    if name in linear:
         return ""
     family = next((family for pattern, family in _FAMILIES if re.fullmatch(pattern, name)), None)
     return family or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
