@@ -108,9 +108,10 @@ def test_another_seed_is_another_sample(name: str) -> None:
 @few
 @given(nets, pictures)
 def test_a_sample_does_not_see_its_neighbors(name: str, net: Net, x: Tensor) -> None:
+    net, x = net.double(), x.double()
     together = values(name, net, x)
-    close(torch.cat([values(name, net, v[None]) for v in x]), together, 1e-4)
-    close(values(name, net, x.flip(0)).flip(0), together, 1e-4)
+    close(torch.cat([values(name, net, v[None]) for v in x]), together, 1e-7)
+    close(values(name, net, x.flip(0)).flip(0), together, 1e-7)
 
 
 @every_method
@@ -214,6 +215,11 @@ def added(found: Explanation) -> Tensor:
     return found.values.flatten(1).sum(1)
 
 
+def finely(name: str, steps: int) -> dict[str, int]:
+    """The option that says how finely a path is sampled, for methods that walk one."""
+    return {"steps": steps} if any(o.name == "steps" for o in METHODS[name].options) else {}
+
+
 @who_promise(Promise.COMPLETE)
 @few
 @given(blocks, seeds, pictures)
@@ -221,14 +227,14 @@ def test_complete(name: str, block: str, seed: int, x: Tensor) -> None:
     if block == "pool":
         block = "plain"  # a pool switches on the way, which is a kink
     net, x = Net("functional", "gelu", block, seed).double(), x.double()
-    found = explain(name, net, x, **({"steps": 64} if name == "integrated_gradients" else {}))
+    found = explain(name, net, x, **finely(name, 64))
     with torch.no_grad():
         change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
     torch.testing.assert_close(added(found), change, rtol=1e-5, atol=1e-6)
     assert found.gap is not None and max(found.gap) < 1e-3
 
 
-@pytest.mark.parametrize("name", ["integrated_gradients"])
+@pytest.mark.parametrize("name", ["deep_lift", "integrated_gradients"])
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
 def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
     missed = []
@@ -236,12 +242,13 @@ def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
         gaps = []
         for seed, block in enumerate(("plain", "residual", "gate")):
             net, x = Net("module", activation, block, seed).double(), picture(seed, 3).double()
-            found = explain(name, net, x, steps=steps)
+            found = explain(name, net, x, **finely(name, steps))
             with torch.no_grad():
                 change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
             gaps.append(((found.values.flatten(1).sum(1) - change).abs() / found.values.abs().flatten(1).sum(1)).max())
         missed.append(float(torch.stack(gaps).mean()))
-    assert missed[0] > missed[1] > missed[2] and missed[2] < 5e-3
+    assert missed[2] < (5e-3 if finely(name, 8) else 1e-9)
+    assert missed[0] > missed[1] > missed[2] or not finely(name, 8)
 
 
 @who_promise(Promise.LINEAR)
@@ -270,7 +277,7 @@ class Reads(nn.Module):
 def test_what_is_never_read_gets_exactly_zero(name: str, net: Net, x: Tensor) -> None:
     maps = explain(name, Reads(net), (x, x + 1)).maps
     assert (maps["x"][:, 1] == 0).all() and (maps["other"] == 0).all()
-    assert maps["x"].any()
+    assert maps["x"].any() or name == "deconvolution", "which may rectify everything away"
 
 
 @who_promise(Promise.DUMMY)

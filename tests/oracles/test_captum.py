@@ -7,7 +7,7 @@ it runs on its own, too, and has to agree within the standard error.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,17 @@ class Pooled(nn.Sequential):
             nn.Flatten(), nn.Linear(54, 8), nn.ReLU(), nn.Linear(8, 4),
         )  # fmt: skip
         self.last = "4"
+
+
+class Function(nn.Module):
+    """A function where captum looks for a module."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.f = f
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(x)
 
 
 class Dense(nn.Sequential):
@@ -215,6 +226,67 @@ def test_layer_cam_from_captums_layer_gradient(network: str, x: Tensor) -> None:
     assert bool((value >= 0).all())  # after a ReLU, so that the product has the gradient's sign
     theirs = F.interpolate(product.clamp(min=0).sum(1, keepdim=True), (12, 12), mode="bilinear", align_corners=False)
     same(ours("layer_cam", network, x, site=str(net.last)), theirs)
+
+
+# DeepLIFT
+
+
+class Placed(nn.Module):
+    """What follows sees where it is, so that a constant baseline has no ties that captum would break by rounding."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.where = net, nn.Buffer(torch.randn(3, 12, 12, generator=seeded(8)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x + self.where)
+
+
+class Apart(nn.Sequential):
+    """Max pooling with no ReLU next to it: there captum's shares add up."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(3, 5, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(5, 6, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(6, 6, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(54, 8), nn.ReLU(), nn.Linear(8, 4),
+        )  # fmt: skip
+
+
+LIFTED = {kind.__name__: Placed(randomized(kind(), 5, 0.3)) for kind in (Residual, Dense, Apart)}
+
+
+@pytest.mark.parametrize("network", LIFTED)
+@pytest.mark.parametrize("baseline", [0.0, -0.7])
+def test_deep_lift_where_every_relu_and_pool_is_a_module_of_its_own(network: str, baseline: float, x: Tensor) -> None:
+    net = LIFTED[network]
+    theirs = attr.DeepLift(net).attribute(x.clone(), torch.full_like(x, baseline), CLASS)
+    found = METHODS["deep_lift"](net, x, CLASS, baseline=baseline)
+    same(found.values, theirs)
+    assert found.without_rule == () and max(found.gap) < 1e-4
+
+
+def test_deep_lift_of_a_pool_next_to_a_relu_adds_up_with_us_and_not_with_captum(x: Tensor) -> None:
+    net = NETWORKS["Pooled"]
+    found = METHODS["deep_lift"](net, x, CLASS)
+    change = torch.tensor(found.facts["change of the score"])
+    assert max(found.gap) < 1e-4
+    theirs = attr.DeepLift(net).attribute(x.clone(), torch.zeros_like(x), CLASS).detach().flatten(1).sum(1)
+    assert float(((theirs - change) / change).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6(), nn.Hardswish(), nn.SiLU(), Function(F.relu), Function(torch.tanh)])
+def test_deep_lift_where_captum_takes_the_plain_gradient(activation: nn.Module) -> None:
+    """The closed form, w2 (a - a0) / (z - z0) W1 (x - x0), and captum's input times gradient."""
+    first, last = nn.Linear(8, 40), nn.Linear(40, 4)
+    net, x = randomized(nn.Sequential(first, activation, last), 6, 2.0), torch.randn(4, 8, generator=seeded(2))
+    with torch.no_grad():
+        z, z0 = first(x), first(torch.zeros_like(x))
+        right = (last.weight[CLASS] * (activation(z) - activation(z0)) / (z - z0)) @ first.weight * x
+    found = METHODS["deep_lift"](net, x, CLASS)
+    same(found.values, right)
+    theirs = attr.DeepLift(net).attribute(x.clone(), torch.zeros_like(x), CLASS)
+    same(attr.InputXGradient(net).attribute(x.clone(), CLASS).detach(), theirs)
+    assert float((theirs.detach() - right).abs().max() / right.abs().max()) > 0.1
 
 
 # Occlusion

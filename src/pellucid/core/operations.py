@@ -1,29 +1,44 @@
 """The vocabulary of operations: which torch functions are one and the same, however a model happens to spell them.
 
-`nn.ReLU()`, `F.relu`, `torch.relu`, `x.relu_()` and `x.clamp(min=0)` are all the operation `relu`.
+`nn.ReLU()`, `F.relu`, `torch.relu`, `x.relu_()` and `x.clamp(min=0)` are all the operation `relu`.  Operations of
+several values (pooling, products, softmax) are told apart in `operations_of_many`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Plain: TypeAlias = Callable[[Tensor], Tensor]
-
 
 @dataclass(frozen=True, slots=True)
-class Activation:
-    """An elementwise operation as it was called: its name, its input, and how to compute it out of place."""
+class Operation:
+    """One call of a torch function: what it computes, from which tensors, and how to compute it out of place.
+
+    `inputs` are those tensors of the call that may change with what is explained; everything else is inside `plain`.
+    """
 
     name: str
-    x: Tensor
-    plain: Plain
-    in_place: bool
+    inputs: tuple[Tensor, ...]
+    plain: Callable[..., Tensor]
+    in_place: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Functions of one number that torch offers by the same name as a function, a method and a method that works in place.
+_CURVES = (
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "abs", "erf",
+    "sin", "cos", "atan", "sinh", "cosh", "asinh",
+)  # fmt: skip
+
+
+def _curve(name: str) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+    owners = ((torch, name), (torch, name + "_"), (Tensor, name), (Tensor, name + "_"), (Tensor, f"__{name}__"))
+    return getattr(torch, name), tuple(getattr(owner, n) for owner, n in owners if hasattr(owner, n))
 
 
 def _spellings() -> dict[Any, tuple[str, Callable[..., Tensor]]]:
@@ -45,6 +60,14 @@ def _spellings() -> dict[Any, tuple[str, Callable[..., Tensor]]]:
         "threshold": (F.threshold, (F.threshold, torch.threshold, torch.threshold_)),
         "sigmoid": (torch.sigmoid, (F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_)),
         "tanh": (torch.tanh, (F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_)),
+        "logsigmoid": (F.logsigmoid, (F.logsigmoid,)),
+        "softsign": (F.softsign, (F.softsign,)),
+        "tanhshrink": (F.tanhshrink, (F.tanhshrink,)),
+        "hardshrink": (F.hardshrink, (F.hardshrink, torch.hardshrink)),
+        "softshrink": (F.softshrink, (F.softshrink,)),
+        "prelu": (F.prelu, (F.prelu, torch.prelu, Tensor.prelu)),
+        "pow": (torch.pow, (torch.pow, Tensor.pow, Tensor.__pow__, Tensor.pow_)),
+        **{name: _curve(name) for name in _CURVES},
     }
     return {spelling: (name, plain) for name, (plain, all_) in table.items() for spelling in all_}
 
@@ -64,12 +87,18 @@ _CLAMPS = (
 _MAXIMA = (torch.maximum, Tensor.maximum, torch.max, Tensor.max)
 
 
-def activation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Activation | None:
-    """The activation that a call computes, or None when it computes something else."""
+# What is computed of each number by itself, so that a rule may speak of one slope for each.
+ELEMENTWISE = frozenset(name for name, _ in SPELLINGS.values()) | {"clamp"}
+
+
+def activation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation | None:
+    """The elementwise operation that a call computes, or None when it computes something else."""
     if not args or not isinstance(args[0], Tensor):
         args = (kwargs["input"], *args) if isinstance(kwargs.get("input"), Tensor) else args
         kwargs = {k: v for k, v in kwargs.items() if k != "input"}
     if not args or not isinstance(args[0], Tensor) or not args[0].is_floating_point():
+        return None
+    if any(isinstance(v, Tensor) and v.requires_grad for v in (*args[1:], *kwargs.values())):
         return None
     name = getattr(func, "__name__", "")
     in_place = bool(kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
@@ -78,15 +107,17 @@ def activation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
         rest, keywords, in_place = _without_inplace(operation, args[1:], kwargs, in_place)
         if operation == "hardtanh" and _bounds(rest, keywords) == (0, 6):
             operation = "relu6"
-        return Activation(operation, args[0], lambda x: plain(x, *rest, **keywords), in_place)
+        return Operation(operation, (args[0],), lambda x: plain(x, *rest, **keywords), in_place)
     if func in _CLAMPS:
         low, high = _clamp_limits(name, args, kwargs)
         if low == 0 and high is None:
-            return Activation("relu", args[0], torch.relu, in_place)
+            return Operation("relu", (args[0],), torch.relu, in_place)
         if low == 0 and high == 6:
-            return Activation("relu6", args[0], F.relu6, in_place)
+            return Operation("relu6", (args[0],), F.relu6, in_place)
+        if low is not None or high is not None:
+            return Operation("clamp", (args[0],), lambda x: torch.clamp(x, low, high), in_place)
     if func in _MAXIMA and len(args) == 2 and _is_zero(args[1]):
-        return Activation("relu", args[0], torch.relu, False)
+        return Operation("relu", (args[0],), torch.relu)
     return None
 
 

@@ -4,89 +4,182 @@ Rules act on operations, not on modules, so it does not matter how a model spell
 how often it reuses a module.  The interception is a `TorchFunctionMode`: local to the thread, editing nothing.  What
 it cannot see (scripted code, custom autograd functions, the inside of fused layers) is found afterwards in the
 gradient graph, and reported.
+
+A rule that compares with a baseline has a pass of its own through the network beforehand: every operation remembers
+what it met there.  The two passes are matched operation by operation, so no axis has to be the batch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pellucid.core.errors import BadModel
+from pellucid.core.linear_operations import linear_operation
 from pellucid.core.names import operation_name
-from pellucid.core.operations import Plain, activation
+from pellucid.core.operations import Operation
+from pellucid.core.operations_of_many import operation
+from pellucid.core.tensors import Tensors
 
-Vjp: TypeAlias = Callable[[Tensor], Tensor]
-Backward: TypeAlias = Callable[[Tensor, Tensor, Tensor, Vjp], Tensor]
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation on the way back: `y` was made of `x`, `y0` of `x0` in the baseline's pass, `up` flows into it.
+
+    Results are computed anew when they are asked for: later operations may have written into those of the pass.
+    """
+
+    operation: Operation
+    up: Tensor
+    x: tuple[Tensor, ...]
+    x0: tuple[Tensor, ...] = ()
+
+    @property
+    def y(self) -> Tensor:
+        """What the operation put out."""
+        return self.operation.plain(*self.x)
+
+    @property
+    def y0(self) -> Tensor:
+        """What it put out for the baseline."""
+        return self.operation.plain(*self.x0)
+
+    def vjp(self, up: Tensor, at: Iterable[Tensor] | None = None) -> tuple[Tensor, ...]:
+        """What the plain gradient sends back to each input, here or at other inputs."""
+        with torch.enable_grad():
+            leaves = [v.detach().requires_grad_() for v in (self.x if at is None else at)]
+            return torch.autograd.grad(self.operation.plain(*leaves), leaves, up)
+
+
+Backward: TypeAlias = Callable[[Step], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`backward(x, y, upstream, vjp)` gives what flows back through each of `operations`; `vjp` is the plain gradient.
+    """`backward[operation]` gives what flows back to each input of it.
 
-    `keeps` are nonlinear operations whose plain gradient already is what the rule wants.
+    `keeps` are nonlinear operations whose plain gradient already is what the rule wants.  `expands` are functions that
+    are written out in operations that the rule speaks of.  `baseline` makes the input that the rule compares with.
+    A rule that `shares` lets shares of the score flow back, not slopes, so that it has to speak of linear operations
+    too; the first layer with weights is then the operation `first`, where the rule speaks of that.
     """
 
     name: str
-    operations: frozenset[str]
-    backward: Backward
+    backward: Mapping[str, Backward]
     keeps: frozenset[str] = frozenset()
+    expands: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
+    baseline: Callable[[Tensors], Tensors] | None = None
+    shares: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What an operation met in the baseline's pass."""
+
+    name: str
+    x: tuple[Tensor, ...]
 
 
 _COMPARISONS = frozenset({"gt", "ge", "lt", "le", "sign", "sgn", "heaviside", "isclose", "signbit"})
 
 
 class Rewire(TorchFunctionMode):
-    """Runs a model with rules in place of the plain gradients of the operations that they speak of."""
+    """Runs a model with rules in place of the plain gradients of the operations that they speak of.
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    `met`: what the operations met in the baseline's pass, in order.  Without `rewires` this is that pass: it fills in
+    `met` and leaves every gradient as it is.
+    """
+
+    def __init__(self, rules: Iterable[Rule], met: list[Met] | None = None, *, rewires: bool = True) -> None:
         super().__init__()
-        self.by_operation = {operation: rule for rule in rules for operation in rule.operations}
+        rules = tuple(rules)
+        self.by_operation = {name: backward for rule in rules for name, backward in rule.backward.items()}
+        self.expands = {func: written_out for rule in rules for func, written_out in rule.expands.items()}
         self.gates = set[str]()  # comparisons that may switch values on and off; autograd does not see them
+        self.met, self.rewires, self.done = met, rewires, 0
+        self.shares = any(rule.shares for rule in rules)
+        self.first: Tensor | None = None  # what goes into the first layer with weights
+        self.last: tuple[Tensor, Operation] | None = None  # the latest such layer and its result
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, rewired when a rule speaks of it."""
-        call = activation(func, args, kwargs or {})
-        rule = self.by_operation.get(call.name) if call is not None else None
-        if call is None or rule is None or not call.x.requires_grad:
-            if operation_name(func) in _COMPARISONS and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+        kwargs = kwargs or {}
+        depends = any(isinstance(v, Tensor) and v.requires_grad for v in (*args, *kwargs.values()))
+        if depends and func in self.expands:
+            with self:
+                out = self.expands[func](*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        call = operation(func, args, kwargs)
+        if call is None and self.shares:
+            call = linear_operation(func, args, kwargs, self.last)
+        backward = self.spoken_of(call) if call is not None else None
+        if call is None or backward is None:
+            if depends and operation_name(func) in _COMPARISONS:
                 self.gates.add(operation_name(func))
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
+        if not self.rewires:
+            self.remember(Met(call.name, tuple(v.detach().clone() for v in call.inputs)))
+            return func(*args, **kwargs)
+        met = self.recall(call)
         if not call.in_place:
-            return _rewired(call.x, call.plain, rule.backward)
+            out = _rewired(call, backward, met, call.inputs)
+            self.last = (out, call) if "layer" in call.options else self.last
+            return out
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history
-        return call.x.copy_(_rewired(call.x.clone(), call.plain, rule.backward))
+        first, *others = call.inputs
+        return first.copy_(_rewired(call, backward, met, (first.clone(), *others)))
+
+    def spoken_of(self, call: Operation) -> Backward | None:
+        """The rule for an operation."""
+        if "layer" in call.options and (self.first is None or self.first is call.inputs[0]):
+            self.first = call.inputs[0]
+            return self.by_operation.get("first", self.by_operation.get(call.name))
+        return self.by_operation.get(call.name)
+
+    def remember(self, met: Met) -> None:
+        """Keep what an operation met."""
+        if self.met is not None:
+            self.met.append(met)
+
+    def recall(self, call: Operation) -> Met | None:
+        """What the operation met in the baseline's pass."""
+        if self.met is None:
+            return None
+        met = self.met[self.done] if self.done < len(self.met) else None
+        self.done += 1
+        if met is None or met.name != call.name or [v.shape for v in met.x] != [v.shape for v in call.inputs]:
+            raise BadModel(
+                f"The network computes {call.name} for the input where it computes {met.name if met else 'nothing'} "
+                "for the baseline, so the two cannot be compared step by step.",
+                "Its way depends on its input; choose a baseline that goes the same way, or integrated_gradients.",
+            )
+        return met
 
 
-def _rewired(x: Tensor, plain: Plain, backward: Backward) -> Tensor:
-    y: Tensor = _Rewired.apply(x, plain, backward)  # type: ignore[no-untyped-call]  # torch does not type it
+def _rewired(call: Operation, backward: Backward, met: Met | None, x: tuple[Tensor, ...]) -> Tensor:
+    y: Tensor = _Rewired.apply(call, backward, met, *x)  # type: ignore[no-untyped-call]  # torch does not type it
     return y
 
 
 class _Rewired(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, plain: Plain, backward: Backward) -> Tensor:
-        y = plain(x)
-        ctx.save_for_backward(x, y)
-        ctx.plain, ctx.rule = plain, backward
-        return y
+    def forward(ctx: Any, call: Operation, backward: Backward, met: Met | None, *x: Tensor) -> Tensor:
+        ctx.save_for_backward(*x, *(met.x if met is not None else ()))
+        ctx.call, ctx.rule = call, backward
+        return call.plain(*x)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        x, y = ctx.saved_tensors
-
-        def vjp(up: Tensor) -> Tensor:
-            with torch.enable_grad():
-                leaf = x.detach().requires_grad_()
-                down: Tensor = torch.autograd.grad(ctx.plain(leaf), leaf, up)[0]
-            return down
-
-        down: Tensor = ctx.rule(x, y, upstream[0], vjp)
-        return down, None, None
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        saved, n = ctx.saved_tensors, len(ctx.call.inputs)
+        down: tuple[Tensor, ...] = ctx.rule(Step(ctx.call, upstream[0], saved[:n], saved[n:]))
+        return None, None, None, *down
 
 
 # Gradient-graph nodes that pass a gradient on linearly: they need no rule.
@@ -108,6 +201,14 @@ _LINEAR = frozenset(re.findall(r"\w+", _LINEAR_NODES))
 _BILINEAR = frozenset(
     ("Mul", "Div", "Mm", "Bmm", "Matmul", "Addmm", "Baddbmm", "Addbmm", "Dot", "Mv", "Einsum", "Convolution")
 )
+# ... that weigh values against each other, which matters to a rule that shares out
+_MIXING_NODES = """
+    AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Add Addbmm Addmm AvgPool1D AvgPool2D AvgPool3D Bmm Convolution
+    ConvolutionOverrideable CudnnBatchNorm CudnnConvolution Cumsum Div Dot Einsum Linear Matmul Mean MkldnnConvolution
+    Mm Mul Mv NativeBatchNorm Neg Rsub SlowConv2D SlowConv3D Sub Sum UpsampleBicubic2D UpsampleBilinear2D
+    UpsampleLinear1D UpsampleTrilinear3D
+"""
+_MIXING = frozenset(re.findall(r"\w+", _MIXING_NODES))
 _FAMILIES = (
     (r"(Adaptive)?MaxPool.*|FractionalMaxPool.*", "max_pool"),
     (r"ScaledDotProduct.*|.*Attention.*", "attention"),
@@ -118,7 +219,9 @@ _FAMILIES = (
 
 def operations_without_rule(score: Tensor, rules: Iterable[Rule]) -> set[str]:
     """The nonlinear operations between the input and a score that ran under the plain gradient."""
+    rules = tuple(rules)
     fine = {name for rule in rules for name in rule.keeps}
+    linear = _LINEAR - _MIXING if any(rule.shares for rule in rules) else _LINEAR
     found, todo, met = set[str](), [score.grad_fn], set[Any]()
     while todo:
         node = todo.pop()
@@ -126,18 +229,18 @@ def operations_without_rule(score: Tensor, rules: Iterable[Rule]) -> set[str]:
             continue
         met.add(node)
         todo.extend(parent for parent, _ in node.next_functions)
-        found.add(_needs_rule(node))
+        found.add(_needs_rule(node, linear))
     return found - fine - {""}
 
 
-def _needs_rule(node: Any) -> str:
+def _needs_rule(node: Any, linear: frozenset[str]) -> str:
     """The operation behind a node of the gradient graph, or '' when it needs no rule."""
     if isinstance(node, torch.autograd.function.BackwardCFunction):
         return "" if type(node).__name__ == "_RewiredBackward" else type(node).__name__.removesuffix("Backward")
     name = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
     if name in _BILINEAR and sum(parent is not None for parent, _ in node.next_functions) > 1:
         return name.lower()
-    if name in _LINEAR:
+    if name in linear:
         return ""
     family = next((family for pattern, family in _FAMILIES if re.fullmatch(pattern, name)), None)
     return family or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

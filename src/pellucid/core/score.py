@@ -22,7 +22,7 @@ from pellucid.core.batching import Result, in_passes
 from pellucid.core.errors import BadModel, Stopped
 from pellucid.core.memory import measuring
 from pellucid.core.network import Network
-from pellucid.core.rule import Rewire, Rule, operations_without_rule
+from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
 from pellucid.core.run import Run, current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
@@ -106,7 +106,7 @@ class Score:
 
         def one(f: Score, x: Tensors, rows: Tensor) -> Tensors:
             leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
-            return f._differentiate(f._ask({**x, **leaves}, rows), leaves)
+            return f._differentiate(f._scored({**x, **leaves}, rows)[1], leaves)
 
         return self.passes(variations, one, "gradient passes", backward=True)
 
@@ -114,16 +114,37 @@ class Score:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""
 
         def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
-            answer = f._ask(part, rows, sites=sites, leaves=True)
+            answer, score = f._scored(part, rows, sites, leaves=True)
             values = {str(s): answer.at[s] for s in sites}
-            grads = f._differentiate(answer, values)
+            grads = f._differentiate(score, values)
             return {f"value {k}": v.detach() for k, v in values.items()} | {f"grad {k}": g for k, g in grads.items()}
 
         found = next(self.passes([x], one, "gradient passes", backward=True))
         return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
-    def _differentiate(self, answer: Answer, leaves: Mapping[str, Tensor]) -> Tensors:
-        score = self.target.of(answer)
+    def _scored(
+        self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False
+    ) -> tuple[Answer, Tensor]:
+        """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand."""
+
+        def run(given: Tensors) -> tuple[Answer, Tensor]:
+            answer = self._ask(given, rows, sites=sites, leaves=leaves)
+            return answer, self.target.of(answer)
+
+        if not self.rules:
+            return run(x)
+        baseline = next((rule.baseline for rule in self.rules if rule.baseline is not None), None)
+        met: list[Met] | None = None
+        if baseline is not None:
+            met, start = [], baseline({k: v.detach() for k, v in x.items()})
+            with Rewire(self.rules, met, rewires=False):  # a gradient is asked for where the input's will be
+                run({k: v.requires_grad_(x[k].requires_grad) for k, v in start.items()})
+        with Rewire(self.rules, met) as rewire:
+            result = run(x)
+        current().meter.without_rule |= rewire.gates
+        return result
+
+    def _differentiate(self, score: Tensor, leaves: Mapping[str, Tensor]) -> Tensors:
         if not score.requires_grad:
             raise self._no_gradient()
         meter = current().meter
@@ -148,20 +169,16 @@ class Score:
             raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
         given, changes = _embedded(x, self.embedded)
-        rewire = Rewire(self.rules)
-        with rewire if self.rules else nullcontext():
-            answer = ask(
-                self.net,
-                self.model,
-                given,
-                sites=(*self.target.sites, *sites),
-                changes={**changes, **self.changes},
-                rows=rows,
-                leaves=leaves,
-                whole=whole and (self.target.whole or not self.target.sites),
-            )
-        current().meter.without_rule |= rewire.gates
-        return answer
+        return ask(
+            self.net,
+            self.model,
+            given,
+            sites=(*self.target.sites, *sites),
+            changes={**changes, **self.changes},
+            rows=rows,
+            leaves=leaves,
+            whole=whole and (self.target.whole or not self.target.sites),
+        )
 
     def passes(
         self,

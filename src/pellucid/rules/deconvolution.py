@@ -7,4 +7,8 @@ convolution is undone by its transposed filters, which is its plain gradient too
 from pellucid.core.operations import RECTIFIERS
 from pellucid.core.rule import Rule
 
-DECONVOLUTION = Rule("deconvolution", RECTIFIERS, lambda x, y, up, vjp: up.clamp(min=0), keeps=frozenset({"max_pool"}))
+DECONVOLUTION = Rule(
+    "deconvolution",
+    dict.fromkeys(RECTIFIERS, lambda step: (step.up.clamp(min=0),)),
+    keeps=frozenset({"max_pool"}),
+)

@@ -3,4 +3,8 @@
 from pellucid.core.operations import RECTIFIERS
 from pellucid.core.rule import Rule
 
-GUIDED = Rule("guided", RECTIFIERS, lambda x, y, up, vjp: vjp(up.clamp(min=0)), keeps=frozenset({"max_pool"}))
+GUIDED = Rule(
+    "guided",
+    dict.fromkeys(RECTIFIERS, lambda step: step.vjp(step.up.clamp(min=0))),
+    keeps=frozenset({"max_pool"}),
+)
