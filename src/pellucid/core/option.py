@@ -50,10 +50,12 @@ class Option:
         """The value, converted where nothing is lost; `BadOption` says what was given and what was expected."""
         if value is None and self.optional:
             return None
-        kind: Any = self.type
         if not (self._right_type(value) and self._in_limits(value)):
             raise BadOption(f"{self.name}={value!r}: expected {self.expected}.", f"{self.name} is: {self.doc}.")
-        return kind(value) if kind in _CONVERTED else value
+        return self._converted(value) if self.type in _CONVERTED else value
+
+    def _converted(self, value: Any) -> Any:
+        return self.type(value)
 
     def _right_type(self, value: object) -> bool:
         if isinstance(value, bool) and self.type is not bool:
