@@ -26,7 +26,7 @@ METHODS = all_methods()
 DIFFERENCES = {  # the methods that measure against a baseline, and how it is said
     "integrated_gradients": "baseline",
     "gradient_shap": "baseline",
-    "occlusion": "fill",
+    "occlusion": "value",
 }
 
 
@@ -95,7 +95,7 @@ def test_occlusion_one_place_wide_takes_all_channels_of_a_place() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 5, 2)).double()
     x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
     share = (net[1].weight[1].view(3, 4, 5) * (x - 0.5)).sum(1, keepdim=True)
-    near(explain("occlusion", net, x, 1, window=1, stride=1, fill=0.5).values, share)
+    near(explain("occlusion", net, x, 1, window=1, stride=1, value=0.5).values, share)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -24,7 +24,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
     "gradient_shap": [{"samples": 5}, {"samples": 4, "noise": 0.3, "baseline": -0.5}],
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
-    "occlusion": [{}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "fill": 0.7}, {"window": 6, "stride": 1}],
+    "occlusion": [
+        *({}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "value": 0.7}, {"window": 6, "stride": 1}),
+        *({"window": 3, "fill": fill} for fill in ("mean", "blur", "noise", "inpainted")),
+    ],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
