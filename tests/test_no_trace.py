@@ -30,8 +30,10 @@ FEW: dict[str, dict[str, Any]] = {
     "gradient_shap": {"samples": 3},
     "smooth_grad": {"samples": 3},
     "occlusion": {"window": 4, "stride": 4},
+    "rise": {"masks": 4, "cells": 2},
 }
 AT_A_MAP = ("grad_cam", "layer_cam")
+OVER_PLACES = ("rise",)  # what covers parts of a picture, and of nothing else
 
 
 def explain(name: str, scene: Scene) -> Any:
@@ -279,7 +281,7 @@ class Recurrent(nn.Module):
         return out
 
 
-FOR_SEQUENCES = [name for name in METHODS if name not in AT_A_MAP]
+FOR_SEQUENCES = [name for name in METHODS if name not in (*AT_A_MAP, *OVER_PLACES)]
 
 
 @pytest.mark.parametrize("name", FOR_SEQUENCES)

@@ -31,9 +31,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "smooth_grad": {"samples": 3},
     "gradient_shap": {"samples": 3},
     "occlusion": {"window": 3, "stride": 2},
+    "rise": {"masks": 12, "cells": 3},
     **{name: {"site": "conv2"} for name in MAPS},
 }
-AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion")  # keep what a stopped run found
+# keep what a stopped run found
+AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion", "rise")
 
 every_method = pytest.mark.parametrize("name", METHODS)
 few = settings(max_examples=3, phases=[Phase.generate])  # a random network has no simpler relatives to shrink to
@@ -80,7 +82,7 @@ def test_threads_change_at_most_the_rounding(name: str, block: str) -> None:
     close(values(name, net, x), alone, 1e-6)
 
 
-@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap"])
+@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap", "rise"])
 def test_another_seed_is_another_sample(name: str) -> None:
     net, x = Net(), picture(0)
     with running(Run(seed=7)):

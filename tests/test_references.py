@@ -28,6 +28,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         *({}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "value": 0.7}, {"window": 6, "stride": 1}),
         *({"window": 3, "fill": fill} for fill in ("mean", "blur", "noise", "inpainted")),
     ],
+    "rise": [
+        {"masks": 20},
+        {"masks": 9, "cells": 2, "keep": 0.3, "fill": "mean"},
+        {"masks": 30, "cells": 4, "centered": False, "value": 0.4},
+    ],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
