@@ -32,10 +32,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "gradient_shap": {"samples": 3},
     "occlusion": {"window": 3, "stride": 2},
     "rise": {"masks": 12, "cells": 3},
+    "sobol": {"designs": 6, "cells": 2},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 # keep what a stopped run found
-AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion", "rise")
+AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion", "rise", "sobol")
 
 every_method = pytest.mark.parametrize("name", METHODS)
 few = settings(max_examples=3, phases=[Phase.generate])  # a random network has no simpler relatives to shrink to

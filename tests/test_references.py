@@ -33,6 +33,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"masks": 9, "cells": 2, "keep": 0.3, "fill": "mean"},
         {"masks": 30, "cells": 4, "centered": False, "value": 0.4},
     ],
+    "sobol": [{"designs": 4, "cells": 2}, {"designs": 8, "cells": 3, "fill": "blur"}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
