@@ -28,7 +28,14 @@ DIFFERENCES = {  # the methods that measure against a baseline, and how it is sa
     "gradient_shap": "baseline",
     "occlusion": "value",
 }
-NEED_NO_GRADIENT = ("occlusion", "rise", "sobol", "grad_cam", "layer_cam")  # ... or, for maps, no gradient at the input
+NEED_NO_GRADIENT = (
+    "occlusion",
+    "rise",
+    "sobol",
+    "hsic",
+    "grad_cam",
+    "layer_cam",
+)  # ... or, for maps, no gradient at the input
 
 
 def explain(name: str, net: nn.Module, x: Tensor, target: object = 0, **options: object) -> Explanation:

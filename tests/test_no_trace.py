@@ -32,9 +32,10 @@ FEW: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"masks": 4, "cells": 2},
     "sobol": {"designs": 2, "cells": 2},
+    "hsic": {"masks": 4, "cells": 2},
 }
 AT_A_MAP = ("grad_cam", "layer_cam")
-OVER_PLACES = ("rise", "sobol")  # what covers parts of a picture, and of nothing else
+OVER_PLACES = ("rise", "sobol", "hsic")  # what covers parts of a picture, and of nothing else
 
 
 def explain(name: str, scene: Scene) -> Any:

@@ -33,10 +33,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 3, "stride": 2},
     "rise": {"masks": 12, "cells": 3},
     "sobol": {"designs": 6, "cells": 2},
+    "hsic": {"masks": 12, "cells": 3},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 # keep what a stopped run found
-AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion", "rise", "sobol")
+AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion", "rise", "sobol", "hsic")
 
 every_method = pytest.mark.parametrize("name", METHODS)
 few = settings(max_examples=3, phases=[Phase.generate])  # a random network has no simpler relatives to shrink to
@@ -83,7 +84,7 @@ def test_threads_change_at_most_the_rounding(name: str, block: str) -> None:
     close(values(name, net, x), alone, 1e-6)
 
 
-@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap", "rise"])
+@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap", "rise", "sobol", "hsic"])
 def test_another_seed_is_another_sample(name: str) -> None:
     net, x = Net(), picture(0)
     with running(Run(seed=7)):

@@ -34,6 +34,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"masks": 30, "cells": 4, "centered": False, "value": 0.4},
     ],
     "sobol": [{"designs": 4, "cells": 2}, {"designs": 8, "cells": 3, "fill": "blur"}],
+    "hsic": [{"masks": 15, "cells": 2}, {"masks": 24, "cells": 3, "fill": "mean"}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
