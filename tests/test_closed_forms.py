@@ -28,6 +28,7 @@ DIFFERENCES = {  # the methods that measure against a baseline, and how it is sa
     "gradient_shap": "baseline",
     "occlusion": "value",
 }
+OF_PICTURES = ("extremal_perturbation", "blur_integrated_gradients")  # or other things that have places
 NEED_NO_GRADIENT = (
     "occlusion",
     "rise",
@@ -116,7 +117,7 @@ def test_a_constant_network_gives_a_zero_map_that_says_so(name: str) -> None:
     assert "The map is zero everywhere: the method found no evidence." in found.notes
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in NEED_NO_GRADIENT])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in (*NEED_NO_GRADIENT, *OF_PICTURES)])
 def test_a_score_apart_from_the_input_is_refused_where_a_gradient_is_needed(name: str) -> None:
     with pytest.raises(BadModel, match="does not depend differentiably"):
         explain(name, score(lambda x: x.detach().sum(1)), vector(1, 2))

@@ -22,6 +22,7 @@ from pellucid.core.run import Progress, Run, running
 from pellucid.core.target import Target, logit, probability
 from pellucid.core.tensors import Inputs
 from pellucid.methods import all_methods
+from pellucid.probes.blur import blurred, mean_side
 from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Net, blocks, nets, picture, pictures, seeds
 
 METHODS = all_methods()
@@ -34,10 +35,27 @@ QUICK: dict[str, dict[str, Any]] = {
     "rise": {"masks": 12, "cells": 3},
     "sobol": {"designs": 6, "cells": 2},
     "hsic": {"masks": 12, "cells": 3},
+    "extremal_perturbation": {"steps": 3, "cells": 3, "areas": "0.3", "fill": "constant"},
+    "blur_integrated_gradients": {"steps": 8},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 # keep what a stopped run found
-AVERAGES = ("integrated_gradients", "smooth_grad", "gradient_shap", "occlusion", "rise", "sobol", "hsic")
+AVERAGES = (
+    "integrated_gradients",
+    "smooth_grad",
+    "gradient_shap",
+    "occlusion",
+    "rise",
+    "sobol",
+    "hsic",
+    "extremal_perturbation",
+    "blur_integrated_gradients",
+)
+
+# where the paths begin that do not begin at zero
+BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
+    "blur_integrated_gradients": lambda x: blurred(x, (2, 3), 0.2 * mean_side(x, (2, 3)))
+}
 
 every_method = pytest.mark.parametrize("name", METHODS)
 few = settings(max_examples=3, phases=[Phase.generate])  # a random network has no simpler relatives to shrink to
@@ -204,7 +222,7 @@ def test_complete(name: str, block: str, seed: int, x: Tensor) -> None:
     net, x = Net("functional", "gelu", block, seed).double(), x.double()
     found = explain(name, net, x, steps=64)
     with torch.no_grad():
-        change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+        change = net(x)[:, 1] - net(BASELINES.get(name, torch.zeros_like)(x))[:, 1]
     added = found.values.flatten(1).sum(1)
     torch.testing.assert_close(added, change, rtol=1e-5, atol=1e-6)
     assert found.gap is not None and max(found.gap) < 1e-3
@@ -220,7 +238,7 @@ def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
             net, x = Net("module", activation, block, seed).double(), picture(seed, 3).double()
             found = explain(name, net, x, steps=steps)
             with torch.no_grad():
-                change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+                change = net(x)[:, 1] - net(BASELINES.get(name, torch.zeros_like)(x))[:, 1]
             gaps.append(((found.values.flatten(1).sum(1) - change).abs() / found.values.abs().flatten(1).sum(1)).max())
         missed.append(float(torch.stack(gaps).mean()))
     assert missed[0] > missed[1] > missed[2] and missed[2] < 5e-3

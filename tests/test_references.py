@@ -35,10 +35,18 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "sobol": [{"designs": 4, "cells": 2}, {"designs": 8, "cells": 3, "fill": "blur"}],
     "hsic": [{"masks": 15, "cells": 2}, {"masks": 24, "cells": 3, "fill": "mean"}],
+    "extremal_perturbation": [
+        {"steps": 3, "cells": 3, "areas": "0.3"},
+        {"steps": 3, "cells": 2, "areas": "0.2, 0.5", "kind": "delete", "fill": "constant"},
+    ],
+    "blur_integrated_gradients": [{"steps": 200}, {"steps": 200, "blur": 0.1}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
-SLOWLY = {"integrated_gradients": {"points": 300}}  # midpoints: an error of 1 / 300^2 / 24 times the bend
+SLOWLY = {
+    "integrated_gradients": {"points": 300},
+    "blur_integrated_gradients": {"points": 3000},
+}  # midpoints: an error of 1 / 300^2 / 24 times the bend
 
 
 def reference(name: str) -> Callable[..., Any]:
