@@ -37,6 +37,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "hsic": {"masks": 12, "cells": 3},
     "extremal_perturbation": {"steps": 3, "cells": 3, "areas": "0.3", "fill": "constant"},
     "blur_integrated_gradients": {"steps": 8},
+    "guided_integrated_gradients": {"steps": 5},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 # keep what a stopped run found
@@ -204,6 +205,8 @@ def test_an_expanded_input_is_taken_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in ("smooth_grad", "gradient_shap")])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_single_precision_agrees_with_double(name: str, block: str) -> None:
+    if (name, block) == ("guided_integrated_gradients", "pool"):
+        pytest.skip("its path begins on an even picture, where rounding chooses the winner of a max pool")
     net, x = Net(activation="gelu", block=block, seed=4), picture(2)
     single = values(name, net, x)
     assert single.dtype == torch.float32

@@ -40,6 +40,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"steps": 3, "cells": 2, "areas": "0.2, 0.5", "kind": "delete", "fill": "constant"},
     ],
     "blur_integrated_gradients": [{"steps": 200}, {"steps": 200, "blur": 0.1}],
+    "guided_integrated_gradients": [{"steps": 5}, {"steps": 6, "apart": 1.0, "baseline": 0.3}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "layer_cam": [{}, {"site": "conv1"}],
 }
