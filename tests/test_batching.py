@@ -21,7 +21,10 @@ from tests.conditions import cnn, picture
 
 METHODS = all_methods()
 FEW = {"integrated_gradients": {"steps": 5}, "gradient_shap": {"samples": 5}, "smooth_grad": {"samples": 5},
-       "occlusion": {"window": 3, "stride": 2}}  # fmt: skip
+       "occlusion": {"window": 3, "stride": 2}, "rise": {"masks": 8, "cells": 3},
+       "sobol": {"designs": 2, "cells": 2}, "hsic": {"masks": 8, "cells": 3},
+       "guided_integrated_gradients": {"steps": 3}, "blur_integrated_gradients": {"steps": 5},
+       "extremal_perturbation": {"steps": 3, "cells": 3}}  # fmt: skip
 
 
 class Spy(nn.Module):

@@ -22,6 +22,7 @@ from pellucid.core.run import Progress, Run, running
 from pellucid.core.target import Target, logit, probability
 from pellucid.core.tensors import Inputs
 from pellucid.methods import all_methods
+from pellucid.probes.blur import blurred, mean_side
 from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Chain, Net, blocks, nets, picture, pictures, seeds
 
 METHODS = all_methods()
@@ -37,8 +38,15 @@ QUICK: dict[str, dict[str, Any]] = {
     "kernel_shap": {"cells": 3, "samples": 48},
     "shapley_sampling": {"cells": 2, "pairs": 4},
     "lime": {"cells": 3, "samples": 40},
+    "rise": {"masks": 12, "cells": 3},
+    "sobol": {"designs": 6, "cells": 2},
+    "hsic": {"masks": 12, "cells": 3},
+    "extremal_perturbation": {"steps": 3, "cells": 3, "areas": "0.3", "fill": "constant"},
+    "blur_integrated_gradients": {"steps": 8},
+    "guided_integrated_gradients": {"steps": 5},
     **{name: {"site": "conv2"} for name in MAPS},
 }
+# keep what a stopped run found
 AVERAGES = (
     "integrated_gradients",
     "smooth_grad",
@@ -48,7 +56,17 @@ AVERAGES = (
     "kernel_shap",
     "shapley_sampling",
     "lime",
-)  # keep what a stopped run found
+    "rise",
+    "sobol",
+    "hsic",
+    "extremal_perturbation",
+    "blur_integrated_gradients",
+)
+
+# where the paths begin that do not begin at zero
+BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
+    "blur_integrated_gradients": lambda x: blurred(x, (2, 3), 0.2 * mean_side(x, (2, 3)))
+}
 
 every_method = pytest.mark.parametrize("name", METHODS)
 few = settings(max_examples=3, phases=[Phase.generate])  # a random network has no simpler relatives to shrink to
@@ -95,7 +113,9 @@ def test_threads_change_at_most_the_rounding(name: str, block: str) -> None:
     close(values(name, net, x), alone, 1e-6)
 
 
-@pytest.mark.parametrize("name", ["smooth_grad", "gradient_shap", "kernel_shap", "shapley_sampling", "lime"])
+@pytest.mark.parametrize(
+    "name", ["smooth_grad", "gradient_shap", "kernel_shap", "shapley_sampling", "lime", "rise", "sobol", "hsic"]
+)
 def test_another_seed_is_another_sample(name: str) -> None:
     net, x = Net(), picture(0)
     with running(Run(seed=7)):
@@ -198,6 +218,8 @@ def test_an_expanded_input_is_taken_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in ("smooth_grad", "gradient_shap")])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_single_precision_agrees_with_double(name: str, block: str) -> None:
+    if (name, block) == ("guided_integrated_gradients", "pool"):
+        pytest.skip("its path begins on an even picture, where rounding chooses the winner of a max pool")
     net, x = Net(activation="gelu", block=block, seed=4), picture(2)
     single = values(name, net, x)
     assert single.dtype == torch.float32
@@ -229,12 +251,12 @@ def test_complete(name: str, block: str, seed: int, x: Tensor) -> None:
     net, x = Net("functional", "gelu", block, seed).double(), x.double()
     found = explain(name, net, x, **finely(name, 64))
     with torch.no_grad():
-        change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+        change = net(x)[:, 1] - net(BASELINES.get(name, torch.zeros_like)(x))[:, 1]
     torch.testing.assert_close(added(found), change, rtol=1e-5, atol=1e-6)
     assert found.gap is not None and max(found.gap) < 1e-3
 
 
-@pytest.mark.parametrize("name", ["deep_lift", "integrated_gradients"])
+@pytest.mark.parametrize("name", ["blur_integrated_gradients", "deep_lift", "integrated_gradients"])
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
 def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
     missed = []
@@ -244,7 +266,7 @@ def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
             net, x = Net("module", activation, block, seed).double(), picture(seed, 3).double()
             found = explain(name, net, x, **finely(name, steps))
             with torch.no_grad():
-                change = net(x)[:, 1] - net(torch.zeros_like(x))[:, 1]
+                change = net(x)[:, 1] - net(BASELINES.get(name, torch.zeros_like)(x))[:, 1]
             gaps.append(((found.values.flatten(1).sum(1) - change).abs() / found.values.abs().flatten(1).sum(1)).max())
         missed.append(float(torch.stack(gaps).mean()))
     assert missed[2] < (5e-3 if finely(name, 8) else 1e-9)

@@ -28,12 +28,28 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
     "gradient_shap": [{"samples": 5}, {"samples": 4, "noise": 0.3, "baseline": -0.5}],
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
-    "occlusion": [{}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "fill": 0.7}, {"window": 6, "stride": 1}],
     "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
     "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
     "kernel_shap": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
     "shapley_sampling": [{"cells": 2, "pairs": 3}, {"mask": MASK, "pairs": 2, "baseline": 0.4}],
     "lime": [{"cells": 2, "samples": 30}, {"mask": MASK, "samples": 40, "ridge": 0.3, "width": 0.5, "baseline": 0.4}],
+    "occlusion": [
+        *({}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "value": 0.7}, {"window": 6, "stride": 1}),
+        *({"window": 3, "fill": fill} for fill in ("mean", "blur", "noise", "inpainted")),
+    ],
+    "rise": [
+        {"masks": 20},
+        {"masks": 9, "cells": 2, "keep": 0.3, "fill": "mean"},
+        {"masks": 30, "cells": 4, "centered": False, "value": 0.4},
+    ],
+    "sobol": [{"designs": 4, "cells": 2}, {"designs": 8, "cells": 3, "fill": "blur"}],
+    "hsic": [{"masks": 15, "cells": 2}, {"masks": 24, "cells": 3, "fill": "mean"}],
+    "extremal_perturbation": [
+        {"steps": 3, "cells": 3, "areas": "0.3"},
+        {"steps": 3, "cells": 2, "areas": "0.2, 0.5", "kind": "delete", "fill": "constant"},
+    ],
+    "blur_integrated_gradients": [{"steps": 200}, {"steps": 200, "blur": 0.1}],
+    "guided_integrated_gradients": [{"steps": 5}, {"steps": 6, "apart": 1.0, "baseline": 0.3}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     **{name: [{}, {"site": "conv1"}] for name in CAMS},
     "ablation_cam": [{}, {"site": "conv1", "rectify": False}],
@@ -42,7 +58,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
 }
-SLOWLY = {"integrated_gradients": {"points": 300}}  # midpoints: an error of 1 / 300^2 / 24 times the bend
+SLOWLY = {
+    "integrated_gradients": {"points": 300},
+    "blur_integrated_gradients": {"points": 3000},
+}  # midpoints: an error of 1 / 300^2 / 24 times the bend
 
 
 def reference(name: str) -> Callable[..., Any]:

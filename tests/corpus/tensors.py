@@ -103,7 +103,7 @@ def shapes() -> Iterator[Case]:
     norm = ("'0' (BatchNorm1d)", "4 channels", "(1, 5)")
     yield Case("norm", lambda: nn.Sequential(nn.BatchNorm1d(4)).eval(), give(torch.ones(2, 5)), BadInput, norm)
     flat = ("No input is a picture", "input (2, 4)", "[batch, channels, height, width]")
-    for method in ("grad_cam", "layer_cam"):
+    for method in ("grad_cam", "layer_cam", "rise", "sobol", "hsic", "extremal_perturbation"):
         yield Case(f"{method} of a table", linear, give(table(), method=method), BadInput, flat)
 
 

@@ -294,16 +294,16 @@ def test_deep_lift_where_captum_takes_the_plain_gradient(activation: nn.Module) 
 
 @every_network
 @pytest.mark.parametrize(
-    ("window", "stride", "fill"), [(4, 4, 0.0), (3, 2, 0.0), (5, 3, 0.5), (7, 4, -1.0), (12, 5, 0.0), (5, 5, 0.0)]
+    ("window", "stride", "value"), [(4, 4, 0.0), (3, 2, 0.0), (5, 3, 0.5), (7, 4, -1.0), (12, 5, 0.0), (5, 5, 0.0)]
 )
 def test_occlusion_with_windows_that_divide_the_input_and_others(
-    network: str, window: int, stride: int, fill: float, x: Tensor
+    network: str, window: int, stride: int, value: float, x: Tensor
 ) -> None:
     theirs = attr.Occlusion(NETWORKS[network]).attribute(
-        x, (3, window, window), (3, stride, stride), baselines=fill, target=CLASS
+        x, (3, window, window), (3, stride, stride), baselines=value, target=CLASS
     )
     assert torch.equal(theirs[:, :1].expand_as(theirs), theirs)
-    same(ours("occlusion", network, x, window=window, stride=stride, fill=fill), theirs[:, :1])
+    same(ours("occlusion", network, x, window=window, stride=stride, value=value), theirs[:, :1])
 
 
 def test_both_draw_the_same_picture_whatever_the_seed_of_ours(x: Tensor) -> None:

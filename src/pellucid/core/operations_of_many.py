@@ -51,7 +51,8 @@ def operation(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Op
     return None
 
 
-_MOST: Mapping[str, int] = dict.fromkeys(("addmm", "addbmm", "baddbmm", "linear", "bilinear", "conv1d", "conv2d", "conv3d"), 3)
+_WITH_BIAS = ("addmm", "addbmm", "baddbmm", "linear", "bilinear", "conv1d", "conv2d", "conv3d")
+_MOST: Mapping[str, int] = dict.fromkeys(_WITH_BIAS, 3)
 
 
 def of_dependent(

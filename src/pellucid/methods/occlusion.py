@@ -9,6 +9,7 @@ Not for:  evidence that is in several places at once: covering one of two equal 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -19,6 +20,7 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, per_sample
+from pellucid.probes.fills import Fill, Index, covering
 from pellucid.probes.variations import Variations
 from pellucid.probes.windows import Windows, sliding
 
@@ -36,12 +38,16 @@ def occlusion(
     *,
     window: Annotated[int | None, Range(1, 4096), "side of the window; none: a seventh of the input"] = None,
     stride: Annotated[int | None, Range(1, 4096), "step of the window; none: half of it"] = None,
-    fill: Annotated[float, Range(-1e6, 1e6), "value under the window, as the network sees it"] = 0.0,
+    fill: Annotated[
+        Fill, "what stands under the window: a value, or something made from the sample itself"
+    ] = "constant",
+    value: Annotated[float, Range(-1e6, 1e6), "the constant under the window, as the network sees it"] = 0.0,
 ) -> Finding:
     """How much the score falls when each part is covered, `[batch, 1, ...]`; overlapping windows are averaged.
 
     Pictures are covered in squares through all channels, volumes in cubes, series and token sequences in stretches,
-    tables in groups of columns.  The unit is the score's.  Raises `BadOption` when the window is larger than the input.
+    tables in groups of columns.  The unit is the score's.  A stopped run has the windows up to there.  Raises
+    `BadOption` when the window is larger than the input, or leaves nothing to paint it from.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(3, 1)
@@ -54,18 +60,20 @@ def occlusion(
     for name, v in x.items():
         if v.is_floating_point():
             windows = _windows(f, name, v, window, stride)
-            maps[name] = _falls(f, x, name, windows, fill, base)
+            maps[name] = _falls(f, x, name, windows, covering(v, windows.axes, fill, value), base)
             places += len(windows.places)
             resolution = (windows.grid[0], windows.grid[1]) if v.ndim == 4 else resolution
-    return Finding(maps, resolution=resolution, facts={"windows": places, "fill": fill})
+    return Finding(maps, resolution=resolution, facts={"windows": places})
 
 
-def _falls(f: Score, x: Tensors, name: str, windows: Windows, fill: float, base: Tensor) -> Tensor:
+def _falls(
+    f: Score, x: Tensors, name: str, windows: Windows, covered: Callable[[Index], Tensor], base: Tensor
+) -> Tensor:
     v = x[name]
     falls = torch.zeros_like(v if v.ndim == 2 else _one_channel(v, windows))
     count = torch.zeros_like(falls[:1])
-    covered = Variations(len(windows.places), lambda i: {**x, name: windows.covered(v, i, fill)})
-    for i, score in enumerate(f.scores(covered)):
+    covers = Variations(len(windows.places), lambda i: {**x, name: covered(windows.index(v, i))})
+    for i, score in enumerate(f.scores(covers)):
         here = windows.index(falls, i)
         falls[here] += per_sample(base - score, falls)
         count[here] += 1
@@ -87,12 +95,19 @@ def _windows(f: Score, name: str, v: Tensor, window: int | None, stride: int | N
 
 
 def reference(
-    f: Score, x: Tensors, *, window: int | None = None, stride: int | None = None, fill: float = 0.0
+    f: Score,
+    x: Tensors,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    fill: Fill = "constant",
+    value: float = 0.0,
 ) -> Tensors:
     """The definition, place by place: the mean fall over the windows that cover it."""
     (name, v), base = next(iter(x.items())), f(x)
     windows = _windows(f, name, v, window, stride)
-    falls = [base - f({**x, name: windows.covered(v, i, fill)}) for i in range(len(windows.places))]
+    covered = covering(v, windows.axes, fill, value)
+    falls = [base - f({**x, name: covered(windows.index(v, i))}) for i in range(len(windows.places))]
     out = torch.zeros_like(v if v.ndim == 2 else _one_channel(v, windows))
     flat = torch.arange(out[0].numel()).view(out[0].shape)
     for place in range(out[0].numel()):

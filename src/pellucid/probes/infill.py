@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pellucid.core.errors import BadInput
+from pellucid.probes.blur import blurred, mean_side
 
 BLUR = 1 / 16  # Standard deviation of the blur, as a share of the mean side.
 
@@ -65,19 +66,8 @@ def blur(
     >>> torch.allclose(blur(x, torch.ones(1, 16, 16, dtype=torch.bool)), x)
     True
     """
-    sigma = BLUR * (x.shape[-2] + x.shape[-1]) / 2
-    blurred = x
-    for axis in (-2, -1):
-        blurred = _blurred_along(blurred, axis, sigma)
-    return torch.where(mask.unsqueeze(1), blurred, x)
-
-
-def _blurred_along(x: Tensor, axis: int, sigma: float) -> Tensor:
-    """Each place is a Gaussian average of its line; at the border the weights that remain are made to sum to 1."""
-    places = torch.arange(x.shape[axis], dtype=x.dtype, device=x.device)
-    weights = torch.exp(-((places[:, None] - places) ** 2) / (2 * sigma**2))
-    weights = weights / weights.sum(1, keepdim=True)
-    return (x.movedim(axis, -1) @ weights.T).movedim(-1, axis)
+    blurry = blurred(x, (-2, -1), BLUR * mean_side(x, (-2, -1)))
+    return torch.where(mask.unsqueeze(1), blurry, x)
 
 
 def mean(x: Float[Tensor, "batch *axes"], mask: Bool[Tensor, "batch *spread"]) -> Float[Tensor, "batch *axes"]:

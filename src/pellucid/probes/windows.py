@@ -1,4 +1,4 @@
-"""Windows that slide over an input: which places each covers, and the input with them covered."""
+"""Windows that slide over an input: which places each covers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ class Windows:
     axes: tuple[int, ...]
     places: tuple[Slices, ...]
     grid: tuple[int, ...]
-
-    def covered(self, v: Tensor, i: int, fill: float) -> Tensor:
-        """`v` with the i-th window filled."""
-        out = v.clone()
-        out[self.index(v, i)] = fill
-        return out
 
     def index(self, v: Tensor, i: int) -> Slices:
         """The i-th window as an index into `v`, all of the other axes included."""

@@ -1,0 +1,76 @@
+"""What stands in for a covered part of an input.  No choice is neutral: each asks the network another question.
+
+constant   one value everywhere; cheap, repeatable, and never met in training unless the value is the data's mean
+mean       the sample's own mean, a channel at a time
+blur       the sample out of focus
+noise      Gaussian noise with the sample's own mean and spread, a channel at a time
+inpainted  painted from the surroundings of the cover (pull-push), so that the edge of the cover is no signal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pellucid.core.errors import BadOption
+from pellucid.core.run import current
+from pellucid.probes.blur import blurred, mean_side
+from pellucid.probes.infill import BLUR, pull_push
+
+StandIn: TypeAlias = Literal["constant", "mean", "blur", "noise"]
+Fill: TypeAlias = Literal["constant", "mean", "blur", "noise", "inpainted"]
+Index: TypeAlias = tuple[slice, ...]
+
+
+def stand_in(v: Tensor, axes: Sequence[int], kind: StandIn, value: float) -> Tensor:
+    """An input of nothing but fill, shaped like `v` (or so that it broadcasts); `axes` are those that have places.
+
+    A sample's fill depends on its own content alone.
+
+    >>> stand_in(torch.tensor([[[1.0, 3.0, 8.0]]]), (2,), "mean", 0.0).tolist()
+    [[[4.0, 4.0, 4.0]]]
+    """
+    if kind == "constant":
+        return torch.full_like(v, value)
+    if kind == "blur":
+        return blurred(v, axes, BLUR * mean_side(v, axes))
+    mean = v.mean(tuple(axes), keepdim=True)
+    if kind == "mean":
+        return mean.expand_as(v)
+    return mean + (v - mean).square().mean(tuple(axes), keepdim=True).sqrt() * current().normal(v)(0)
+
+
+def covering(v: Tensor, axes: Sequence[int], kind: Fill, value: float) -> Callable[[Index], Tensor]:
+    """A function from a box, as an index into `v`, to `v` with that box covered.
+
+    >>> covering(torch.ones(1, 3), (1,), "constant", 0.0)((slice(None), slice(0, 2))).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    if kind == "inpainted":
+        if len(axes) > 2:
+            raise BadOption(f"fill={kind!r} paints pictures and series; the input is {tuple(v.shape)}.", "Choose blur.")
+        return lambda box: _painted(v, axes, box)
+    fill = stand_in(v, axes, kind, value)
+
+    def covered(box: Index) -> Tensor:
+        out = v.clone()
+        out[box] = fill[box]
+        return out
+
+    return covered
+
+
+def _painted(v: Tensor, axes: Sequence[int], box: Index) -> Tensor:
+    """Pull-push over the box; what has one axis of places becomes a picture one place high."""
+    mask = torch.zeros([v.shape[a] for a in axes], dtype=torch.bool, device=v.device)
+    mask[tuple(box[a] for a in axes)] = True
+    if bool(mask.all()):
+        raise BadOption("A window covers the whole input: nothing is left to paint it from.", "Use a smaller window.")
+    if len(axes) == 2:
+        return pull_push(v, mask.expand(len(v), *mask.shape))
+    moved = v.movedim(axes[0], -1)
+    flat = moved.reshape(len(v), -1, 1, len(mask))
+    return pull_push(flat, mask.expand(len(v), 1, -1)).view(moved.shape).movedim(-1, axes[0])
