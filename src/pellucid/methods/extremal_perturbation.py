@@ -143,6 +143,7 @@ def _begin(
 def _climb(f: Score, search: _Search, steps: int, rate: float) -> int:
     """All areas step together; the number of steps made, which is smaller when somebody pressed stop."""
     for step in range(steps):
+        slopes = list[Tensors]()
         try:
             slopes = list(f.grads([search.shown(m) for m in search.masks()]))
         except Stopped:
@@ -210,4 +211,4 @@ def reference(
             speed = _MOMENTUM * speed + slope * slope.shape[1]
             heights = (heights + rate * speed).clamp(0, 1)
         maps.append(search.patches.masks(heights))
-    return {search.name: torch.stack(maps).mean(0)}
+    return {image_input(x): torch.stack(maps).mean(0)}

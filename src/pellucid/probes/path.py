@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
+from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from pellucid.core.tensors import Tensors, each
@@ -17,7 +17,7 @@ def gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
     >>> round(sum(w * t**5 for t, w in zip(nodes, weights)), 12) == round(1 / 6, 12)
     True
     """
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    nodes, weights = leggauss(steps)
     return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
 
 

@@ -38,6 +38,16 @@ CANDIDATES: Mapping[str, Mapping[str, Any]] = {
     "saliency": {},
     "integrated_gradients": {"steps": 32},
 }
+# What a comparison of all methods gives to those that would otherwise take thousands of passes each.
+BRIEFLY: Mapping[str, Mapping[str, Any]] = {
+    "extremal_perturbation": {"steps": 40},
+    "hsic": {"masks": 256},
+    "kernel_shap": {"samples": 256},
+    "lime": {"samples": 256},
+    "rise": {"masks": 256},
+    "shapley_sampling": {"pairs": 3},
+    "sobol": {"designs": 8},
+}
 _CHOOSING = 64  # probes; the card then tests the choice on others, because the best of several is partly lucky
 
 
@@ -136,9 +146,10 @@ def compare(
 ) -> Comparison:
     """Which method should I believe here?  All that apply, ranked by measured faithfulness on the same masked copies.
 
-    `methods` are names, or names with options; all methods by default.  Methods that do not apply are listed with the
-    reason; if the input cannot be probed, nothing is ranked, and that is listed too.  Raises `BadModel` when no method
-    applies, and `BadOption` for methods and options that there are not.
+    `methods` are names, or names with options.  By default all methods take part, those that sample masks or coalitions
+    with fewer than they take alone (`BRIEFLY`), so that it is a matter of a minute or two on a photograph.  Methods
+    that do not apply are listed with the reason; if the input cannot be probed, nothing is ranked, and that is listed
+    too.  Raises `BadModel` when no method applies, and `BadOption` for methods and options that there are not.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Linear(9, 1))
@@ -146,7 +157,7 @@ def compare(
     >>> found.best.method, [name for name, why in found.skipped]
     ('input_x_gradient', ['grad_cam'])
     """
-    wanted = tuple(methods_package.all_methods()) if methods is None else methods
+    wanted = {name: BRIEFLY.get(name, {}) for name in methods_package.all_methods()} if methods is None else methods
     asked: Mapping[str, Mapping[str, Any]] = wanted if isinstance(wanted, Mapping) else {name: {} for name in wanted}
     _refuse_unknown(asked)
     network = _network(net)
