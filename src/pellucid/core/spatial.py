@@ -20,6 +20,8 @@ from pellucid.core.tensors import Tensors, rows
 
 At: TypeAlias = Annotated[str, "module whose output is used; empty: the last one that keeps places apart"]
 
+Rectify: TypeAlias = Annotated[bool, "keep only evidence for the target, as the paper does"]
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:

@@ -11,7 +11,6 @@ Not for:  earlier feature maps of many channels when time is short: each channel
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from pellucid.core.behind import scores_behind
 from pellucid.core.errors import Stopped
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, FeatureMap, Rectify, enlarged, feature_map, laid_over
 from pellucid.core.tensors import Tensors, rows
 from pellucid.probes.variations import Variations
 
@@ -38,7 +37,7 @@ def ablation_cam(
     x: Tensors,
     *,
     site: At = "",
-    rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
+    rectify: Rectify = True,
 ) -> Finding:
     """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged from its true size.
 

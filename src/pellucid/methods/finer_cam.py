@@ -21,7 +21,7 @@ from pellucid.core.errors import BadInput
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, Rectify, enlarged, feature_map, laid_over
 from pellucid.core.target import logit
 from pellucid.core.tensors import Tensors
 
@@ -41,7 +41,7 @@ def finer_cam(
     site: At = "",
     others: Annotated[int, Range(1, 100), "classes to compare with: those with the closest scores"] = 3,
     strength: Annotated[float, Range(0, 2), "how much of the other classes' score is taken off (0: Grad-CAM)"] = 1.0,
-    rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
+    rectify: Rectify = True,
 ) -> Finding:
     """Where a late feature map speaks for the class rather than for its neighbors: `[batch, 1, height, width]`.
 

@@ -9,13 +9,11 @@ Not for:  fine detail: the map is as coarse as the feature map (7x7, say), whate
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, Rectify, enlarged, feature_map, laid_over
 from pellucid.core.tensors import Tensors
 
 
@@ -32,7 +30,7 @@ def grad_cam(
     x: Tensors,
     *,
     site: At = "",
-    rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
+    rectify: Rectify = True,
 ) -> Finding:
     """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged from its true size.
 

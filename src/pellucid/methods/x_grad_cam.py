@@ -11,13 +11,11 @@ Not for:  fine detail: the map is as coarse as the feature map; feature maps wit
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, Rectify, enlarged, feature_map, laid_over
 from pellucid.core.tensors import Tensors
 
 
@@ -34,7 +32,7 @@ def x_grad_cam(
     x: Tensors,
     *,
     site: At = "",
-    rectify: Annotated[bool, "keep only evidence for the target, as the paper does"] = True,
+    rectify: Rectify = True,
 ) -> Finding:
     """Where a late feature map speaks for the target: `[batch, 1, height, width]`, enlarged from its true size.
 
