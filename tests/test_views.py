@@ -390,6 +390,15 @@ def test_a_large_noisy_report_stays_under_two_megabytes():
     assert "True resolution 512×512, drawn at 288×288" in text
 
 
+def test_a_comparison_of_all_methods_stays_under_two_megabytes():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    grainy = torch.linspace(0, 1, 224) + 0.1 * picture(9, 224)  # as a photograph is, with a map that is not
+    why = checked(pl.methods.input_x_gradient(Network(model), grainy), "Weak", 0.3)
+    text = page(comparison([why] * len(pl.methods.all_methods())), "t")
+    assert text.count("<figure>") == len(pl.methods.all_methods())
+    assert len(text.encode()) < 2_000_000
+
+
 def test_the_python_makes_the_same_map_again(net):
     why = pl.methods.integrated_gradients(net, picture(), pl.logit(2) - pl.logit(3), steps=5)
     code = python_again(why)

@@ -27,7 +27,7 @@ def photo(view: Photo, width: float) -> Drawing:
     """The picture at a width."""
     rows, columns = view.pixels.shape[:2]
     height = _height(rows, columns, width)
-    return Drawing(width, height, (Pixels(0, 0, width, height, view.pixels, smooth=True),))
+    return Drawing(width, height, (Pixels(0, 0, width, height, view.pixels, smooth=True, exact=False),))
 
 
 def _height(rows: int, columns: int, width: float) -> float:
@@ -42,8 +42,10 @@ def heat(view: Heat, width: float) -> Drawing:
     dark = raster.drawn(view, "dark")
     light = raster.drawn(view, "light")
     same = light.shape == dark.shape and bool((light == dark).all())
-    smooth = view.smooth if view.underlay is None else True
-    marks: list[Mark] = [Pixels(0, 0, width, height, light, None if same else dark, smooth)]
+    alone = view.underlay is None
+    marks: list[Mark] = [
+        Pixels(0, 0, width, height, light, None if same else dark, smooth=view.smooth or not alone, exact=alone)
+    ]
     scale = (width / view.values.shape[1], height / view.values.shape[0])
     for outline in view.outlines:
         for line in outline.lines:

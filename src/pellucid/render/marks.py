@@ -5,7 +5,7 @@ Colors are roles ("ink", "quiet", ...), so that one figure suits a light and a d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from pellucid.views.view import Array
@@ -85,7 +85,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """A picture in a rectangle: uint8 [h, w, 3]; `dark` is its color for a dark page, where that differs."""
+    """A picture in a rectangle: uint8 [h, w, 3]; `dark` is its color for a dark page, where that differs.
+
+    The colors of an `exact` picture stand for numbers; others (photographs, and maps mixed with them) may be stored
+    with small errors where that makes a page several times smaller.
+    """
 
     x: float
     y: float
@@ -94,6 +98,7 @@ class Pixels:
     light: Array
     dark: Array | None = None
     smooth: bool = False
+    exact: bool = True
 
 
 Mark: TypeAlias = Line | Box | Dot | Words | Pixels
@@ -120,5 +125,4 @@ def moved(mark: Mark, dx: float, dy: float) -> Mark:
         case Words():
             return Words(mark.x + dx, mark.y + dy, mark.text, mark.size, mark.role, mark.anchor, mark.bold, mark.mono)
         case Pixels():
-            x, y = mark.x + dx, mark.y + dy
-            return Pixels(x, y, mark.width, mark.height, mark.light, mark.dark, mark.smooth)
+            return replace(mark, x=mark.x + dx, y=mark.y + dy)

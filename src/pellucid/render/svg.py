@@ -123,4 +123,4 @@ def _pixels(mark: Pixels, themed: bool) -> str:
 def _image(mark: Pixels, pixels: Array, extra: str) -> str:
     place = f'x="{_n(mark.x)}" y="{_n(mark.y)}" width="{_n(mark.width)}" height="{_n(mark.height)}"'
     sharp = "" if mark.smooth else ' style="image-rendering:pixelated"'
-    return f'<image {place} preserveAspectRatio="none"{sharp}{extra} href="{data_uri(pixels)}"/>'
+    return f'<image {place} preserveAspectRatio="none"{sharp}{extra} href="{data_uri(pixels, mark.exact)}"/>'

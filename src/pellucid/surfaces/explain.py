@@ -53,7 +53,7 @@ _CHOOSING = 64  # probes; the card then tests the choice on others, because the 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Explanations of one prediction, the most faithful first, and the methods that did not apply, each with why."""
+    """Explanations of one prediction, the most faithful first, and what was left out, with why: `skipped`."""
 
     explanations: tuple[Explanation, ...]
     skipped: tuple[tuple[str, str], ...] = ()

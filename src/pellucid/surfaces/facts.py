@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def facts(subject: Subject) -> dict[str, Any]:
     """Dictionaries, lists, text, numbers and None; a number that does not exist is None.
 
-    Of a comparison: the facts of each explanation, the most faithful first, and what did not apply.  `predictions` are
+    Of a comparison: the facts of each explanation, the most faithful first, and what was left out.  `predictions` are
     the first sample's five likeliest classes, with shares in 0..1.  The maps themselves are in `.json` and `.pellucid`.
 
     >>> import torch, pellucid as pl

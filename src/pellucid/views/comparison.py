@@ -16,12 +16,12 @@ from pellucid.views.provenance import method_title
 from pellucid.views.trust import summary_of
 from pellucid.views.view import Cell, Columns, Fold, Heading, Heat, Stack, Table, Text, View
 
-SIDE = 176
+SIDE = 168
 COLUMNS = ("method", "faithfulness", "95 % interval", "verdict", "passes", "time")
 
 
 def comparison(explanations: Sequence[Explanation], skipped: Sequence[tuple[str, str]] = ()) -> View:
-    """The methods ranked as given, each with its map, its faithfulness and its price; then those that did not apply.
+    """The methods ranked as given, each with its map, its faithfulness and its price; then those left out.
 
     Each map is on its own scale, for the methods measure in different units: compare where, not how much.
     """
@@ -84,4 +84,4 @@ def _row(explanation: Explanation) -> tuple[Cell, ...]:
 
 
 def _skipped(skipped: Sequence[tuple[str, str]]) -> View:
-    return Fold(f"Methods that did not apply ({len(skipped)})", Table(("method", "why"), tuple(skipped)))
+    return Fold(f"Left out ({len(skipped)})", Table(("method", "why"), tuple(skipped)))
