@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later, make and git.  Every target can be repeated; what is up to date is left alone.
 #   make demo        explain a photograph and open the page
-#   make test        lint, types, tests and coverage
+#   make test        lint, types, tests, coverage, and shapes at run time
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
 #   make setup | peers | test-fast | clean | clean-all
@@ -10,7 +10,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit peers test-peers bench clean clean-all
+.PHONY: help setup demo test test-fast lint types unit shapes peers test-peers bench clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -22,13 +22,17 @@ SEED := $(TORCH) hatchling editables
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 # One process a core, and one thread a process: tests are small, and threads would only wait for each other.
 PARALLEL := --numprocesses=auto
+# Every call checked against its type hints, shapes included.  It takes twice the time, and with coverage four times,
+# so what runs under it is what calls each function and each method at least once.
+CHECKED := --jaxtyping-packages='pellucid,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
+CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py network.py targets.py saved.py views.py images.py)
 BENCHMARKS := $(filter-out %/harness.py %/networks.py,$(sort $(wildcard benchmarks/*.py)))
 
 # The build machines have no GPU, and a CUDA torch is 3 GB of nothing there; tests/test_packaging.py looks.
 # With a GPU of your own: make test PELLUCID_CPU_ONLY=0
 export PELLUCID_CPU_ONLY ?= 1
 export KERAS_BACKEND := torch
-test test-fast unit test-peers: export OMP_NUM_THREADS := 1
+test test-fast unit shapes test-peers: export OMP_NUM_THREADS := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help:
@@ -85,10 +89,13 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-test: lint types unit
+test: lint types unit shapes
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term -m 'not peers'
+
+shapes: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED) $(CHECKED_TESTS) -m 'not peers and not slow' -q
 
 test-fast: lint
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not peers and not slow' -q

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from typing import Any
 
@@ -76,14 +77,10 @@ def of_model(model: nn.Module) -> Any:
 
 
 def of_process() -> Any:
-    """The random generators and the modes of the process.
-
-    Not Python's own generator: the shape checks that the tests run under draw from it (beartype looks at one random
-    item of a list).  A process without those checks is asked about it in `test_no_trace`.
-    """
+    """The random generators and the modes of the process."""
     name, keys, *rest = np.random.get_state()
     modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"))
-    return torch.get_rng_state().numpy().tobytes(), (name, keys.tobytes(), *rest), modes
+    return random.getstate(), torch.get_rng_state().numpy().tobytes(), (name, keys.tobytes(), *rest), modes
 
 
 def of_inputs(x: Any) -> Any:
