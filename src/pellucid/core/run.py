@@ -53,14 +53,16 @@ class Run:
 
     `memory` is what the activations of one pass may take, in bytes: batches are sized to fit it.
     `max_batch` caps the samples of one pass.  `stop` is asked before every pass; when it says yes, a method that
-    averages returns what it knows so far, and any other raises `Stopped`.  `precision` is for passes that only score:
-    bfloat16 is faster and changes scores in the third digit.
+    averages returns what it knows so far, and any other raises `Stopped`.  `channels_last`, and `folding` (of batch
+    normalization into convolutions), make passes faster and change results by rounding alone.  `precision` is for
+    passes that only score: bfloat16 is faster and changes scores in the third digit.
     """
 
     seed: int = 0
     memory: int = 160 * 2**20
     max_batch: int | None = None
     channels_last: bool = True
+    folding: bool = True
     precision: Literal["model", "bfloat16"] = "model"
     progress: Callable[[Progress], None] | None = None
     stop: Callable[[], bool] | None = None

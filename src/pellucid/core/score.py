@@ -20,6 +20,7 @@ from pellucid.core import memory_format
 from pellucid.core.answer import Answer, Change, ask
 from pellucid.core.batching import Result, in_passes
 from pellucid.core.errors import BadModel, Stopped
+from pellucid.core.folding import Folding, foldable
 from pellucid.core.memory import measuring
 from pellucid.core.network import Network
 from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
@@ -27,6 +28,8 @@ from pellucid.core.run import Run, current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
+
+_MANY = 8  # samples from which on it pays to look for what can be folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Score:
 
     def scores(self, variations: Iterable[Tensors]) -> Iterator[Tensor]:
         """The scores of each variation of the input, `[batch]` each, many variations to a pass."""
-        return self.passes(variations, lambda f, x, rows: f.target.of(f._ask(x, rows)), "forward passes")
+        return self.passes(variations, lambda f, x, rows: f.target.of(f._ask(x, rows)), "forward passes", folds=True)
 
     def outputs(self, x: Tensors) -> Tensor:
         """The part of the network's output that targets speak of, `[batch, ...]`."""
@@ -108,7 +111,7 @@ class Score:
             leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
             return f._differentiate(f._scored({**x, **leaves}, rows)[1], leaves)
 
-        return self.passes(variations, one, "gradient passes", backward=True)
+        return self.passes(variations, one, "gradient passes", backward=True, folds=True)
 
     def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""
@@ -187,17 +190,22 @@ class Score:
         what: str,
         *,
         backward: bool = False,
+        folds: bool = False,
     ) -> Iterator[Result]:
-        """Run `one` over the variations, as many to a pass as fit in memory; each variation's result in order."""
+        """Run `one` over the variations, as many to a pass as fit in memory; each variation's result in order.
+
+        With `folds`, nobody wants to see what lies inside the network.
+        """
         if self.model is None:  # nobody holds a lease over the results, so they are all worked out inside one
             with self.leased() as f:
-                return iter(list(f.passes(variations, one, what, backward=backward)))
+                return iter(list(f.passes(variations, one, what, backward=backward, folds=folds)))
         run, since, model = current(), time.monotonic(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
         rows_ahead = batch_size(variations[0]) if isinstance(variations, list) and total == 1 else total
         channels_last = memory_format.prepare(self.net, model, run, rows_ahead)
+        folded = Folding(model if folds and self._foldable(model, run, rows_ahead) else None)
 
-        def through(x: Tensors, rows: Tensor) -> Result:
+        def plain(x: Tensors, rows: Tensor) -> Result:
             run.checkpoint()
             device = next(iter(x.values())).device
             rows = rows if self.samples is None else self.samples[rows]
@@ -208,12 +216,21 @@ class Score:
 
         def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:
             if rows_ahead == 1:  # nothing follows that its size could be chosen for
-                return through(x, rows), 1
+                return plain(x, rows), 1
             with measuring(model, backward=backward) as footprint:
-                result = through(x, rows)
+                result = folded.first(partial(plain, x, rows))
             return result, footprint.samples(run.memory, next(iter(x.values())).device)
 
-        return _counted(in_passes(variations, first, through, run), run, what, total, since)
+        def later(x: Tensors, rows: Tensor) -> Result:
+            return folded.later(partial(plain, x, rows))
+
+        return _counted(in_passes(variations, first, later, run), run, what, total, since)
+
+    def _foldable(self, model: nn.Module, run: Run, samples: int | None) -> bool:
+        """Whether many passes follow, in which nothing but the score is looked at and the way back is the plain one."""
+        looked_at = self.rules or self.changes or self.target.sites or self.net.borrowed_because
+        wanted = run.folding and run.precision == "model" and (samples is None or samples >= _MANY)
+        return wanted and not looked_at and foldable(model)
 
 
 def _counted(results: Iterator[Result], run: Run, what: str, total: int | None, since: float) -> Iterator[Result]:
