@@ -39,10 +39,11 @@ def places(f: Score, x: Tensors) -> Places:
 
     Raises `BadModel` when it does so nowhere.
     """
-    key = ("places", tuple((k, tuple(v.shape[1:])) for k, v in x.items()))
+    given = f.fed(x)
+    key = ("places", tuple((k, tuple(v.shape[1:])) for k, v in given.items()))
     found = f.net.remembered.get(key)
     if not isinstance(found, Places):
-        found = f.net.remembered[key] = _look(f, rows(x, 0, 1))
+        found = f.net.remembered[key] = _look(f, rows(given, 0, 1))
     return found
 
 

@@ -24,6 +24,7 @@ from pellucid.core.network import Network
 from pellucid.core.option import Option, checked, options_of
 from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
+from pellucid.core.site import Site
 from pellucid.core.target import Target, logit
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, finite
 
@@ -85,17 +86,23 @@ class Method(Generic[P]):
         net: Network | nn.Module,
         x: Inputs,
         target: Target | int | str | None = None,
+        at: Site | str | None = None,
         *_: P.args,
         **options: P.kwargs,
     ) -> Explanation:
-        """Explain `target` (a class number or name, a `Target`, or None for each sample's top class) on input `x`."""
+        """Explain `target` (a class number or name, a `Target`, or None for each sample's top class) on input `x`.
+
+        With `at`, the value at an inner site is explained in the place of the input (layer attribution): the map is
+        keyed by the site's name and has its value's shape, and options that speak of the input (a baseline, a window,
+        an amount of noise) speak of that value.  Raises `BadInput` when there is no such site.
+        """
         chosen = checked(self.options, options, self.name)
         network = net if isinstance(net, Network) else Network(net)
         with ExitStack() as stack:
             model = stack.enter_context(network.lease())
             run = stack.enter_context(running(replace(current(), meter=Meter())))
             stack.enter_context(torch.no_grad())
-            return self._explain(network, model, x, target, chosen, run)
+            return self._explain(network, model, x, target, at, chosen, run)
 
     def _find(self, f: Score, x: Tensors, options: dict[str, Any]) -> Finding:
         result = self.recipe(f, x, **options)  # type: ignore[call-arg]  # checked against the recipe's own options
@@ -109,6 +116,7 @@ class Method(Generic[P]):
         model: nn.Module,
         x: Inputs,
         target: Target | int | str | None,
+        at: Site | str | None,
         options: dict[str, Any],
         run: Run,
     ) -> Explanation:
@@ -116,11 +124,14 @@ class Method(Generic[P]):
         given = _like_the_model(as_tensors(x, net.inputs), model)
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
-        f = Score(net, of, embedded=sites, model=model)
-        found = self._find(f, inputs, options)
+        f, inner = Score(net, of, embedded=sites, model=model), Tensors()
+        if at:
+            f, inner = f.at(at if isinstance(at, Site) else Site.parse(at), inputs)
+        found = self._find(f, inner or inputs, options)
         return Explanation(
             maps=found.maps,
             x=given,
+            inner=inner,
             method=self.name,
             options=options,
             of=of,
@@ -139,7 +150,7 @@ class Method(Generic[P]):
             facts=found.facts,
             notes=(*_notes(net, given, found.maps), *found.notes),
             net=net,
-            score=replace(f, model=None, rules=()),
+            score=replace(f, model=None, inner=f.inner and f.inner.anew()),
             again=self,
         )
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from pellucid.core import memory_format
 from pellucid.core.answer import Answer, Change, ask
 from pellucid.core.batching import Result, in_passes
-from pellucid.core.errors import BadModel, Stopped
+from pellucid.core.errors import BadInput, BadModel, Stopped
+from pellucid.core.inner import Inner
 from pellucid.core.memory import measuring
 from pellucid.core.network import Network
 from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
@@ -42,8 +43,9 @@ class Score:
     """Network and target, under rules and with changes at sites.
 
     `embedded` are inputs of whole numbers (token ids) that are explained at their embedding: the named entry of `x`
-    then holds embedding vectors, which replace what the embedding at the site puts out.  `samples`: when `x` holds only
-    some samples of the explained batch, their numbers there (a target may differ from one sample to another).
+    then holds embedding vectors, which replace what the embedding at the site puts out.  `inner`: an inner site is
+    explained in the input's place; `x` then holds the value there, under the site's name.  `samples`: when `x` holds
+    only some samples of the explained batch, their numbers there (a target may differ from one sample to another).
     """
 
     net: Network
@@ -51,6 +53,7 @@ class Score:
     rules: tuple[Rule, ...] = ()
     changes: Mapping[Site, Change] = field(default_factory=dict)
     embedded: Mapping[str, Site] = field(default_factory=dict)
+    inner: Inner | None = None
     samples: Tensor | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 
@@ -65,6 +68,39 @@ class Score:
     def among(self, samples: Sequence[int]) -> Score:
         """The same score of some of the samples only: what it is given then holds those, in that order."""
         return replace(self, samples=torch.tensor(samples, dtype=torch.long))
+
+    def at(self, site: Site, x: Tensors) -> tuple[Score, Tensors]:
+        """The score as a function of the value at a site, and that value for the inputs `x`, under the site's name.
+
+        Raises `BadInput` when no sample has a value of its own there.
+        """
+        value = self.values(x, site)[site]
+        if value.ndim == 0 or len(value) != batch_size(x) or not value.is_floating_point():
+            raise BadInput(
+                f"Site {str(site)!r} holds {tuple(value.shape)} of {value.dtype} for {batch_size(x)} samples.",
+                "What can be explained there is a floating value of [batch, ...].",
+            )
+        return replace(self, inner=Inner(site, x, value.ndim)), {str(site): value.detach().clone()}
+
+    @property
+    def outside(self) -> Score:
+        """The score as a function of the network's own input, where an inner site is explained."""
+        return replace(self, inner=None)
+
+    def fed(self, x: Tensors) -> Tensors:
+        """The network's own input: `x`, or where an inner site is explained, the one that gave the value there."""
+        return x if self.inner is None else self.inner.given
+
+    @property
+    def positions(self) -> frozenset[str]:
+        """The entries of `x` that are `[batch, positions, width]`: embedded words, and three axes at an inner site.
+
+        Of a network with an nn.Conv1d these are `[batch, channels, time]`.
+        """
+        inner = self.inner
+        if inner is None or inner.axes != 3 or any(isinstance(m, nn.Conv1d) for m in self.net.model.modules()):
+            return frozenset(self.embedded)
+        return frozenset((*self.embedded, inner.name))
 
     @contextmanager
     def leased(self) -> Iterator[Score]:
@@ -168,7 +204,13 @@ class Score:
         if self.model is None:
             raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
-        given, changes = _embedded(x, self.embedded)
+        given, changes = _embedded(x if self.inner is None else self.inner.fed(rows), self.embedded)
+        if self.inner is not None:
+            value, plain = x[self.inner.name], not (sites or self.rules or self.changes or self.target.sites)
+            answer = self.inner.resumed(self.net, self.model, given, value, rows) if plain else None
+            if answer is not None:
+                return answer
+            changes[self.inner.site] = partial(_replaced_by, value)
         return ask(
             self.net,
             self.model,
@@ -179,6 +221,11 @@ class Score:
             leaves=leaves,
             whole=whole and (self.target.whole or not self.target.sites),
         )
+
+    def _numbers(self) -> list[int]:
+        """Which samples of the explained batch `x` holds, where an inner site is explained."""
+        everyone = range(batch_size(self.inner.given)) if self.inner is not None else ()
+        return list(everyone) if self.samples is None else self.samples.tolist()
 
     def passes(
         self,
@@ -195,6 +242,8 @@ class Score:
         run, since, model = current(), time.monotonic(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
         rows_ahead = batch_size(variations[0]) if isinstance(variations, list) and total == 1 else total
+        if self.inner is not None:
+            self.inner.expect(self._numbers(), total)
         channels_last = memory_format.prepare(self.net, model, run, rows_ahead)
 
         def through(x: Tensors, rows: Tensor) -> Result:
@@ -246,7 +295,7 @@ def _embedded(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site
 
 
 def _replaced_by(new: Tensor, _old: Tensor) -> Tensor:
-    return new
+    return new.clone()  # the model may write into it
 
 
 # An embedded input's token ids travel in `x` beside its vectors, under this suffix.

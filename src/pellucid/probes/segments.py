@@ -69,7 +69,7 @@ def segments(
     [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
     """
     axes = {k: _places(f, k, v) for k, v in x.items() if v.is_floating_point()}
-    pictures = [k for k in axes if x[k].ndim == 4 and k not in f.embedded]
+    pictures = [k for k in axes if x[k].ndim == 4 and k not in f.positions]
     masked = _masked(x, axes, mask) if mask is not None else ""
     if by != "grid" and not pictures:
         raise BadOption(f"by={by!r} divides pictures, and no input is one.", "Use by='grid', or give a mask.")
@@ -82,7 +82,7 @@ def segments(
         elif by != "grid" and name in pictures:
             found = _superpixels(v, by, cells or _a_side(2, most // len(axes)))
         else:
-            whole = v.ndim == 2 or name in f.embedded  # a column or a token is never divided or joined
+            whole = v.ndim == 2 or name in f.positions  # a column or a token is never divided or joined
             grid = [v.shape[a] if whole else min(cells or _a_side(len(along), most // len(axes)), v.shape[a])
                     for a in along]  # fmt: skip
             found = _blocks(grid, [v.shape[a] for a in along]).expand(len(v), *(v.shape[a] for a in along))
@@ -96,7 +96,7 @@ def segments(
 
 def _places(f: Score, name: str, v: Tensor) -> tuple[int, ...]:
     """The axes along which an input is divided; a series is [batch, channels, time] where there is an nn.Conv1d."""
-    if name in f.embedded or v.ndim == 2:
+    if name in f.positions or v.ndim == 2:
         return (1,)
     if v.ndim == 3:
         return (2,) if any(isinstance(m, nn.Conv1d) for m in f.net.model.modules()) else (1,)
