@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pellucid as pl
@@ -16,6 +17,10 @@ from pellucid.core.network import Network
 from pellucid.core.run import Run, running
 from pellucid.core.saved import load
 from pellucid.methods import all_methods
+from pellucid.render.html import markup
+from pellucid.surfaces.cli import main
+from pellucid.views.attribution import attribution
+from pellucid.views.view import Columns, Fold, Heat, Stack, Tokens, View
 from tests.networks import Net, picture, randomized
 from tests.test_promises import QUICK, close
 
@@ -188,5 +193,99 @@ def test_it_is_saved_and_runs_again(tmp_path: Path) -> None:
     net, x, _, _ = split("gate")
     found = METHODS["occlusion"](net, x, 1, "act1", **QUICK["occlusion"])
     back = load(found.save(tmp_path / "a.pellucid"), METHODS)
-    assert back.at == "act1" and torch.equal(back.inner["act1"], found.inner["act1"]) and torch.equal(back.values, found.values)
+    assert (
+        back.at == "act1"
+        and torch.equal(back.inner["act1"], found.inner["act1"])
+        and torch.equal(back.values, found.values)
+    )
     assert torch.equal(back.rerun(Network(net)).values, found.values)
+
+
+# The report and the trust card
+
+
+class Patches(nn.Module):
+    """A picture's patches as tokens behind a class token, mixed by attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut, self.first = nn.Conv2d(2, 8, 2, 2), nn.Parameter(torch.zeros(1, 1, 8))
+        self.mix, self.head = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.cut(x).flatten(2).mT
+        tokens = self.mix(torch.cat([self.first.expand(len(x), -1, -1), patches], 1))
+        out: Tensor = self.head(tokens.mean(1))
+        return out
+
+
+def heats(view: View) -> list[Heat]:
+    if isinstance(view, Heat):
+        return [view]
+    parts = view.views if isinstance(view, Stack | Columns) else (view.child,) if isinstance(view, Fold) else ()
+    return [heat for part in parts for heat in heats(part)]
+
+
+def test_a_map_of_places_is_drawn_over_the_picture() -> None:
+    x = torch.randn(1, 2, 8, 6)
+    found = METHODS["input_x_gradient"](Net(), x, 1, "conv2")
+    over = heats(attribution(found))[0]
+    assert over.underlay is not None and over.values.shape == (8, 6) and over.resolution == (8, 6)
+    places = found.values[0].sum(0).double()
+    torch.testing.assert_close(torch.from_numpy(over.values), places)
+
+
+def test_tokens_that_stand_for_patches_are_drawn_over_the_picture() -> None:
+    net, x = randomized(Patches(), 2), torch.randn(1, 2, 8, 6)
+    found = METHODS["input_x_gradient"](net, x, 1, "mix")
+    over = heats(attribution(found))[0]
+    assert over.underlay is not None and over.values.shape == (8, 6) and over.resolution == (4, 3)
+    places = found.values[0, 1:].sum(1).view(1, 1, 4, 3).double()
+    torch.testing.assert_close(
+        torch.from_numpy(over.values), F.interpolate(places, (8, 6), mode="bilinear")[0, 0], rtol=0, atol=1e-6
+    )
+
+
+def test_words_inside_a_network_are_shown_as_words() -> None:
+    found = METHODS["feature_ablation"](randomized(Words(), 5), torch.tensor([[3, 1, 4, 1, 5]]), 1, "mix")
+    shown = attribution(found)
+    assert isinstance(shown, Stack)
+    (tokens,) = [v.views[0] for v in shown.views if isinstance(v, Stack) and isinstance(v.views[0], Tokens)]
+    assert tokens.tokens == ("3", "1", "4", "1", "5")
+    torch.testing.assert_close(torch.tensor(tokens.values), found.values[0, :, 0])
+
+
+def test_neurons_are_shown_as_bars_and_the_report_says_where() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(60, 7), nn.ReLU(), nn.Linear(7, 3))
+    found = METHODS["input_x_gradient"](net, picture(0, 1), 1, "2")
+    page = markup(attribution(found))
+    assert "What each column contributes" in page and "at the inner site 2" in page
+    assert "at=&#x27;2&#x27;" in page or "at='2'" in page or "at=&#39;2&#39;" in page
+
+
+def test_the_card_removes_what_is_at_the_site() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 64, 3))
+    x = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = pl.explain(net, x, pl.logit((1, 2)), method="input_x_gradient", at="1")
+    named = {check.name: check for check in found.checks}
+    # what lies behind is linear, so the map says what removing does (up to what is filled in)
+    assert named["faithfulness"].value > 0.5 and "the value at 1" in named["faithfulness"].why
+    assert named["stability"].value == named["stability"].value and named["randomization"].value < 0.95
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:4] = True
+    (where,) = [c for c in pl.check(found, mask=mask).checks if c.name == "localization"]
+    assert where.verdict is pl.Verdict.UNKNOWN and "not of the marked picture" in where.why
+
+
+def test_methods_are_compared_at_a_site() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 64, 3))
+    found = pl.compare(net, torch.randn(1, 2, 8, 8), 1, at="1", methods=["saliency", "input_x_gradient"])
+    assert {e.at for e in found.explanations} == {"1"} and not found.skipped
+    assert pl.explain(net, torch.randn(1, 2, 8, 8), 1, at="1").at == "1"
+
+
+@pytest.mark.parametrize("command", [["explain", "--method"], ["compare", "--methods"]], ids=str)
+def test_the_command_line_hands_the_site_on(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    photo = Path(__file__).parent.parent / "examples" / "cat.jpg"
+    assert main([command[0], str(photo), command[1], "saliency", "--at", "nowhere"]) != 0
+    assert "There is no module at 'nowhere'" in capsys.readouterr().err

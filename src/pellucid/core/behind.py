@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from pellucid.core.answer import Answer
 from pellucid.core.inner import cut_behind
 from pellucid.core.recording.resume import Cut
+from pellucid.core.replaced import instead
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.site import Site
@@ -27,7 +27,7 @@ def scores_behind(f: Score, x: Tensors, site: Site, values: Iterable[Tensors]) -
         cut = _cut(g, x, site)
         if cut is None:
             for value in values:
-                yield g.do({site: partial(_instead, value["value"])})(x)
+                yield g.do({site: instead(value["value"])})(x)
             return
 
         def one(h: Score, part: Tensors, rows: Tensor) -> Tensor:
@@ -37,10 +37,6 @@ def scores_behind(f: Score, x: Tensors, site: Site, values: Iterable[Tensors]) -
             return h.target.of(Answer(h.net, cut.run(h.model, part["value"]), {}, rows))
 
         yield from g.passes(values, one, "passes behind the site")
-
-
-def _instead(new: Tensor, _old: Tensor) -> Tensor:
-    return new
 
 
 def _cut(f: Score, x: Tensors, site: Site) -> Cut | None:

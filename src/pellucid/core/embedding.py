@@ -12,7 +12,7 @@ from pellucid.core.answer import Operations, follow
 from pellucid.core.errors import BadModel
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
-from pellucid.core.score import IDS
+from pellucid.core.replaced import IDS
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 

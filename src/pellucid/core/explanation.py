@@ -34,10 +34,10 @@ class Explanation:
 
     `maps` have their input's shape, but for the channel axis, which is 1 where a method speaks of places only; token
     inputs are explained at their embedding, `[batch, tokens, width]`.  `inner`: the value at the inner site that was
-    explained in the input's place, by the site's name, which then is the maps' name too.  `resolution` is a map's true size when it was
-    enlarged.  `gap` is, for methods that promise completeness, how far each sample's values miss the change of the
-    score, relative to it.  `without_rule` are operations that ran under the plain gradient though the method wanted
-    a rule for them.  `stopped` says how far a stopped run came.
+    explained in the input's place, by the site's name, which then is the maps' name too.  `resolution` is a map's true
+    size when it was enlarged.  `gap` is, for methods that promise completeness, how far each sample's values miss the
+    change of the score, relative to it.  `without_rule` are operations that ran under the plain gradient though the
+    method wanted a rule for them.  `stopped` says how far a stopped run came.
     """
 
     maps: Tensors

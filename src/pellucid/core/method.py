@@ -20,6 +20,7 @@ from torch import nn
 from pellucid.core.embedding import embedded
 from pellucid.core.errors import BadModel
 from pellucid.core.explanation import Cost, Explanation
+from pellucid.core.last_map import grid_at
 from pellucid.core.network import Network
 from pellucid.core.option import Option, checked, options_of
 from pellucid.core.run import Meter, Run, current, running
@@ -108,7 +109,8 @@ class Method(Generic[P]):
         result = self.recipe(f, x, **options)  # type: ignore[call-arg]  # checked against the recipe's own options
         found = result if isinstance(result, Finding) else Finding(result)
         _refuse_nonsense(found.maps, self.name)
-        return replace(found, maps={k: v.detach().contiguous() for k, v in found.maps.items()})
+        maps = {k: v.detach().contiguous() for k, v in found.maps.items()}
+        return replace(found, maps=maps, facts={**found.facts, **_drawn_over(f, x)})
 
     def _explain(
         self,
@@ -124,14 +126,10 @@ class Method(Generic[P]):
         given = _like_the_model(as_tensors(x, net.inputs), model)
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
-        f, inner = Score(net, of, embedded=sites, model=model), Tensors()
-        if at:
-            f, inner = f.at(at if isinstance(at, Site) else Site.parse(at), inputs)
+        f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)
         found = self._find(f, inner or inputs, options)
         return Explanation(
-            maps=found.maps,
-            x=given,
-            inner=inner,
+            maps=found.maps, x=given, inner=inner,
             method=self.name,
             options=options,
             of=of,
@@ -152,7 +150,7 @@ class Method(Generic[P]):
             net=net,
             score=replace(f, model=None, inner=f.inner and f.inner.anew()),
             again=self,
-        )
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<method {self.name}({', '.join(o.name for o in self.options)})>"
@@ -200,6 +198,22 @@ def _target(
         )
     top = tuple(int(i) for i in outputs.argmax(1))
     return logit(top[0]) if len(set(top)) == 1 else logit(top)
+
+
+def _at(f: Score, at: Site | str | None, x: Tensors) -> tuple[Score, Tensors]:
+    """The score and the value at the site that is explained; nothing there when the input is."""
+    if not at:
+        return f, {}
+    return f.at(at if isinstance(at, Site) else Site.parse(at), x)
+
+
+def _drawn_over(f: Score, inner: Tensors) -> dict[str, Any]:
+    """Which picture an inner site's map lies over, and as what grid of places; nothing when it lies over none."""
+    if f.inner is None or next(iter(inner.values())).ndim not in (3, 4):
+        return {}
+    picture = next((k for k, v in f.inner.given.items() if v.ndim == 4 and v.is_floating_point()), None)
+    grid = grid_at(f, inner, f.inner.site) if picture is not None else None
+    return {} if grid is None else {"drawn over": picture, "grid": grid}
 
 
 def _refuse_nonsense(maps: Tensors, name: str) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -23,6 +22,7 @@ from pellucid.core.errors import BadInput, BadModel, Stopped
 from pellucid.core.inner import Inner
 from pellucid.core.memory import measuring
 from pellucid.core.network import Network
+from pellucid.core.replaced import at_embeddings, instead
 from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
 from pellucid.core.run import Run, current
 from pellucid.core.site import Site
@@ -204,13 +204,13 @@ class Score:
         if self.model is None:
             raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
-        given, changes = _embedded(x if self.inner is None else self.inner.fed(rows), self.embedded)
+        given, changes = at_embeddings(x if self.inner is None else self.inner.fed(rows), self.embedded)
         if self.inner is not None:
             value, plain = x[self.inner.name], not (sites or self.rules or self.changes or self.target.sites)
             answer = self.inner.resumed(self.net, self.model, given, value, rows) if plain else None
             if answer is not None:
                 return answer
-            changes[self.inner.site] = partial(_replaced_by, value)
+            changes[self.inner.site] = instead(value)
         return ask(
             self.net,
             self.model,
@@ -284,19 +284,3 @@ def _precision(precision: str, device: torch.device, backward: bool) -> Abstract
     if precision == "bfloat16" and not backward:
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
-
-
-def _embedded(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site, Change]]:
-    """What the model is given, and the changes that put embedding vectors where the embedding's output was."""
-    if not sites:
-        return x, {}
-    changes: dict[Site, Change] = {site: partial(_replaced_by, x[name]) for name, site in sites.items()}
-    return {k.removesuffix(IDS): v for k, v in x.items() if k not in sites}, changes
-
-
-def _replaced_by(new: Tensor, _old: Tensor) -> Tensor:
-    return new.clone()  # the model may write into it
-
-
-# An embedded input's token ids travel in `x` beside its vectors, under this suffix.
-IDS = " (ids)"

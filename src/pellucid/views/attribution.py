@@ -76,6 +76,7 @@ def lead(explanation: Explanation, answers: tuple[Prediction, ...] | None) -> st
         what = what if answers is not None else f"the score of {class_name(explanation, named)}"
     else:
         what = f"this number: {explanation.target}"
+    what += f", at the inner site {explanation.at}" if explanation.at else ""
     kind = f"found by {method_title(explanation)}"
     if explanation.signed:
         return f"The map shows what raised (red) and what lowered (blue) {what}; {kind}."

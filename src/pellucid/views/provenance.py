@@ -41,6 +41,7 @@ def provenance(explanation: Explanation) -> Table:
         rows.append(("paper", paper))
     rows += [
         ("what is explained", e.target),
+        ("by the value at", f"{e.at}, {'×'.join(map(str, e.inner[e.at].shape))}" if e.at else ""),
         ("options", ", ".join(f"{k} = {option_text(v)}" for k, v in e.options.items()) or "none"),
         ("network", e.network),
         ("network's fingerprint", e.fingerprint),
@@ -103,7 +104,13 @@ def python_again(explanation: Explanation) -> str:
     opened = f"pl.open({e.source!r})" if public else "pl.open(...)  # your network"
     readable = e.net is not None and e.net.preparation is not None and any(v.ndim == 4 for v in e.x.values())
     read = "net.read(...)  # your picture" if readable else "...  # your input"
-    arguments = ["net", "x", target_code(e.of), *(f"{k}={_code(v)}" for k, v in _changed(e).items())]
+    arguments = [
+        "net",
+        "x",
+        target_code(e.of),
+        *((f"at={e.at!r}",) if e.at else ()),
+        *(f"{k}={_code(v)}" for k, v in _changed(e).items()),
+    ]
     return "\n".join(
         (
             "import pellucid as pl",
