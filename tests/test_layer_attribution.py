@@ -25,7 +25,7 @@ from tests.networks import Net, picture, randomized
 from tests.test_promises import QUICK, close
 
 METHODS = all_methods()
-ALONG_THE_INPUT: set[str] = set()  # they walk a path of the whole network's input
+ALONG_THE_INPUT = ("conductance", "internal_influence")  # they walk a path of the network's own input
 
 
 class Behind(Net):

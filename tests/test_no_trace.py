@@ -27,6 +27,8 @@ from tests.traces import content, fingerprint
 METHODS = all_methods()
 FEW: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 3},
+    "conductance": {"steps": 1},
+    "internal_influence": {"steps": 3},
     "gradient_shap": {"samples": 3},
     "smooth_grad": {"samples": 3},
     "occlusion": {"window": 4, "stride": 4},

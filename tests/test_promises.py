@@ -30,6 +30,8 @@ METHODS = all_methods()
 MAPS = [name for name, method in METHODS.items() if method.family == "class activation"]
 QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
+    "conductance": {"steps": 4},
+    "internal_influence": {"steps": 8},
     "smooth_grad": {"samples": 3},
     "gradient_shap": {"samples": 3},
     "occlusion": {"window": 3, "stride": 2},
@@ -49,6 +51,7 @@ QUICK: dict[str, dict[str, Any]] = {
 # keep what a stopped run found
 AVERAGES = (
     "integrated_gradients",
+    "internal_influence",
     "smooth_grad",
     "gradient_shap",
     "occlusion",

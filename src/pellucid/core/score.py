@@ -148,6 +148,10 @@ class Score:
 
     def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""
+        return next(self.watches([x], *sites))
+
+    def watches(self, variations: Iterable[Tensors], *sites: Site) -> Iterator[dict[Site, Seen]]:
+        """Values and gradients at sites for each variation of the input, many variations to a pass."""
 
         def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
             answer, score = f._scored(part, rows, sites, leaves=True)
@@ -155,8 +159,8 @@ class Score:
             grads = f._differentiate(score, values)
             return {f"value {k}": v.detach() for k, v in values.items()} | {f"grad {k}": g for k, g in grads.items()}
 
-        found = next(self.passes([x], one, "gradient passes", backward=True))
-        return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
+        for found in self.passes(variations, one, "gradient passes", backward=True):
+            yield {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
     def _scored(
         self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False

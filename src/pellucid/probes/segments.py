@@ -33,7 +33,8 @@ Cells: TypeAlias = Annotated[
 ]
 Mask: TypeAlias = Annotated[
     Tensor | None,
-    "instead, each place's player as a whole number: [height, width] for a picture, [columns] for a table",
+    "instead, each place's player as a whole number: [height, width] for a picture, [columns] for a table; "
+    "[channels, 1, 1] for a picture's channels",
 ]
 USUAL = 49  # players of an input that can be divided at will, when nothing is said
 
@@ -68,7 +69,7 @@ def segments(
     >>> segments(f, {"x": torch.zeros(2, 3, 4, 4)}, cells=2).labels["x"][0, 0].tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
     """
-    axes = {k: _places(f, k, v) for k, v in x.items() if v.is_floating_point()}
+    axes = {k: places_of(f, k, v) for k, v in x.items() if v.is_floating_point()}
     pictures = [k for k in axes if x[k].ndim == 4 and k not in f.positions]
     masked = _masked(x, axes, mask) if mask is not None else ""
     if by != "grid" and not pictures:
@@ -78,6 +79,7 @@ def segments(
     for name, along in axes.items():
         v = x[name]
         if mask is not None and name == masked:
+            along = along if _of_places(mask, v, along) else tuple(range(1, v.ndim))
             found = _numbered(mask.cpu().expand(len(v), *(v.shape[a] for a in along)))
         elif by != "grid" and name in pictures:
             found = _superpixels(v, by, cells or _a_side(2, most // len(axes)))
@@ -94,7 +96,7 @@ def segments(
     return Segments(labels, tuple(counts.tolist()), resolution)
 
 
-def _places(f: Score, name: str, v: Tensor) -> tuple[int, ...]:
+def places_of(f: Score, name: str, v: Tensor) -> tuple[int, ...]:
     """The axes along which an input is divided; a series is [batch, channels, time] where there is an nn.Conv1d."""
     if name in f.positions or v.ndim == 2:
         return (1,)
@@ -107,7 +109,8 @@ def _masked(x: Tensors, axes: dict[str, tuple[int, ...]], mask: Tensor) -> str:
     """The one input that the mask fits."""
     shapes = {k: tuple(x[k].shape[a] for a in along) for k, along in axes.items()}
     given = tuple(mask.shape)
-    fitting = [k for k, places in shapes.items() if given in (places, (len(x[k]), *places))]
+    fitting = [k for k, along in axes.items() if _of_places(mask, x[k], along)]
+    fitting = fitting or [k for k in axes if _of_a_sample(mask, x[k])]
     if mask.is_floating_point() or mask.is_complex() or not mask.numel():
         raise BadOption(f"mask is {given} of {mask.dtype}: expected whole numbers.", "Convert it: mask.long().")
     if len(fitting) != 1:
@@ -115,6 +118,16 @@ def _masked(x: Tensors, axes: dict[str, tuple[int, ...]], mask: Tensor) -> str:
         fits = f"fits {len(fitting)} inputs" if fitting else "fits no input"
         raise BadOption(f"mask is {given} and {fits}.", f"Give a number for each place of one input: {wanted}.")
     return fitting[0]
+
+
+def _of_places(mask: Tensor, v: Tensor, along: Sequence[int]) -> bool:
+    places = tuple(v.shape[a] for a in along)
+    return tuple(mask.shape) in (places, (len(v), *places))
+
+
+def _of_a_sample(mask: Tensor, v: Tensor) -> bool:
+    """Does the mask tell channels apart too: as many axes as a sample has, each as long as the sample's, or 1?"""
+    return mask.ndim == v.ndim - 1 and all(n in (1, whole) for n, whole in zip(mask.shape, v.shape[1:], strict=True))
 
 
 def _numbered(mask: Tensor) -> Int[Tensor, "batch *places"]:
