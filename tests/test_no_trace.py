@@ -29,6 +29,8 @@ FEW: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 3},
     "conductance": {"steps": 1},
     "internal_influence": {"steps": 3},
+    "xrai": {"steps": 2},
+    "integrated_hessians": {"steps": 2, "cells": 2},
     "gradient_shap": {"samples": 3},
     "smooth_grad": {"samples": 3},
     "occlusion": {"window": 4, "stride": 4},

@@ -32,6 +32,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
     "conductance": {"steps": 4},
     "internal_influence": {"steps": 8},
+    "xrai": {"steps": 4},
+    "integrated_hessians": {"cells": 2, "steps": 4},
     "smooth_grad": {"samples": 3},
     "gradient_shap": {"samples": 3},
     "occlusion": {"window": 3, "stride": 2},
@@ -52,6 +54,7 @@ QUICK: dict[str, dict[str, Any]] = {
 AVERAGES = (
     "integrated_gradients",
     "internal_influence",
+    "xrai",
     "smooth_grad",
     "gradient_shap",
     "occlusion",

@@ -30,6 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}, {"steps": 48, "start": "blur"}],
     "conductance": [{"steps": 24}, {"steps": 24, "baseline": 0.3}],
     "internal_influence": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
+    "integrated_hessians": [{"steps": 64, "cells": 2}],
     "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
     "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
     "kernel_shap": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],

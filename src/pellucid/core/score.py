@@ -142,7 +142,7 @@ class Score:
 
         def one(f: Score, x: Tensors, rows: Tensor) -> Tensors:
             leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
-            return f._differentiate(f._scored({**x, **leaves}, rows)[1], leaves)
+            return f._differentiate(f.scored({**x, **leaves}, rows)[1], leaves)
 
         return self.passes(variations, one, "gradient passes", backward=True)
 
@@ -154,7 +154,7 @@ class Score:
         """Values and gradients at sites for each variation of the input, many variations to a pass."""
 
         def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
-            answer, score = f._scored(part, rows, sites, leaves=True)
+            answer, score = f.scored(part, rows, sites, leaves=True)
             values = {str(s): answer.at[s] for s in sites}
             grads = f._differentiate(score, values)
             return {f"value {k}": v.detach() for k, v in values.items()} | {f"grad {k}": g for k, g in grads.items()}
@@ -162,7 +162,7 @@ class Score:
         for found in self.passes(variations, one, "gradient passes", backward=True):
             yield {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
-    def _scored(
+    def scored(
         self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False
     ) -> tuple[Answer, Tensor]:
         """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand."""
@@ -186,17 +186,18 @@ class Score:
 
     def _differentiate(self, score: Tensor, leaves: Mapping[str, Tensor]) -> Tensors:
         if not score.requires_grad:
-            raise self._no_gradient()
+            raise self.no_gradient()
         meter = current().meter
         if self.rules:
             meter.without_rule |= operations_without_rule(score, self.rules)
         meter.backwards += len(score)
         found: tuple[Tensor | None, ...] = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True)
         if all(g is None for g in found):  # quantized operations look differentiable and are not
-            raise self._no_gradient()
+            raise self.no_gradient()
         return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)}
 
-    def _no_gradient(self) -> BadModel:
+    def no_gradient(self) -> BadModel:
+        """What is said when the score cannot be differentiated."""
         return BadModel(
             f"The score {self.target} does not depend differentiably on what is to be explained.",
             "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",

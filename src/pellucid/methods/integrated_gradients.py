@@ -24,10 +24,9 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors, add_to, each, total
+from pellucid.core.tensors import Tensors, each, total
 from pellucid.probes.baselines import Baselines, Constant, Start, mean_change, starts
-from pellucid.probes.path import between, gauss_legendre, straight
-from pellucid.probes.variations import Variations
+from pellucid.probes.path import shares, straight
 
 _FIRST_ROUND = 16
 
@@ -69,23 +68,9 @@ def integrated_gradients(
     beginnings = starts(f, x, baseline, start, baselines)
     change = mean_change(f, x, beginnings)
     if steps is not None:
-        maps, _ = _shares(f, beginnings, x, steps)
+        maps, _ = shares(f, beginnings, x, steps)
         return _finding(maps, change, [steps] * len(change), None, tolerance, len(beginnings))
     return _until_settled(f, x, beginnings, change, tolerance, most)
-
-
-def _shares(f: Score, beginnings: list[Tensors], x: Tensors, points: int) -> tuple[Tensors, bool]:
-    """The shares by so many points on each path, and whether all were reached (a stopped run reaches fewer)."""
-    nodes, weights = gauss_legendre(points)
-    maps, reached, n = each(torch.zeros_like, x), 0.0, len(beginnings)
-    path = Variations(points * n, lambda i: between(beginnings[i % n], x, nodes[i // n]))
-    for i, gradient in enumerate(f.grads(path)):
-        start, weight = beginnings[i % n], weights[i // n] / n
-        add_to(maps, each(lambda g, a, b: g * (b - a), gradient, start, x), weight)
-        reached += weight
-    if reached < 1 - 1e-6:  # the part of the paths that was seen stands for the rest
-        maps = each(lambda m: m / reached, maps)
-    return maps, not current().meter.stopped
 
 
 def _until_settled(
@@ -97,7 +82,7 @@ def _until_settled(
     while open_:
         here, *from_ = ({k: v[open_] for k, v in t.items()} for t in (x, *beginnings))
         try:
-            found, whole = _shares(f.among(open_), from_, here, points)
+            found, whole = shares(f.among(open_), from_, here, points)
         except Stopped:
             if not any(used):
                 raise

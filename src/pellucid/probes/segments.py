@@ -7,14 +7,16 @@ inputs are numbered through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pellucid.core.errors import BadOption, Missing
 from pellucid.core.option import Range
@@ -149,14 +151,10 @@ def _blocks(grid: Sequence[int], sizes: Sequence[int]) -> Int[Tensor, "*places"]
 
 def _superpixels(v: Tensor, by: str, cells: int) -> Int[Tensor, "batch height width"]:
     """About `cells` squared segments of each picture, from its own content."""
-    try:
-        from skimage.segmentation import felzenszwalb, slic
-    except ImportError:
-        raise Missing(f"by={by!r} needs the package scikit-image.", "pip install scikit-image") from None
+    felzenszwalb, slic = _divider("felzenszwalb", by), _divider("slic", by)
     found = []
-    for picture in v.detach().double().cpu():
-        low, high = picture.aminmax()
-        image = np.ascontiguousarray(((picture - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0).numpy())
+    for picture in v:
+        image = _image(picture)
         color = image.shape[2] == 3
         if by == "slic":
             made = slic(image, cells**2, 10.0 if color else 0.1, start_label=0, convert2lab=color, channel_axis=-1)
@@ -164,3 +162,40 @@ def _superpixels(v: Tensor, by: str, cells: int) -> Int[Tensor, "batch height wi
             made = felzenszwalb(image, 100, 0.5, -(-image.shape[0] * image.shape[1] // (2 * cells**2)))
         found.append(torch.from_numpy(np.ascontiguousarray(made)).long())
     return _numbered(torch.stack(found))
+
+
+def of_all_scales(picture: Tensor, scales: Sequence[float]) -> Bool[Tensor, "segments height width"]:
+    """A picture `[channels, height, width]` divided by Felzenszwalb's method again and again, coarser and coarser.
+
+    Sizes are in proportion to the picture: no segment is smaller than 0.3 % of it, and each is widened by a fortieth
+    of its shorter side, so that the edges around a thing belong to it.  Raises `Missing` without scikit-image.
+    """
+    divide, image = _divider("felzenszwalb", "felzenszwalb"), _image(picture)
+    height, width = image.shape[:2]
+    least, wide = max(1, round(0.003 * height * width)), round(min(height, width) / 44.8)
+    masks = []
+    for scale in scales:
+        label = torch.from_numpy(np.ascontiguousarray(divide(image, scale, 0.8, least))).long()
+        masks.append(torch.stack([label == i for i in label.unique()]))
+    found = torch.cat(masks)
+    if wide:
+        grown = (functional.max_pool2d(m[None].float(), 2 * wide + 1, 1, wide)[0] > 0 for m in found.split(64))
+        found = torch.cat(list(grown))
+    return found
+
+
+def _divider(name: str, by: str) -> Callable[..., Any]:
+    try:
+        from skimage import segmentation
+    except ImportError:
+        raise Missing(f"by={by!r} needs the package scikit-image.", "pip install scikit-image") from None
+    found: Callable[..., Any] = getattr(segmentation, name)
+    return found
+
+
+def _image(picture: Tensor) -> NDArray[np.float64]:
+    """A picture as scikit-image wants it: channels last, values in 0..1."""
+    picture = picture.detach().double().cpu()
+    low, high = picture.aminmax()
+    stretched = ((picture - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0)
+    return np.ascontiguousarray(stretched.numpy())

@@ -43,11 +43,13 @@ CANDIDATES: Mapping[str, Mapping[str, Any]] = {
 BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "extremal_perturbation": {"steps": 40},
     "hsic": {"masks": 256},
+    "integrated_hessians": {"steps": 4, "cells": 3},
     "kernel_shap": {"samples": 256},
     "lime": {"samples": 256},
     "rise": {"masks": 256},
     "shapley_sampling": {"pairs": 3},
     "sobol": {"designs": 8},
+    "xrai": {"steps": 16},
 }
 _CHOOSING = 64  # probes; the card then tests the choice on others, because the best of several is partly lucky
 

@@ -9,6 +9,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.tensors import batch_size
 from pellucid.views.inputs import input_view, thumbnail
 from pellucid.views.number import percent
+from pellucid.views.pairs import pairs
 from pellucid.views.predictions import Prediction, bars_of, class_name, explained_class, predictions
 from pellucid.views.provenance import how_to_read, method_title, provenance, python_again
 from pellucid.views.trust import in_short, trust_view
@@ -127,6 +128,8 @@ def _sample(explanation: Explanation, answers: tuple[Prediction, ...] | None, sa
 
 def _folds(explanation: Explanation) -> tuple[View, ...]:
     folds: list[View] = [Fold("How to read this", how_to_read(explanation))]
+    together = pairs(explanation)
+    folds += [together] if together is not None else []
     if explanation.without_rule:
         names = explanation.without_rule
         table = Table(("operation",), tuple((name,) for name in names))
