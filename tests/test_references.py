@@ -30,7 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}, {"steps": 48, "start": "blur"}],
     "conductance": [{"steps": 24}, {"steps": 24, "baseline": 0.3}],
     "internal_influence": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
-    "integrated_hessians": [{"steps": 64, "cells": 2}],
+    "integrated_hessians": [{"steps": 40, "mask": (MASK == 7).long()}],
     "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
     "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
     "kernel_shap": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
@@ -65,6 +65,7 @@ SLOWLY = {
     "integrated_gradients": {"points": 300},
     "conductance": {"points": 300},
     "internal_influence": {"points": 300},
+    "integrated_hessians": {"points": 11},
     "blur_integrated_gradients": {"points": 3000},
 }  # midpoints: an error of 1 / 300^2 / 24 times the bend
 

@@ -37,7 +37,11 @@ def _both(f: Score, x: Tensors, which: Tensor) -> Tensors:
             raise f.no_gradient()
         current().meter.backwards += 2 * len(score)
         try:
-            slope = torch.autograd.grad(score.sum(), list(leaves.values()), create_graph=True, allow_unused=True)
+            slope: tuple[Tensor | None, ...] = torch.autograd.grad(
+                score.sum(), list(leaves.values()), create_graph=True, allow_unused=True
+            )
+            if all(g is None for g in slope):  # quantized operations look differentiable and are not
+                raise f.no_gradient()
             bend = _bend(slope, leaves, along)
         except (RuntimeError, NotImplementedError) as error:
             if "derivative" not in str(error) and "double backward" not in str(error):

@@ -143,15 +143,21 @@ def interactions(
 ) -> Float[Tensor, "batch players players"]:
     """All interactions by the definition."""
     n, away, step = max(players.counts), each(torch.sub, x, start), 1e-4
-    nodes, weights = gauss_legendre(points)
+    nodes = list(zip(*gauss_legendre(points), strict=True))
+    pairs = [(alpha * beta, wa * wb) for alpha, wa in nodes for beta, wb in nodes]
+    nudges = [{k: step * v * (players.labels[k] == a) for k, v in away.items()} for a in range(n)]
+
+    def at(i: int) -> Tensors:  # at each pair the point itself, then its neighbors up and down, player by player
+        here, which = between(start, x, pairs[i // (2 * n + 1)][0]), i % (2 * n + 1)
+        if which == 0:
+            return here
+        return here | each(torch.add if which % 2 else torch.sub, here, nudges[(which - 1) // 2])
+
+    slopes = iter(f.grads(Variations(len(pairs) * (2 * n + 1), at)))
     table = torch.zeros(len(players.counts), n, n, dtype=torch.double)
-    for alpha, wa in zip(nodes, weights, strict=True):
-        for beta, wb in zip(nodes, weights, strict=True):
-            here, weight = between(start, x, alpha * beta), wa * wb
-            table += weight * torch.diag_embed(_by_player(each(torch.mul, f.grad(here), away), players, n))
-            nudges = [{k: step * v * (players.labels[k] == a) for k, v in away.items()} for a in range(n)]
-            up, down = ([here | each(op, here, d) for d in nudges] for op in (torch.add, torch.sub))
-            for a, (after, before) in enumerate(zip(f.grads(up), f.grads(down), strict=True)):
-                bend = each(lambda p, q, d: (p - q) / (2 * step) * d, after, before, away)
-                table[:, a] += weight * alpha * beta * _by_player(bend, players, n)
+    for product, weight in pairs:
+        table += weight * torch.diag_embed(_by_player(each(torch.mul, next(slopes), away), players, n))
+        for a in range(n):
+            bend = each(lambda p, q, d: (p - q) / (2 * step) * d, next(slopes), next(slopes), away)
+            table[:, a] += weight * product * _by_player(bend, players, n)
     return table

@@ -87,7 +87,7 @@ def gathered(
     that lie in the same segments are one: what each of them adds up to is all that is needed.
     """
     least = max(1, round(0.001 * density.numel()))
-    member, place = segments.flatten(1).unique(dim=1, return_inverse=True)
+    member, place = torch.unique(segments.flatten(1), dim=1, return_inverse=True)
     member = member.to(density.dtype)
     sums = torch.zeros(member.shape[1], dtype=density.dtype).index_add_(0, place, density.flatten())
     sizes = place.bincount(minlength=member.shape[1]).to(density.dtype)
@@ -104,7 +104,7 @@ def gathered(
     return value[place].view_as(density), added
 
 
-def reference(f: Score, x: Tensors, *, steps: int = 32) -> Tensors:
+def reference(f: Score, x: Tensors, *, steps: int = 64) -> Tensors:
     """The definition: every segment is tried at every step, on the pixels themselves."""
     name = image_input(x)
     maps, _ = shares(f, [x | {name: v} for v in _black_and_white(f, x[name])], x, steps)

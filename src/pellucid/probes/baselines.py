@@ -84,8 +84,8 @@ def _noise(x: Tensors, draw: int) -> Tensors:
 
     def noise(v: Tensor) -> Tensor:
         low, high = (e.view(-1, *[1] * (v.ndim - 1)) for e in v.flatten(1).aminmax(dim=1))
-        normal = current().normal(v)(draw)
-        return low + (high - low) * torch.special.ndtr(normal)
+        even: Tensor = torch.special.ndtr(current().normal(v)(draw))  # normal noise, made uniform
+        return low + (high - low) * even
 
     return x | each(noise, x)
 

@@ -176,10 +176,10 @@ def of_all_scales(picture: Tensor, scales: Sequence[float]) -> Bool[Tensor, "seg
     masks = []
     for scale in scales:
         label = torch.from_numpy(np.ascontiguousarray(divide(image, scale, 0.8, least))).long()
-        masks.append(torch.stack([label == i for i in label.unique()]))
+        masks.append(torch.stack([label == i for i in torch.unique(label)]))
     found = torch.cat(masks)
     if wide:
-        grown = (functional.max_pool2d(m[None].float(), 2 * wide + 1, 1, wide)[0] > 0 for m in found.split(64))
+        grown = (functional.max_pool2d(m[None].float(), 2 * wide + 1, 1, wide)[0] > 0 for m in torch.split(found, 64))
         found = torch.cat(list(grown))
     return found
 
