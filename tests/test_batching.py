@@ -20,7 +20,10 @@ from pellucid.methods import all_methods
 from tests.conditions import cnn, picture
 
 METHODS = all_methods()
-FEW = {"integrated_gradients": {"steps": 5}, "gradient_shap": {"samples": 5}, "smooth_grad": {"samples": 5},
+FEW = {"integrated_gradients": {"steps": 5},
+       "conductance": {"steps": 2}, "internal_influence": {"steps": 4},
+       "integrated_hessians": {"cells": 2, "steps": 2}, "xrai": {"steps": 2},
+       "gradient_shap": {"samples": 5}, "smooth_grad": {"samples": 5},
        "occlusion": {"window": 3, "stride": 2}, "rise": {"masks": 8, "cells": 3},
        "sobol": {"designs": 2, "cells": 2}, "hsic": {"masks": 8, "cells": 3},
        "guided_integrated_gradients": {"steps": 3}, "blur_integrated_gradients": {"steps": 5},

@@ -24,6 +24,10 @@ from tests.traces import content, fingerprint
 METHODS = all_methods()
 FEW: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 3},
+    "conductance": {"steps": 1},
+    "internal_influence": {"steps": 3},
+    "xrai": {"steps": 2},
+    "integrated_hessians": {"steps": 2, "cells": 2},
     "gradient_shap": {"samples": 3},
     "smooth_grad": {"samples": 3},
     "occlusion": {"window": 4, "stride": 4},
@@ -41,7 +45,13 @@ FEW: dict[str, dict[str, Any]] = {
 }
 AT_A_MAP = [name for name, method in METHODS.items() if method.family == "class activation"]
 BY_SCORES = [n for n, m in METHODS.items() if m.family in ("perturbation", "coalition")]  # need no gradient
-OVER_PLACES = ("rise", "sobol", "hsic", "extremal_perturbation")  # what covers parts of a picture, and of nothing else
+OVER_PLACES = (
+    "rise",
+    "sobol",
+    "hsic",
+    "extremal_perturbation",
+    "xrai",
+)  # what covers parts of a picture, and of nothing else
 
 
 def explain(name: str, scene: Scene) -> Any:
@@ -328,5 +338,5 @@ def test_a_transformer_is_explained_at_its_embedding(name: str) -> None:
     options = {"window": 1, "stride": 1} if name == "occlusion" else FEW.get(name, {})
     found = METHODS[name](model, ids, 1, **options).values
     assert isinstance(found, Tensor)
-    assert found.shape == ((1, 5, 1) if name in BY_SCORES else (1, 5, 16))
+    assert found.shape == ((1, 5, 1) if name in (*BY_SCORES, "integrated_hessians") else (1, 5, 16))
     assert fingerprint(model, ids) == before

@@ -30,6 +30,10 @@ METHODS = all_methods()
 MAPS = [name for name, method in METHODS.items() if method.family == "class activation"]
 QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
+    "conductance": {"steps": 4},
+    "internal_influence": {"steps": 8},
+    "xrai": {"steps": 4},
+    "integrated_hessians": {"cells": 2, "steps": 4},
     "smooth_grad": {"samples": 3},
     "gradient_shap": {"samples": 3},
     "occlusion": {"window": 3, "stride": 2},
@@ -49,6 +53,8 @@ QUICK: dict[str, dict[str, Any]] = {
 # keep what a stopped run found
 AVERAGES = (
     "integrated_gradients",
+    "internal_influence",
+    "xrai",
     "smooth_grad",
     "gradient_shap",
     "occlusion",

@@ -183,6 +183,8 @@ def _reason(probes: ProbeSet, best: float) -> str:
 
 def _words(layout: Layout) -> tuple[str, str, str]:
     """What is masked, how that is said of a part, and as a deed."""
+    if layout.site:
+        return f"value at {layout.site}", "hidden", "hiding"
     if layout.kind == "picture":
         return "picture", "painted over", "painting over"
     return layout.kind, "hidden", "hiding"
@@ -201,7 +203,7 @@ def faithfulness(explanation: Explanation, *, probes: Sequence[ProbeSet] | None 
     1.0
     """
     if probes is None:
-        probes = probe_set(score_of(explanation), explanation.x, count)
+        probes = probe_set(score_of(explanation), explanation.explained, count)
     maps = probes[0].layout.map_of(explanation)
     found = [(score_map(m, p), p) for m, p in zip(maps, probes, strict=True)]
     order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")

@@ -14,7 +14,8 @@ from torch.nn import functional
 from pellucid.core.errors import BadInput, Missing
 from pellucid.core.explanation import Explanation
 from pellucid.core.network import Network
-from pellucid.core.score import IDS, Score
+from pellucid.core.replaced import IDS
+from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
 
 Kind: TypeAlias = Literal["picture", "volume", "series", "text", "table"]
@@ -28,6 +29,7 @@ class Layout:
     input: str
     axes: tuple[int, ...]
     shape: tuple[int, ...]
+    site: str = ""  # the inner site that it is the value of, in the place of an input
 
     @property
     def size(self) -> int:

@@ -57,6 +57,8 @@ def localization(explanation: Explanation, *, mask: Tensor | Sequence[Box] | Non
     if mask is None:
         return Check("localization", math.nan, Verdict.UNKNOWN, "Nobody marked a region to compare the map with.")
     layout = layout_of(explanation.net, explanation.x)
+    if explanation.at:
+        raise BadInput(f"The map is one of the places at {explanation.at}, not of the marked picture's.")
     if layout.kind != "picture":
         raise BadInput(f"A region can be marked in a picture's map only; this input is a {layout.kind}.")
     maps = layout.map_of(explanation)

@@ -72,10 +72,11 @@ def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]
     """
     if count < 2 * PILOT:
         raise BadInput(f"{count} probes were asked for; at least {2 * PILOT} are needed.", "64 is usual.")
-    if score.embedded:
+    if score.embedded and score.inner is None:
         with score.net.lease() as model:
             x, _ = embedded(score.net, model, x)
     layout = layout_of(score.net, x)
+    layout = replace(layout, site=score.inner.name if score.inner is not None else "")
     if layout.size < 5:
         raise BadInput(f"The input has {layout.size} parts; a test by masking needs at least 5.")
     with score.leased() as f:
@@ -84,6 +85,7 @@ def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]
 
 def _alone(score: Score, sample: int) -> Score:
     """The score of one sample on its own, as log-odds: a target with a class for each sample keeps that sample's."""
+    score = score if score.inner is None else score.among([sample])
     if not score.target.classes:
         return score
     against = score.target.terms[0].weight <= 0  # Evidence against a class must not turn into evidence for it.
@@ -120,7 +122,7 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
     return ProbeSet(
         layout=layout, sample=sample, key=digest(v), masks=masks, drops=drops, start=start,
         ratio=_left(start, after, of_class), of_class=of_class, area=area,
-        ceiling=ceiling(layout.cells(masks.double(), _side(layout)), drops), infill=INFILLS[layout.kind],
+        ceiling=ceiling(layout.cells(masks.double(), _side(layout)), drops), infill=_infill(layout),
         guesses=_guesses(layout, v), forwards=spent,
     )  # fmt: skip
 
@@ -140,6 +142,10 @@ INFILLS = {
     "text": "the average of the other words' vectors",
     "table": "zero",
 }
+
+
+def _infill(layout: Layout) -> str:
+    return INFILLS[layout.kind].replace("colors", "values") if layout.site else INFILLS[layout.kind]
 
 
 def _left(start: float, after: Float[Tensor, " n"], of_class: bool) -> float:

@@ -42,8 +42,8 @@ def stability(explanation: Explanation) -> Check:
     score = score_of(explanation)
     if score.embedded:
         raise BadInput("Words have no near copies to compare with.")
-    layout = layout_of(score.net, explanation.x)
-    copies, same = near_copies(score, explanation.x)
+    layout = layout_of(score.net, explanation.explained)
+    copies, same = near_copies(score.outside, explanation.x)
     found = [
         alike
         for near, kept in zip(copies, same, strict=True)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from pellucid.core.answer import Answer
+from pellucid.core.inner import cut_behind
 from pellucid.core.recording.resume import Cut
+from pellucid.core.replaced import instead
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
-
-_RECORDING = 4  # passes that it costs to record a cut
 
 
 def scores_behind(f: Score, x: Tensors, site: Site, values: Iterable[Tensors]) -> Iterator[Tensor]:
@@ -28,7 +27,7 @@ def scores_behind(f: Score, x: Tensors, site: Site, values: Iterable[Tensors]) -
         cut = _cut(g, x, site)
         if cut is None:
             for value in values:
-                yield g.do({site: partial(_instead, value["value"])})(x)
+                yield g.do({site: instead(value["value"])})(x)
             return
 
         def one(h: Score, part: Tensors, rows: Tensor) -> Tensor:
@@ -40,16 +39,8 @@ def scores_behind(f: Score, x: Tensors, site: Site, values: Iterable[Tensors]) -
         yield from g.passes(values, one, "passes behind the site")
 
 
-def _instead(new: Tensor, _old: Tensor) -> Tensor:
-    return new
-
-
 def _cut(f: Score, x: Tensors, site: Site) -> Cut | None:
     """A recorded pass that can be resumed behind the site; None when whole passes have to run."""
-    whole = f.embedded or f.changes or f.target.sites or f.net.borrowed_because
-    if f.model is None or whole or current().max_batch == 1:  # a cut is tried with two samples together
+    if f.model is None or f.inner is not None or f.embedded or f.changes or f.target.sites:
         return None
-    in_order = tuple(x) == f.net.inputs[: len(x)]
-    cut = Cut(f.model, tuple(x.values()) if in_order else (), {} if in_order else x, site)
-    current().meter.forwards += _RECORDING
-    return cut if cut.exact and cut.axis == 0 else None
+    return cut_behind(f.net, f.model, x, site)

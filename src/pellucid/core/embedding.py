@@ -12,7 +12,7 @@ from pellucid.core.answer import Operations, follow
 from pellucid.core.errors import BadModel
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
-from pellucid.core.score import IDS
+from pellucid.core.replaced import IDS
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 
@@ -43,7 +43,7 @@ def _look_up(net: Network, model: nn.Module, x: Tensors, whole: Tensors) -> tupl
         if site.at.startswith("embedding.") and isinstance(out, Tensor):
             index = next((a for a in args if isinstance(a, Tensor) and not a.is_floating_point()), None)
             if index is not None:
-                found.append((site, index, out.detach()))
+                found.append((site, index, out.detach().clone()))  # the model may write into it
         return out
 
     with torch.no_grad(), ExitStack() as stack:

@@ -33,10 +33,11 @@ class Explanation:
     """Values by input name, and where they came from.
 
     `maps` have their input's shape, but for the channel axis, which is 1 where a method speaks of places only; token
-    inputs are explained at their embedding, `[batch, tokens, width]`.  `resolution` is a map's true size when it was
-    enlarged.  `gap` is, for methods that promise completeness, how far each sample's values miss the change of the
-    score, relative to it.  `without_rule` are operations that ran under the plain gradient though the method wanted
-    a rule for them.  `stopped` says how far a stopped run came.
+    inputs are explained at their embedding, `[batch, tokens, width]`.  `inner`: the value at the inner site that was
+    explained in the input's place, by the site's name, which then is the maps' name too.  `resolution` is a map's true
+    size when it was enlarged.  `gap` is, for methods that promise completeness, how far each sample's values miss the
+    change of the score, relative to it.  `without_rule` are operations that ran under the plain gradient though the
+    method wanted a rule for them.  `stopped` says how far a stopped run came.
     """
 
     maps: Tensors
@@ -51,6 +52,7 @@ class Explanation:
     labels: tuple[str, ...] = field(repr=False)
     versions: Mapping[str, str] = field(repr=False)
     cost: Cost
+    inner: Tensors = field(default_factory=dict, repr=False)
     signed: bool = True
     resolution: tuple[int, int] | None = None
     gap: tuple[float, ...] | None = None
@@ -68,6 +70,16 @@ class Explanation:
     def values(self) -> Tensor | Tensors:
         """The map; a mapping by input name when several inputs were explained."""
         return next(iter(self.maps.values())) if len(self.maps) == 1 else self.maps
+
+    @property
+    def at(self) -> str:
+        """The inner site that was explained in the place of the input; empty when it was the input."""
+        return next(iter(self.inner), "")
+
+    @property
+    def explained(self) -> Tensors:
+        """What the maps speak of: the value at the inner site, or the input."""
+        return self.inner or self.x
 
     @property
     def fingerprint(self) -> str:
@@ -94,7 +106,7 @@ class Explanation:
                 f"{network.name} has other weights than the {self.network} that was explained.", "Open that one."
             )
         with running(replace(current(), seed=self.seed if seed is None else seed)):
-            return self.again(network, self.x if x is None else x, self.of, **self.options)
+            return self.again(network, self.x if x is None else x, self.of, self.at or None, **self.options)
 
     def save(self, path: str | Path) -> Path:
         """Write the explanation: `.pellucid` to load again, or `.html`, `.png`, `.svg`, `.json` to look at.

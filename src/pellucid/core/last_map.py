@@ -27,11 +27,15 @@ _PREFIX = 16  # tokens before the patches: classes, registers
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The last site that holds a map, its size, and the sites behind it that hold a token for each of its places."""
+    """The last site that holds a map, its size, and the sites behind it that hold a token for each of its places.
+
+    `maps`: all sites that hold a map.
+    """
 
     site: Site
     grid: Grid
     tokens: tuple[Site, ...]
+    maps: frozenset[Site]
 
 
 def places(f: Score, x: Tensors) -> Places:
@@ -39,10 +43,11 @@ def places(f: Score, x: Tensors) -> Places:
 
     Raises `BadModel` when it does so nowhere.
     """
-    key = ("places", tuple((k, tuple(v.shape[1:])) for k, v in x.items()))
+    given = f.fed(x)
+    key = ("places", tuple((k, tuple(v.shape[1:])) for k, v in given.items()))
     found = f.net.remembered.get(key)
     if not isinstance(found, Places):
-        found = f.net.remembered[key] = _look(f, rows(x, 0, 1))
+        found = f.net.remembered[key] = _look(f, rows(given, 0, 1))
     return found
 
 
@@ -86,7 +91,20 @@ def _sorted(seen: list[tuple[Site, tuple[int, ...]]], name: str) -> Places:
     site, (_, _, height, width) = seen[last]
     behind = [(s, shape) for s, shape in seen[last + 1 :] if 0 <= shape[1] - height * width <= _PREFIX]
     # the stream of tokens is as wide as where it begins; queries and keys in one tensor, say, are not
-    return Places(site, (height, width), tuple(s for s, shape in behind if shape[2] == behind[0][1][2]))
+    tokens = tuple(s for s, shape in behind if shape[2] == behind[0][1][2])
+    return Places(site, (height, width), tokens, frozenset(s for s, shape in seen if len(shape) == 4))
+
+
+def grid_at(f: Score, x: Tensors, site: Site) -> Grid | None:
+    """The picture's places at a site, when it holds a map or a token for each; None when it does neither."""
+    try:
+        found = places(f, x)
+    except BadModel:
+        return None
+    if site in found.tokens:
+        return found.grid
+    value = x[str(site)]
+    return (value.shape[2], value.shape[3]) if site in found.maps else None
 
 
 _Order: TypeAlias = tuple[int, ...]

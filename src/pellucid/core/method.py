@@ -20,10 +20,12 @@ from torch import nn
 from pellucid.core.embedding import embedded
 from pellucid.core.errors import BadModel
 from pellucid.core.explanation import Cost, Explanation
+from pellucid.core.last_map import grid_at
 from pellucid.core.network import Network
 from pellucid.core.option import Option, checked, options_of
 from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
+from pellucid.core.site import Site
 from pellucid.core.target import Target, logit
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, finite
 
@@ -85,23 +87,30 @@ class Method(Generic[P]):
         net: Network | nn.Module,
         x: Inputs,
         target: Target | int | str | None = None,
+        at: Site | str | None = None,
         *_: P.args,
         **options: P.kwargs,
     ) -> Explanation:
-        """Explain `target` (a class number or name, a `Target`, or None for each sample's top class) on input `x`."""
+        """Explain `target` (a class number or name, a `Target`, or None for each sample's top class) on input `x`.
+
+        With `at`, the value at an inner site is explained in the place of the input (layer attribution): the map is
+        keyed by the site's name and has its value's shape, and options that speak of the input (a baseline, a window,
+        an amount of noise) speak of that value.  Raises `BadInput` when there is no such site.
+        """
         chosen = checked(self.options, options, self.name)
         network = net if isinstance(net, Network) else Network(net)
         with ExitStack() as stack:
             model = stack.enter_context(network.lease())
             run = stack.enter_context(running(replace(current(), meter=Meter())))
             stack.enter_context(torch.no_grad())
-            return self._explain(network, model, x, target, chosen, run)
+            return self._explain(network, model, x, target, at, chosen, run)
 
     def _find(self, f: Score, x: Tensors, options: dict[str, Any]) -> Finding:
         result = self.recipe(f, x, **options)  # type: ignore[call-arg]  # checked against the recipe's own options
         found = result if isinstance(result, Finding) else Finding(result)
         _refuse_nonsense(found.maps, self.name)
-        return replace(found, maps={k: v.detach().contiguous() for k, v in found.maps.items()})
+        maps = {k: v.detach().contiguous() for k, v in found.maps.items()}
+        return replace(found, maps=maps, facts={**found.facts, **_drawn_over(f, x)})
 
     def _explain(
         self,
@@ -109,6 +118,7 @@ class Method(Generic[P]):
         model: nn.Module,
         x: Inputs,
         target: Target | int | str | None,
+        at: Site | str | None,
         options: dict[str, Any],
         run: Run,
     ) -> Explanation:
@@ -116,11 +126,10 @@ class Method(Generic[P]):
         given = _like_the_model(as_tensors(x, net.inputs), model)
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
-        f = Score(net, of, embedded=sites, model=model)
-        found = self._find(f, inputs, options)
+        f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)
+        found = self._find(f, inner or inputs, options)
         return Explanation(
-            maps=found.maps,
-            x=given,
+            maps=found.maps, x=given, inner=inner,
             method=self.name,
             options=options,
             of=of,
@@ -139,9 +148,9 @@ class Method(Generic[P]):
             facts=found.facts,
             notes=(*_notes(net, given, found.maps), *found.notes),
             net=net,
-            score=replace(f, model=None, rules=()),
+            score=replace(f, model=None, inner=f.inner and f.inner.anew()),
             again=self,
-        )
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<method {self.name}({', '.join(o.name for o in self.options)})>"
@@ -189,6 +198,22 @@ def _target(
         )
     top = tuple(int(i) for i in outputs.argmax(1))
     return logit(top[0]) if len(set(top)) == 1 else logit(top)
+
+
+def _at(f: Score, at: Site | str | None, x: Tensors) -> tuple[Score, Tensors]:
+    """The score and the value at the site that is explained; nothing there when the input is."""
+    if not at:
+        return f, {}
+    return f.at(at if isinstance(at, Site) else Site.parse(at), x)
+
+
+def _drawn_over(f: Score, inner: Tensors) -> dict[str, Any]:
+    """Which picture an inner site's map lies over, and as what grid of places; nothing when it lies over none."""
+    if f.inner is None or next(iter(inner.values())).ndim not in (3, 4):
+        return {}
+    picture = next((k for k, v in f.inner.given.items() if v.ndim == 4 and v.is_floating_point()), None)
+    grid = grid_at(f, inner, f.inner.site) if picture is not None else None
+    return {} if grid is None else {"drawn over": picture, "grid": grid}
 
 
 def _refuse_nonsense(maps: Tensors, name: str) -> None:

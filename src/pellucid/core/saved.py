@@ -27,6 +27,7 @@ def to_bytes(e: Explanation) -> bytes:
     """The file's content."""
     masks = {f"mask {i}": a for i, a in enumerate(_masks(e.of))}
     tensors = {f"map {k}": v for k, v in e.maps.items()} | {f"x {k}": v for k, v in e.x.items()} | masks
+    tensors |= {f"inner {k}": v for k, v in e.inner.items()}
     tensors |= {f"option {k}": v for k, v in e.options.items() if isinstance(v, Tensor)}
     facts = {
         "format": FORMAT,
@@ -108,6 +109,7 @@ def _from_facts(
     return Explanation(
         maps=_named("map ", tensors),
         x=_named("x ", tensors),
+        inner=_named("inner ", tensors),
         method=facts["method"],
         options={**facts["options"], **_named("option ", tensors)},
         of=Target(tuple(Term(w, kind, tuple(_restored(a, masks) for a in args)) for w, kind, args in facts["terms"])),

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -19,10 +18,12 @@ from torch import Tensor, nn
 from pellucid.core import memory_format
 from pellucid.core.answer import Answer, Change, ask
 from pellucid.core.batching import Result, in_passes
-from pellucid.core.errors import BadModel, Stopped
+from pellucid.core.errors import BadInput, BadModel, Stopped
 from pellucid.core.folding import Folding, foldable
+from pellucid.core.inner import Inner
 from pellucid.core.memory import measuring
 from pellucid.core.network import Network
+from pellucid.core.replaced import at_embeddings, instead
 from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
 from pellucid.core.run import Run, current
 from pellucid.core.site import Site
@@ -45,8 +46,9 @@ class Score:
     """Network and target, under rules and with changes at sites.
 
     `embedded` are inputs of whole numbers (token ids) that are explained at their embedding: the named entry of `x`
-    then holds embedding vectors, which replace what the embedding at the site puts out.  `samples`: when `x` holds only
-    some samples of the explained batch, their numbers there (a target may differ from one sample to another).
+    then holds embedding vectors, which replace what the embedding at the site puts out.  `inner`: an inner site is
+    explained in the input's place; `x` then holds the value there, under the site's name.  `samples`: when `x` holds
+    only some samples of the explained batch, their numbers there (a target may differ from one sample to another).
     """
 
     net: Network
@@ -54,6 +56,7 @@ class Score:
     rules: tuple[Rule, ...] = ()
     changes: Mapping[Site, Change] = field(default_factory=dict)
     embedded: Mapping[str, Site] = field(default_factory=dict)
+    inner: Inner | None = None
     samples: Tensor | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
 
@@ -68,6 +71,39 @@ class Score:
     def among(self, samples: Sequence[int]) -> Score:
         """The same score of some of the samples only: what it is given then holds those, in that order."""
         return replace(self, samples=torch.tensor(samples, dtype=torch.long))
+
+    def at(self, site: Site, x: Tensors) -> tuple[Score, Tensors]:
+        """The score as a function of the value at a site, and that value for the inputs `x`, under the site's name.
+
+        Raises `BadInput` when no sample has a value of its own there.
+        """
+        value = self.values(x, site)[site]
+        if value.ndim == 0 or len(value) != batch_size(x) or not value.is_floating_point():
+            raise BadInput(
+                f"Site {str(site)!r} holds {tuple(value.shape)} of {value.dtype} for {batch_size(x)} samples.",
+                "What can be explained there is a floating value of [batch, ...].",
+            )
+        return replace(self, inner=Inner(site, x, value.ndim)), {str(site): value.detach().clone()}
+
+    @property
+    def outside(self) -> Score:
+        """The score as a function of the network's own input, where an inner site is explained."""
+        return replace(self, inner=None)
+
+    def fed(self, x: Tensors) -> Tensors:
+        """The network's own input: `x`, or where an inner site is explained, the one that gave the value there."""
+        return x if self.inner is None else self.inner.given
+
+    @property
+    def positions(self) -> frozenset[str]:
+        """The entries of `x` that are `[batch, positions, width]`: embedded words, and three axes at an inner site.
+
+        Of a network with an nn.Conv1d these are `[batch, channels, time]`.
+        """
+        inner = self.inner
+        if inner is None or inner.axes != 3 or any(isinstance(m, nn.Conv1d) for m in self.net.model.modules()):
+            return frozenset(self.embedded)
+        return frozenset((*self.embedded, inner.name))
 
     @contextmanager
     def leased(self) -> Iterator[Score]:
@@ -109,23 +145,27 @@ class Score:
 
         def one(f: Score, x: Tensors, rows: Tensor) -> Tensors:
             leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
-            return f._differentiate(f._scored({**x, **leaves}, rows)[1], leaves)
+            return f._differentiate(f.scored({**x, **leaves}, rows)[1], leaves)
 
         return self.passes(variations, one, "gradient passes", backward=True, folds=True)
 
     def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""
+        return next(self.watches([x], *sites))
+
+    def watches(self, variations: Iterable[Tensors], *sites: Site) -> Iterator[dict[Site, Seen]]:
+        """Values and gradients at sites for each variation of the input, many variations to a pass."""
 
         def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
-            answer, score = f._scored(part, rows, sites, leaves=True)
+            answer, score = f.scored(part, rows, sites, leaves=True)
             values = {str(s): answer.at[s] for s in sites}
             grads = f._differentiate(score, values)
             return {f"value {k}": v.detach() for k, v in values.items()} | {f"grad {k}": g for k, g in grads.items()}
 
-        found = next(self.passes([x], one, "gradient passes", backward=True))
-        return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
+        for found in self.passes(variations, one, "gradient passes", backward=True):
+            yield {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
-    def _scored(
+    def scored(
         self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False
     ) -> tuple[Answer, Tensor]:
         """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand."""
@@ -149,17 +189,18 @@ class Score:
 
     def _differentiate(self, score: Tensor, leaves: Mapping[str, Tensor]) -> Tensors:
         if not score.requires_grad:
-            raise self._no_gradient()
+            raise self.no_gradient()
         meter = current().meter
         if self.rules:
             meter.without_rule |= operations_without_rule(score, self.rules)
         meter.backwards += len(score)
         found: tuple[Tensor | None, ...] = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True)
         if all(g is None for g in found):  # quantized operations look differentiable and are not
-            raise self._no_gradient()
+            raise self.no_gradient()
         return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)}
 
-    def _no_gradient(self) -> BadModel:
+    def no_gradient(self) -> BadModel:
+        """What is said when the score cannot be differentiated."""
         return BadModel(
             f"The score {self.target} does not depend differentiably on what is to be explained.",
             "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
@@ -171,7 +212,13 @@ class Score:
         if self.model is None:
             raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
-        given, changes = _embedded(x, self.embedded)
+        given, changes = at_embeddings(x if self.inner is None else self.inner.fed(rows), self.embedded)
+        if self.inner is not None:
+            value, plain = x[self.inner.name], not (sites or self.rules or self.changes or self.target.sites)
+            answer = self.inner.resumed(self.net, self.model, given, value, rows) if plain else None
+            if answer is not None:
+                return answer
+            changes[self.inner.site] = instead(value)
         return ask(
             self.net,
             self.model,
@@ -182,6 +229,11 @@ class Score:
             leaves=leaves,
             whole=whole and (self.target.whole or not self.target.sites),
         )
+
+    def _numbers(self) -> list[int]:
+        """Which samples of the explained batch `x` holds, where an inner site is explained."""
+        everyone = range(batch_size(self.inner.given)) if self.inner is not None else ()
+        return list(everyone) if self.samples is None else self.samples.tolist()
 
     def passes(
         self,
@@ -202,6 +254,8 @@ class Score:
         run, since, model = current(), time.monotonic(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
         rows_ahead = batch_size(variations[0]) if isinstance(variations, list) and total == 1 else total
+        if self.inner is not None:
+            self.inner.expect(self._numbers(), total)
         channels_last = memory_format.prepare(self.net, model, run, rows_ahead)
         folded = Folding(model if folds and self._foldable(model, run, rows_ahead) else None)
 
@@ -228,7 +282,7 @@ class Score:
 
     def _foldable(self, model: nn.Module, run: Run, samples: int | None) -> bool:
         """Whether many passes follow, in which nothing but the score is looked at and the way back is the plain one."""
-        looked_at = self.rules or self.changes or self.target.sites or self.net.borrowed_because
+        looked_at = self.rules or self.changes or self.inner or self.target.sites or self.net.borrowed_because
         wanted = run.folding and run.precision == "model" and (samples is None or samples >= _MANY)
         return wanted and not looked_at and foldable(model)
 
@@ -252,19 +306,3 @@ def _precision(precision: str, device: torch.device, backward: bool) -> Abstract
     if precision == "bfloat16" and not backward:
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
-
-
-def _embedded(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site, Change]]:
-    """What the model is given, and the changes that put embedding vectors where the embedding's output was."""
-    if not sites:
-        return x, {}
-    changes: dict[Site, Change] = {site: partial(_replaced_by, x[name]) for name, site in sites.items()}
-    return {k.removesuffix(IDS): v for k, v in x.items() if k not in sites}, changes
-
-
-def _replaced_by(new: Tensor, _old: Tensor) -> Tensor:
-    return new
-
-
-# An embedded input's token ids travel in `x` beside its vectors, under this suffix.
-IDS = " (ids)"

@@ -77,7 +77,7 @@ Axes = dict[str, tuple[int, ...]]
 
 def _axes(f: Score, name: str, v: Tensor) -> tuple[int, ...]:
     """The axes that have neighbors: all behind batch and channels, or the words of a text."""
-    axes = (1,) if name in f.embedded else tuple(range(2, v.ndim))
+    axes = (1,) if name in f.positions else tuple(range(2, v.ndim))
     if not axes:
         raise BadInput(f"Input {name!r} is a table, {tuple(v.shape)}: its columns have no neighbors to blur with.")
     return axes

@@ -6,6 +6,8 @@ The values add up to $f(x) - f(x^0)$.  Networks with rectifiers have a gradient 
 quadrature is exact: the path is sampled again and again with twice as many Gauss-Legendre points, all points of all
 rounds are kept, and the rounds end when both the map and its sum have settled.  Both numbers are reported.
 
+With several baselines, the paths from each are averaged: the values add up to the mean change.
+
 Good for: values that must add up, on any differentiable score.
 Not for:  inputs where the baseline is itself a meaningful picture (a black X-ray says "no patient").
 """
@@ -22,8 +24,9 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors, add_to, each, total
-from pellucid.probes.path import constant, gauss_legendre, straight
+from pellucid.core.tensors import Tensors, each, total
+from pellucid.probes.baselines import Baselines, Constant, Start, mean_change, starts
+from pellucid.probes.path import shares, straight
 
 _FIRST_ROUND = 16
 
@@ -38,7 +41,7 @@ _FIRST_ROUND = 16
     | Promise.IMPLEMENTATION_INVARIANT
     | Promise.SYMMETRIC
     | Promise.SCALE_INVARIANT,
-    cost="`steps` gradient passes, or as many as it takes to settle (16 to `most`)",
+    cost="`steps` gradient passes for each baseline, or as many as it takes to settle (16 to `most`)",
 )
 def integrated_gradients(
     f: Score,
@@ -47,47 +50,39 @@ def integrated_gradients(
     steps: Annotated[int | None, Range(1, 4096), "points on the path; none: until map and sum have settled"] = None,
     tolerance: Annotated[float, Range(1e-6, 1), "what counts as settled: relative change of the map, and gap"] = 0.05,
     most: Annotated[int, Range(16, 4096), "points at which to stop although nothing has settled"] = 240,
-    baseline: Annotated[float, Range(-1e6, 1e6), "value of every prepared input at the start of the path"] = 0.0,
+    baseline: Constant = 0.0,
+    start: Start = "constant",
+    baselines: Baselines = None,
 ) -> Finding:
-    """Shares of the change of the score between a baseline and the input, which add up to that change.
+    """Shares of the change of the score between a baseline (or several) and the input, which add up to that change.
 
     Shapes follow the input; the unit is the score's.  `gap` of the explanation is the relative error of the sum, and
     `facts["map change"]` how much the last round still changed the map.  Raises `BadModel` when the score does not
-    depend differentiably on the input.
+    depend differentiably on the input, and `BadOption` when the baselines fit no input.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(2, 1)
     >>> pl.methods.integrated_gradients(net, torch.ones(1, 2), 0).gap[0] < 1e-5
     True
     """
-    start = constant(x, baseline)
-    change = f(x) - f(start)
+    beginnings = starts(f, x, baseline, start, baselines)
+    change = mean_change(f, x, beginnings)
     if steps is not None:
-        mean, _ = _average(f, start, x, steps)
-        return _finding(x, start, mean, change, [steps] * len(change), None, tolerance)
-    return _until_settled(f, x, start, change, tolerance, most)
+        maps, _ = shares(f, beginnings, x, steps)
+        return _finding(maps, change, [steps] * len(change), None, tolerance, len(beginnings))
+    return _until_settled(f, x, beginnings, change, tolerance, most)
 
 
-def _average(f: Score, start: Tensors, x: Tensors, points: int) -> tuple[Tensors, bool]:
-    """The mean gradient on the path, and whether all points were reached (a stopped run reaches fewer)."""
-    nodes, weights = gauss_legendre(points)
-    mean, reached = each(torch.zeros_like, x), 0.0
-    for weight, gradient in zip(weights, f.grads(straight(start, x, nodes)), strict=False):
-        add_to(mean, gradient, weight)
-        reached += weight
-    if reached < 1 - 1e-6:  # the part of the path that was seen stands for the rest
-        mean = each(lambda m: m / reached, mean)
-    return mean, not current().meter.stopped
-
-
-def _until_settled(f: Score, x: Tensors, start: Tensors, change: Tensor, tolerance: float, most: int) -> Finding:
+def _until_settled(
+    f: Score, x: Tensors, beginnings: list[Tensors], change: Tensor, tolerance: float, most: int
+) -> Finding:
     """Double the points round by round; each sample ends when its own map and sum have settled."""
-    mean, moved = each(torch.zeros_like, x), torch.full_like(change, float("nan"))
+    maps, moved = each(torch.zeros_like, x), torch.full_like(change, float("nan"))
     used, open_, points = [0] * len(change), list(range(len(change))), _FIRST_ROUND
     while open_:
-        here, from_ = ({k: v[open_] for k, v in t.items()} for t in (x, start))
+        here, *from_ = ({k: v[open_] for k, v in t.items()} for t in (x, *beginnings))
         try:
-            found, whole = _average(f.among(open_), from_, here, points)
+            found, whole = shares(f.among(open_), from_, here, points)
         except Stopped:
             if not any(used):
                 raise
@@ -96,22 +91,21 @@ def _until_settled(f: Score, x: Tensors, start: Tensors, change: Tensor, toleran
         if not whole and used[open_[0]]:
             break  # a round that was cut short would tilt the average; the rounds before it stand
         share = points / (used[open_[0]] + points)
-        before = {k: v[open_] for k, v in mean.items()}
+        before = {k: v[open_] for k, v in maps.items()}
         after = each(lambda m, g, s=share: m + s * (g - m), before, found)
         for k, v in after.items():
-            mean[k][open_] = v
+            maps[k][open_] = v
         used = [n + points if i in open_ else n for i, n in enumerate(used)]
-        delta = each(lambda a, b, p, q: (a - b) * (p - q), after, before, here, from_)
-        size = each(lambda a, p, q: a * (p - q), after, here, from_)
-        moved[open_] = _norm(delta) / _norm(size).clamp(min=1e-12) if used[open_[0]] > points else float("nan")
-        gap = _gap(total(size), change[open_])
+        delta = each(torch.sub, after, before)
+        moved[open_] = _norm(delta) / _norm(after).clamp(min=1e-12) if used[open_[0]] > points else float("nan")
+        gap = _gap(total(after), change[open_])
         open_ = [
             i for i, m, g in zip(open_, moved[open_].tolist(), gap.tolist(), strict=True) if not max(m, g) <= tolerance
         ]
         points *= 2
         if not whole or (open_ and used[open_[0]] + points > most):
             break
-    return _finding(x, start, mean, change, used, moved, tolerance)
+    return _finding(maps, change, used, moved, tolerance, len(beginnings))
 
 
 def _norm(x: Tensors) -> Tensor:
@@ -123,11 +117,12 @@ def _gap(added: Tensor, change: Tensor) -> Tensor:
 
 
 def _finding(
-    x: Tensors, start: Tensors, mean: Tensors, change: Tensor, used: list[int], moved: Tensor | None, tolerance: float
+    maps: Tensors, change: Tensor, used: list[int], moved: Tensor | None, tolerance: float, paths: int
 ) -> Finding:
-    maps = each(lambda m, a, b: m * (b - a), mean, start, x)
     gap = _gap(total(maps), change).tolist()
     facts: dict[str, object] = {"points": used, "gap": gap, "change of the score": change.tolist()}
+    if paths > 1:
+        facts["paths averaged"] = paths
     notes: tuple[str, ...] = ()
     if moved is not None:
         facts["map change"] = moved.tolist()
@@ -137,11 +132,20 @@ def _finding(
     return Finding(maps, gap=tuple(gap), facts=facts, notes=notes)
 
 
-def reference(f: Score, x: Tensors, *, baseline: float = 0.0, points: int = 2000) -> Tensors:
-    """The definition, slowly: a sum over many midpoints."""
-    start = constant(x, baseline)
-    nodes = [(i + 0.5) / points for i in range(points)]
-    mean = each(torch.zeros_like, x)
-    for gradient in f.grads(straight(start, x, nodes)):
-        mean = each(lambda m, g: m + g / points, mean, gradient)
-    return each(lambda m, a, b: m * (b - a), mean, start, x)
+def reference(
+    f: Score,
+    x: Tensors,
+    *,
+    baseline: float = 0.0,
+    start: str = "constant",
+    baselines: Tensor | None = None,
+    points: int = 2000,
+) -> Tensors:
+    """The definition, slowly: a sum over many midpoints of each path, and the mean over the paths."""
+    nodes, found = [(i + 0.5) / points for i in range(points)], []
+    for begin in starts(f, x, baseline, start, baselines):
+        mean = each(torch.zeros_like, x)
+        for gradient in f.grads(straight(begin, x, nodes)):
+            mean = each(lambda m, g: m + g / points, mean, gradient)
+        found.append(each(lambda m, a, b: m * (b - a), mean, begin, x))
+    return {k: torch.stack([m[k] for m in found]).mean(0) for k in found[0]}

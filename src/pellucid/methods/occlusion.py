@@ -86,7 +86,7 @@ def _one_channel(v: Tensor, windows: Windows) -> Tensor:
 
 
 def _windows(f: Score, name: str, v: Tensor, window: int | None, stride: int | None) -> Windows:
-    axes = (1,) if name in f.embedded or v.ndim == 2 else tuple(range(2, v.ndim))
+    axes = (1,) if name in f.positions or v.ndim == 2 else tuple(range(2, v.ndim))
     side = min(v.shape[a] for a in axes)
     size = window or max(1, round(side / 7))
     if size > max(v.shape[a] for a in axes):

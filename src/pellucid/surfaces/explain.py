@@ -25,6 +25,7 @@ from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
 from pellucid.core.run import current, running
 from pellucid.core.saved import load as load_file
+from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
@@ -42,11 +43,13 @@ CANDIDATES: Mapping[str, Mapping[str, Any]] = {
 BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "extremal_perturbation": {"steps": 40},
     "hsic": {"masks": 256},
+    "integrated_hessians": {"steps": 4, "cells": 3},
     "kernel_shap": {"samples": 256},
     "lime": {"samples": 256},
     "rise": {"masks": 256},
     "shapley_sampling": {"pairs": 3},
     "sobol": {"designs": 8},
+    "xrai": {"steps": 16},
 }
 _CHOOSING = 64  # probes; the card then tests the choice on others, because the best of several is partly lucky
 
@@ -87,6 +90,7 @@ def explain(
     target: Target | int | str | None = None,
     *,
     method: str | None = None,
+    at: Site | str | None = None,
     options: Mapping[str, Any] | None = None,
     mask: Tensor | None = None,
 ) -> Explanation:
@@ -94,7 +98,8 @@ def explain(
 
     `net` is a network, a module or a name that `pellucid.open` knows; `x` a tensor or a picture's file.  Without a
     `target` the top class is explained; without a `method`, several cheap ones are tried and the most faithful one for
-    this network and input is kept.  `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.
+    this network and input is kept.  With `at`, the value at that inner site is explained in the place of the input.
+    `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.
     Raises the package's errors, before heavy work, for anything that does not fit.
 
     >>> import torch, pellucid as pl
@@ -111,9 +116,9 @@ def explain(
     if mask is not None:
         _refuse_misfit(mask, network, as_tensors(given, network.inputs))
     if method is None:
-        e = _choose(network, given, target)
+        e = _choose(network, given, target, at)
     else:
-        e = _method(method)(network, given, target, **(options or {}))
+        e = _method(method)(network, given, target, at, **(options or {}))
     return check(replace(e, notes=(*said, *e.notes)), mask=mask)
 
 
@@ -142,14 +147,16 @@ def compare(
     target: Target | int | str | None = None,
     *,
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    at: Site | str | None = None,
     probes: int = 128,
 ) -> Comparison:
     """Which method should I believe here?  All that apply, ranked by measured faithfulness on the same masked copies.
 
-    `methods` are names, or names with options.  By default all methods take part, those that sample masks or coalitions
-    with fewer than they take alone (`BRIEFLY`), so that it is a matter of a minute or two on a photograph.  Methods
-    that do not apply are listed with the reason; if the input cannot be probed, nothing is ranked, and that is listed
-    too.  Raises `BadModel` when no method applies, and `BadOption` for methods and options that there are not.
+    `methods` are names, or names with options; `at` an inner site to explain in the place of the input.  By default
+    all methods take part, those that sample masks or coalitions with fewer than they take alone (`BRIEFLY`), so that it
+    is a matter of a minute or two on a photograph.  Methods that do not apply are listed with the reason; if the input
+    cannot be probed, nothing is ranked, and that is listed too.  Raises `BadModel` when no method applies, and
+    `BadOption` for methods and options that there are not.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Linear(9, 1))
@@ -162,10 +169,10 @@ def compare(
     _refuse_unknown(asked)
     network = _network(net)
     given, said = _input(network, x)
-    found, skipped = _explained(network, given, target, asked)
+    found, skipped = _explained(network, given, target, at, asked)
     found = [replace(e, notes=(*said, *e.notes)) for e in found]
     try:
-        shared = probe_set(score_of(found[0]), found[0].x, probes)
+        shared = probe_set(score_of(found[0]), found[0].explained, probes)
     except PellucidError as why:  # stopped, or an input that cannot be probed
         return Comparison(tuple(found), (*skipped, ("ranking", f"The methods could not be ranked. {why.what}")))
     scored = [e.with_checks((faithfulness(e, probes=shared),)) for e in found]
@@ -235,13 +242,17 @@ def _refuse_misfit(mask: Tensor, net: Network | None, x: Tensors) -> None:
 
 
 def _explained(
-    net: Network, x: Inputs, target: Target | int | str | None, asked: Mapping[str, Mapping[str, Any]]
+    net: Network,
+    x: Inputs,
+    target: Target | int | str | None,
+    at: Site | str | None,
+    asked: Mapping[str, Mapping[str, Any]],
 ) -> tuple[list[Explanation], list[tuple[str, str]]]:
     found: list[Explanation] = []
     skipped: list[tuple[str, str]] = []
     for name, options in asked.items():
         try:
-            found.append(_method(name)(net, x, target, **options))
+            found.append(_method(name)(net, x, target, at, **options))
             target = found[0].of  # the top class is looked up once
         except Stopped as why:
             if not found:
@@ -256,15 +267,15 @@ def _explained(
     return found, skipped
 
 
-def _choose(net: Network, x: Inputs, target: Target | int | str | None) -> Explanation:
+def _choose(net: Network, x: Inputs, target: Target | int | str | None, at: Site | str | None) -> Explanation:
     """The most faithful of a few cheap methods, on probes that the trust card does not use again."""
-    found, _ = _explained(net, x, target, CANDIDATES)
+    found, _ = _explained(net, x, target, at, CANDIDATES)
     if len(found) == 1:
         return found[0]
     run = current()
     try:
         with running(replace(run, seed=run.seed + 1)):
-            shared = probe_set(score_of(found[0]), found[0].x, _CHOOSING)
+            shared = probe_set(score_of(found[0]), found[0].explained, _CHOOSING)
         marks = [faithfulness(e, probes=shared).value for e in found]
     except PellucidError:  # the input cannot be probed: the order of the candidates decides
         return found[0]

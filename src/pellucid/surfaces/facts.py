@@ -46,6 +46,7 @@ def facts(subject: Subject) -> dict[str, Any]:
 def _of_one(e: Explanation) -> dict[str, Any]:
     return {
         "method": e.method,
+        "at": e.at or None,
         "options": dict(e.options),
         "checks": [_check(c) for c in e.checks],
         "notes": list(e.notes),

@@ -9,6 +9,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.tensors import batch_size
 from pellucid.views.inputs import input_view, thumbnail
 from pellucid.views.number import percent
+from pellucid.views.pairs import pairs
 from pellucid.views.predictions import Prediction, bars_of, class_name, explained_class, predictions
 from pellucid.views.provenance import how_to_read, method_title, provenance, python_again
 from pellucid.views.trust import in_short, trust_view
@@ -76,6 +77,7 @@ def lead(explanation: Explanation, answers: tuple[Prediction, ...] | None) -> st
         what = what if answers is not None else f"the score of {class_name(explanation, named)}"
     else:
         what = f"this number: {explanation.target}"
+    what += f", at the inner site {explanation.at}" if explanation.at else ""
     kind = f"found by {method_title(explanation)}"
     if explanation.signed:
         return f"The map shows what raised (red) and what lowered (blue) {what}; {kind}."
@@ -126,6 +128,8 @@ def _sample(explanation: Explanation, answers: tuple[Prediction, ...] | None, sa
 
 def _folds(explanation: Explanation) -> tuple[View, ...]:
     folds: list[View] = [Fold("How to read this", how_to_read(explanation))]
+    together = pairs(explanation)
+    folds += [together] if together is not None else []
     if explanation.without_rule:
         names = explanation.without_rule
         table = Table(("operation",), tuple((name,) for name in names))

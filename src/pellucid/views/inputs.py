@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +35,13 @@ MOST_TOKENS, MOST_BARS, MOST_LINES, MOST_POINTS = 512, 24, 4, 2000
 
 def input_view(explanation: Explanation, name: str, sample: int, cells: bool = False) -> View:
     """The map of one input and sample, with the input itself.  `cells` draws a coarse map as its true cells."""
-    x, values = explanation.x[name][sample], explanation.maps[name][sample]
-    if not x.is_floating_point():
-        return _text(explanation, name, sample)
+    x, values = explanation.explained[name][sample], explanation.maps[name][sample]
+    laid = laid_over(explanation, name, sample)
+    if laid is not None:
+        return _at_a_site(explanation, laid, len(values) if values.ndim == 3 else values.shape[-1], sample, cells)
+    words = _words_of(explanation, name)
+    if words:
+        return _text(explanation, name, words, sample)
     if x.ndim == 3:
         return _picture(explanation, x, values, cells)
     if x.ndim == 4:
@@ -50,11 +56,46 @@ def input_view(explanation: Explanation, name: str, sample: int, cells: bool = F
 def thumbnail(explanation: Explanation, sample: int, side: int = SMALL) -> View | None:
     """The first picture's map of one sample, small, over its photo; None when no input is a picture."""
     for name, values in explanation.maps.items():
-        x = explanation.x[name]
+        laid = laid_over(explanation, name, sample)
+        if laid is not None:
+            return _over(laid, photo_of(laid.net, next(iter(laid.x.values()))[0], side), laid.maps[name][0], side)
+        x = explanation.explained[name]
         if x.ndim == 4 and x.is_floating_point():
             photo = photo_of(explanation.net, x[sample], side)
             return _over(explanation, photo, values[sample], side)
     return None
+
+
+def laid_over(explanation: Explanation, name: str, sample: int) -> Explanation | None:
+    """One sample of an inner site's map at the size of the picture that its places lie over; None when over none.
+
+    The channels are summed, or the largest is taken, before the map is enlarged.
+    """
+    picture, grid = explanation.facts.get("drawn over"), explanation.facts.get("grid")
+    if not explanation.at or picture is None or grid is None:
+        return None
+    x, values = explanation.x[picture][sample : sample + 1], explanation.maps[name][sample]
+    if values.ndim == 2:  # tokens; those before the patches' stand for no place
+        values = values[-math.prod(grid) :].T.reshape(-1, *grid)
+    flat = flat_map(values, explanation.signed)[None, None]
+    large = torch.nn.functional.interpolate(flat, x.shape[-2:], mode="bilinear", align_corners=False)
+    return replace(explanation, x={picture: x}, maps={name: large}, resolution=(flat.shape[2], flat.shape[3]))
+
+
+def _at_a_site(explanation: Explanation, laid: Explanation, channels: int, sample: int, cells: bool) -> View:
+    (x,), (values,) = laid.x.values(), laid.maps.values()
+    shape = "×".join(map(str, next(iter(explanation.inner.values()))[sample].shape))
+    note = f"The map is of the value at {explanation.at}, {shape}. {reduction_words(channels, explanation.signed)}"
+    return Stack((_picture(laid, x[0], values[0], cells), Text(note.strip(), "quiet")))
+
+
+def _words_of(explanation: Explanation, name: str) -> str:
+    """The input of whole numbers whose words a map speaks of, or ''."""
+    if not explanation.at:
+        return "" if explanation.x[name].is_floating_point() else name
+    value = explanation.inner[name]
+    texts = (k for k, v in explanation.x.items() if not v.is_floating_point() and v.shape == value.shape[:2])
+    return next(texts, "") if value.ndim == 3 else ""
 
 
 def _over(explanation: Explanation, photo: Photo, values: Tensor, side: int) -> Heat:
@@ -148,10 +189,10 @@ def _named(names: Sequence[str], index: int) -> str:
     return names[index] if index < len(names) else f"column {index}"
 
 
-def _text(explanation: Explanation, name: str, sample: int) -> View:
+def _text(explanation: Explanation, name: str, words_of: str, sample: int) -> View:
     """The words on their colors, and as a table."""
     flat = flat_map(explanation.maps[name][sample].movedim(-1, 0), explanation.signed).flatten()
-    ids = explanation.x[name][sample].flatten().tolist()
+    ids = explanation.x[words_of][sample].flatten().tolist()
     words = explanation.facts.get("tokens", ())
     words = words[sample] if words and not isinstance(words[0], str) else words
     tokens = tuple(str(words[i]) if i < len(words) else str(t) for i, t in enumerate(ids))[:MOST_TOKENS]

@@ -14,7 +14,13 @@ from pellucid.core.target import Target
 from pellucid.views.number import count, number, percent, seconds
 from pellucid.views.view import Stack, Table, Text, View
 
-_LONG = ("tokens", "columns", "player values", "standard errors")  # facts that the map itself shows, or too long
+_LONG = (
+    "tokens",
+    "columns",
+    "player values",
+    "standard errors",
+    "interactions",
+)  # facts that the map itself shows, or too long
 
 
 def method_title(explanation: Explanation) -> str:
@@ -41,6 +47,7 @@ def provenance(explanation: Explanation) -> Table:
         rows.append(("paper", paper))
     rows += [
         ("what is explained", e.target),
+        ("by the value at", f"{e.at}, {'×'.join(map(str, e.inner[e.at].shape))}" if e.at else ""),
         ("options", ", ".join(f"{k} = {option_text(v)}" for k, v in e.options.items()) or "none"),
         ("network", e.network),
         ("network's fingerprint", e.fingerprint),
@@ -103,7 +110,13 @@ def python_again(explanation: Explanation) -> str:
     opened = f"pl.open({e.source!r})" if public else "pl.open(...)  # your network"
     readable = e.net is not None and e.net.preparation is not None and any(v.ndim == 4 for v in e.x.values())
     read = "net.read(...)  # your picture" if readable else "...  # your input"
-    arguments = ["net", "x", target_code(e.of), *(f"{k}={_code(v)}" for k, v in _changed(e).items())]
+    arguments = [
+        "net",
+        "x",
+        target_code(e.of),
+        *((f"at={e.at!r}",) if e.at else ()),
+        *(f"{k}={_code(v)}" for k, v in _changed(e).items()),
+    ]
     return "\n".join(
         (
             "import pellucid as pl",

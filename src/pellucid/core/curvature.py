@@ -1,0 +1,64 @@
+"""How the score bends: products of its Hessian with directions, many to a pass, and never the Hessian itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from pellucid.core.errors import BadModel
+from pellucid.core.run import current
+from pellucid.core.score import Score
+from pellucid.core.tensors import Tensors
+
+ALONG = " (along)"  # a direction travels beside the point that it starts from, under this suffix
+
+
+def curvatures(f: Score, variations: Iterable[Tensors]) -> Iterator[tuple[Tensors, Tensors]]:
+    """At each point the gradient, and the Hessian times a direction: how the gradient changes along it.
+
+    A variation holds the point, and under each floating name with ` (along)` behind it the direction.  Of a network
+    that is linear in pieces the second is zero.  Raises `BadModel` when an operation cannot be differentiated twice.
+    """
+    for found in f.passes(variations, _both, "second-order passes", backward=True):
+        bend = {k.removesuffix(ALONG): v for k, v in found.items() if k.endswith(ALONG)}
+        yield {k: v for k, v in found.items() if not k.endswith(ALONG)}, bend
+
+
+def _both(f: Score, x: Tensors, which: Tensor) -> Tensors:
+    along = {k.removesuffix(ALONG): v for k, v in x.items() if k.endswith(ALONG)}
+    leaves = {k: x[k].detach().requires_grad_() for k in along}
+    rest = {k: v for k, v in x.items() if not k.endswith(ALONG)}
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative
+        _, score = f.scored({**rest, **leaves}, which)
+        if not score.requires_grad:
+            raise f.no_gradient()
+        current().meter.backwards += 2 * len(score)
+        try:
+            slope: tuple[Tensor | None, ...] = torch.autograd.grad(
+                score.sum(), list(leaves.values()), create_graph=True, allow_unused=True
+            )
+            if all(g is None for g in slope):  # quantized operations look differentiable and are not
+                raise f.no_gradient()
+            bend = _bend(slope, leaves, along)
+        except (RuntimeError, NotImplementedError) as error:
+            if "derivative" not in str(error) and "double backward" not in str(error):
+                raise
+            raise BadModel(
+                f"{f.net.name} holds an operation that torch cannot differentiate twice: {str(error).splitlines()[0]}",
+                "Use shapley_values, which asks the network by passes alone.",
+            ) from error
+    named = {
+        k: torch.zeros_like(v) if g is None else g.detach() for (k, v), g in zip(leaves.items(), slope, strict=True)
+    }
+    return named | {k + ALONG: b for k, b in bend.items()}
+
+
+def _bend(slope: tuple[Tensor | None, ...], leaves: Tensors, along: Tensors) -> Tensors:
+    parts = [(g * v).sum() for g, v in zip(slope, along.values(), strict=True) if g is not None and g.requires_grad]
+    found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+    if parts:
+        found = torch.autograd.grad(torch.stack(parts).sum(), list(leaves.values()), allow_unused=True)
+    return {k: torch.zeros_like(v) if b is None else b for (k, v), b in zip(leaves.items(), found, strict=True)}
