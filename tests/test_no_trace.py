@@ -34,6 +34,7 @@ FEW: dict[str, dict[str, Any]] = {
     "shapley_values": {"cells": 2},
     "kernel_shap": {"cells": 2, "samples": 30},
     "shapley_sampling": {"cells": 2, "pairs": 2},
+    "partition_shap": {"cells": 2},
     "lime": {"cells": 2, "samples": 14},
     "rise": {"masks": 4, "cells": 2},
     "sobol": {"designs": 2, "cells": 2},
