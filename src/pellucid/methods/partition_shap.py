@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import product
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -77,7 +77,7 @@ def partition_shap(
     open_ = [i for i, search in enumerate(searches) if search.queue]
     while open_ and _round(f, game.among(open_), [searches[i] for i in open_], open_, most):
         open_ = [i for i in open_ if searches[i].queue and searches[i].asked + 2 <= most]
-    facts = {"coalitions": [s.asked for s in searches], "undivided": [s.undivided for s in searches]}
+    facts: dict[str, Any] = {"coalitions": [s.asked for s in searches], "undivided": [s.undivided for s in searches]}
     return laid_back(game, [s.shares() for s in searches], end - start, **facts)
 
 

@@ -19,11 +19,11 @@ from pellucid.probes.fills import Fill, painted, stand_in
 from pellucid.probes.segments import USUAL, Segments, segments
 from pellucid.probes.variations import Variations
 
-PICTURES: Fill = "constant"  # what stands in a picture where a player is absent, when nothing is said
+PICTURES: Fill = "blur"  # what stands in a picture where a player is absent, when nothing is said (docs/methods.md)
 
 Absent: TypeAlias = Annotated[
     Fill | None,
-    "what stands where a player is absent: a constant, or something made from the sample itself; none: by rule",
+    "what stands where a player is absent: a value, or something made of the sample; none: a blur in pictures, else 0",
 ]
 Baseline: TypeAlias = Annotated[
     float | None, Range(-1e6, 1e6), "the constant that stands in for an absent player, as the network sees it"
@@ -81,7 +81,7 @@ def parts(
 ) -> Parts:
     """The input in parts, as the options say; `most`: how many to make of it when `cells` does not say.
 
-    Without a fill, what is absent is the baseline where one is given; else PICTURES in pictures and 0 elsewhere.
+    Without a fill, what is absent is the baseline where one is given; else a blur in pictures and 0 elsewhere.
     Raises `BadOption` for a baseline beside a fill that has no use for it.
 
     >>> from pellucid.core.network import Network

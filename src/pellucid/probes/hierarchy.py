@@ -77,7 +77,7 @@ def nearby(places: Float[Tensor, "players axes"]) -> Tree:
         group = order[start:stop]
         inside = places[group]
         axis = int((inside.amax(0) - inside.amin(0)).argmax())
-        different = inside[:, axis].unique()
+        different = torch.unique(inside[:, axis])
         if len(different) > 1:
             first = inside[:, axis] < different[len(different) // 2]
             order[start:stop] = torch.cat([group[first], group[~first]])
