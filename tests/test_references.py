@@ -60,6 +60,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "score_cam": [{}, {"site": "conv1", "kind": "smoothed", "samples": 3}, {"kind": "integrated", "samples": 3}],
     "finer_cam": [{}, {"site": "conv1", "others": 1, "strength": 0.5, "rectify": False}],
     "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
+    "shapley_cam": [{}, {"site": "conv1", "rectify": False}],
+    "kpca_cam": [{}, {"site": "conv1", "gamma": 0.1}],
+    "fem": [{"sigmas": 1.0}, {"site": "conv1", "sigmas": 0.5}],
     "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
 }
 SLOWLY = {

@@ -122,6 +122,33 @@ class Score:
         found = next(self.passes([x], one, "gradient passes", backward=True))
         return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
+    def bend(self, x: Tensors, site: Site) -> Tensor:
+        """The score's Hessian with respect to the value at a site, times that value, in its shape.
+
+        Raises `BadModel` where an operation behind the site has no second derivative.
+        """
+
+        def one(f: Score, part: Tensors, rows: Tensor) -> Tensors:
+            answer, score = f._scored(part, rows, (site,), leaves=True)
+            value = answer.at[site]
+            if not score.requires_grad:
+                raise f._no_gradient()
+            current().meter.backwards += 2 * len(score)
+            (slope,) = torch.autograd.grad(score.sum(), value, create_graph=True)
+            if not slope.requires_grad:  # the score is linear behind the site
+                return {"bend": torch.zeros_like(value)}
+            along = (slope * value.detach()).sum()
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(along, value, allow_unused=True)
+            return {"bend": torch.zeros_like(value) if found[0] is None else found[0]}
+
+        try:
+            return next(self.passes([x], one, "gradient passes", backward=True))["bend"]
+        except RuntimeError as error:
+            if "derivative" not in str(error):
+                raise
+            why = str(error).splitlines()[0]
+            raise BadModel(f"The score has no second derivative here: {why}.", "Use grad_cam.") from error
+
     def _scored(
         self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False
     ) -> tuple[Answer, Tensor]:
