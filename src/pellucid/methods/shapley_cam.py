@@ -36,7 +36,8 @@ def shapley_cam(f: Score, x: Tensors, *, site: At = "", rectify: Rectify = True)
     """Where a late feature map speaks for the target, to second order: `[batch, 1, height, width]`, enlarged.
 
     `resolution` of the explanation is the true size.  Raises `BadInput` when no input is a picture or the site holds no
-    map, `BadModel` where an operation behind the site has no second derivative.
+    map, `BadModel` where an operation behind the site has no second derivative; of the user's own functions, one marked
+    `once_differentiable` cannot be told from a linear one.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())

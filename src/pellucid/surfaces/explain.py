@@ -44,7 +44,9 @@ BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "hsic": {"masks": 256},
     "kernel_shap": {"samples": 256},
     "lime": {"samples": 256},
+    "partition_shap": {"most": 256},
     "rise": {"masks": 256},
+    "shapley_interactions": {"samples": 256},
     "shapley_sampling": {"pairs": 3},
     "sobol": {"designs": 8},
 }
