@@ -25,7 +25,12 @@ FEW = {"integrated_gradients": {"steps": 5},
        "integrated_hessians": {"cells": 2, "steps": 2}, "xrai": {"steps": 2},
        "gradient_shap": {"samples": 5}, "smooth_grad": {"samples": 5},
        "occlusion": {"window": 3, "stride": 2}, "rise": {"masks": 8, "cells": 3},
-       "sobol": {"designs": 2, "cells": 2}, "hsic": {"masks": 8, "cells": 3},
+       "kernel_shap": {"cells": 2, "samples": 16}, "shapley_sampling": {"cells": 2, "pairs": 3},
+       "shapley_values": {"cells": 2}, "shapley_interactions": {"cells": 2},
+       "lime": {"cells": 2, "samples": 12}, "feature_ablation": {"cells": 3},
+       "feature_permutation": {"cells": 2},
+       "partition_shap": {"cells": 3, "most": 50}, "sobol": {"designs": 2, "cells": 2},
+       "hsic": {"masks": 8, "cells": 3},
        "guided_integrated_gradients": {"steps": 3}, "blur_integrated_gradients": {"steps": 5},
        "extremal_perturbation": {"steps": 3, "cells": 3}}  # fmt: skip
 

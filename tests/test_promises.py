@@ -28,6 +28,7 @@ from tests.networks import ACTIVATIONS, BLOCKS, SMOOTH, STYLES, Chain, Net, bloc
 METHODS = all_methods()
 # what reads a feature map, at a site that every spelling of `Net` has
 MAPS = [name for name, method in METHODS.items() if method.family == "class activation"]
+ALONE = [name for name, method in METHODS.items() if not method.together]
 QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 8},
     "conductance": {"steps": 4},
@@ -38,9 +39,12 @@ QUICK: dict[str, dict[str, Any]] = {
     "gradient_shap": {"samples": 3},
     "occlusion": {"window": 3, "stride": 2},
     "feature_ablation": {"cells": 3},
+    "feature_permutation": {"cells": 2},
     "shapley_values": {"cells": 2},
-    "kernel_shap": {"cells": 3, "samples": 48},
+    "shapley_interactions": {"cells": 2},
+    "kernel_shap": {"cells": 3, "samples": 36},
     "shapley_sampling": {"cells": 2, "pairs": 4},
+    "partition_shap": {"cells": 3, "most": 24},
     "lime": {"cells": 3, "samples": 40},
     "rise": {"masks": 12, "cells": 3},
     "sobol": {"designs": 6, "cells": 2},
@@ -59,8 +63,10 @@ AVERAGES = (
     "gradient_shap",
     "occlusion",
     "feature_ablation",
+    "feature_permutation",
     "kernel_shap",
     "shapley_sampling",
+    "partition_shap",
     "lime",
     "rise",
     "sobol",
@@ -69,9 +75,14 @@ AVERAGES = (
     "blur_integrated_gradients",
 )
 
-# where the paths begin that do not begin at zero
+# where the paths begin that do not begin at zero; a picture without any of its parts
 BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
-    "blur_integrated_gradients": lambda x: blurred(x, (2, 3), 0.2 * mean_side(x, (2, 3)))
+    "blur_integrated_gradients": lambda x: blurred(x, (2, 3), 0.2 * mean_side(x, (2, 3))),
+    **{
+        name: lambda x: blurred(x, (2, 3), mean_side(x, (2, 3)) / 16)
+        for name, method in METHODS.items()
+        if method.family == "coalition"
+    },
 }
 
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -130,7 +141,7 @@ def test_another_seed_is_another_sample(name: str) -> None:
     assert not torch.equal(other, values(name, net, x))
 
 
-@every_method
+@pytest.mark.parametrize("name", ALONE)
 @few
 @given(nets, pictures)
 def test_a_sample_does_not_see_its_neighbors(name: str, net: Net, x: Tensor) -> None:
@@ -154,7 +165,7 @@ def test_the_size_of_passes_does_not_matter(name: str, limits: dict[str, Any]) -
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {}) for name in METHODS), ("integrated_gradients", {"steps": None, "tolerance": 0.01})],
+    [*((name, {}) for name in ALONE), ("integrated_gradients", {"steps": None, "tolerance": 0.01})],
     ids=str,
 )
 def test_samples_with_a_class_each_are_explained_for_their_own(name: str, options: dict[str, Any]) -> None:
@@ -436,7 +447,7 @@ def test_a_stop_at_once_raises_stopped(name: str) -> None:
 
 @every_method
 def test_a_stop_at_any_checkpoint_gives_a_partial_result_that_says_so_or_raises(name: str) -> None:
-    net, x, partial = Net(), picture(0, 1), 0
+    net, x, partial = Net(), picture(0, 4 if METHODS[name].together else 1), 0
     whole = values(name, net, x)
     for checkpoints in range(60):
         with running(Run(stop=after(checkpoints), max_batch=1)):

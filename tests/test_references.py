@@ -23,6 +23,7 @@ CAMS = ("eigen_cam", "eigen_grad_cam", "grad_cam_plus_plus", "guided_grad_cam", 
 MASK = torch.tensor(
     [[7, 7, 0, 0, 0], [7, 7, 7, 0, 5], [7, 2, 2, 2, 5], [0, 2, 2, 2, 5], [0, 0, 5, 5, 5], [7, 7, 7, 7, 7]]
 )
+SIX = torch.arange(30).view(6, 5) // 5  # few enough to run every coalition of, one after another
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "saliency": [{}, {"absolute": False}],
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
@@ -31,10 +32,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "conductance": [{"steps": 24}, {"steps": 24, "baseline": 0.3}],
     "internal_influence": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
     "integrated_hessians": [{"steps": 40, "mask": (MASK == 7).long()}],
-    "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK}],
-    "shapley_values": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
-    "kernel_shap": [{"cells": 2}, {"cells": 3, "baseline": 0.4}, {"mask": MASK}],
+    "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK, "fill": "mean"}],
+    "feature_permutation": [{}, {"cells": 2}, {"mask": MASK}, {"whole": True}],
+    "shapley_values": [{"cells": 2}, {"mask": SIX, "baseline": 0.4}, {"mask": MASK, "fill": "blur"}],
+    "shapley_interactions": [{"cells": 2}, {"mask": SIX, "kind": "taylor", "baseline": 0.4}, {"mask": MASK}],
+    "kernel_shap": [{"cells": 2}, {"mask": SIX, "baseline": 0.4}, {"mask": MASK, "fill": "noise"}],
     "shapley_sampling": [{"cells": 2, "pairs": 3}, {"mask": MASK, "pairs": 2, "baseline": 0.4}],
+    "partition_shap": [{"cells": 2}, {"mask": SIX, "baseline": 0.4}, {"mask": MASK, "fill": "inpainted"}],
     "lime": [{"cells": 2, "samples": 30}, {"mask": MASK, "samples": 40, "ridge": 0.3, "width": 0.5, "baseline": 0.4}],
     "occlusion": [
         *({}, {"window": 3, "stride": 2}, {"window": 2, "stride": 3, "value": 0.7}, {"window": 6, "stride": 1}),
@@ -59,6 +63,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "score_cam": [{}, {"site": "conv1", "kind": "smoothed", "samples": 3}, {"kind": "integrated", "samples": 3}],
     "finer_cam": [{}, {"site": "conv1", "others": 1, "strength": 0.5, "rectify": False}],
     "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
+    "shapley_cam": [{}, {"site": "conv1", "rectify": False}],
+    "kpca_cam": [{}, {"site": "conv1", "gamma": 0.1}],
+    "fem": [{"sigmas": 1.0}, {"site": "conv1", "sigmas": 0.5}],
     "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
 }
 SLOWLY = {

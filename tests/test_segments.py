@@ -17,7 +17,7 @@ from pellucid.core.saved import load, to_bytes
 from pellucid.core.score import Score
 from pellucid.core.target import logit
 from pellucid.methods import all_methods
-from pellucid.probes.coalitions import batched, only
+from pellucid.probes.coalitions import batched, parts
 from pellucid.probes.segments import Segments, segments
 from tests.networks import Net, picture, seeded
 
@@ -141,10 +141,10 @@ def test_superpixels_need_a_picture_and_scikit_image(monkeypatch: pytest.MonkeyP
 
 def test_who_is_absent_is_the_baseline_and_who_is_present_is_untouched() -> None:
     x = {"x": torch.randn(2, 3, 4, 4, generator=seeded(2)), "ids": torch.tensor([[1], [2]])}
-    players = divided(x, cells=2)
+    game = parts(ANYTHING, x, cells=2, baseline=-0.5)
     there = torch.tensor([[True, False, True, True], [False, False, False, True]])
-    found = only(x, players, there, -0.5)
-    kept = there.gather(1, players.labels["x"].flatten(1)).view(2, 1, 4, 4).expand(2, 3, 4, 4)
+    found = game.only(there)
+    kept = there.gather(1, game.players.labels["x"].flatten(1)).view(2, 1, 4, 4).expand(2, 3, 4, 4)
     assert torch.equal(found["x"][kept], x["x"][kept]) and bool((found["x"][~kept] == -0.5).all())
     assert found["ids"] is x["ids"]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import timm
 import torch
@@ -13,13 +16,15 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.methods import all_methods
-from tests.peers.test_grad_cam import apart, as_a_picture, network
+from tests.peers.test_grad_cam import apart, as_a_picture, network, out_of_place
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import torchvision
-    from pytorch_grad_cam import AblationCAM, GradCAMPlusPlus, HiResCAM, ScoreCAM, XGradCAM
+    from pytorch_grad_cam import AblationCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM, XGradCAM, base_cam
     from pytorch_grad_cam.base_cam import BaseCAM
+    from pytorch_grad_cam.shapley_cam import ShapleyCAM
+    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_kernel
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pytorch_grad_cam", "ignore:::torchvision", "ignore:::timm")
 
@@ -58,6 +63,55 @@ def test_the_same_picture(name: str, site: str, x: Tensor, monkeypatch: pytest.M
 
 def enlarged(v: Tensor, size: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(v, size, mode="bilinear", align_corners=False)
+
+
+def by_the_largest(maps: Any, size: tuple[int, int] | None = None) -> Any:
+    """Their scaling of maps, less one step: it takes off each map's minimum, so that the least evidence is none."""
+    scaled = [one / one.max() for one in maps]
+    return np.float32([one if size is None else cv2.resize(one, size) for one in scaled])
+
+
+@pytest.mark.parametrize(("name", "peer"), [("grad_cam", GradCAM), ("layer_cam", LayerCAM)])
+@pytest.mark.parametrize("sites", [("layer3", "layer4"), ("layer2", "layer4.0")], ids=str)
+def test_several_layers_are_fused_alike(
+    name: str, peer: type[BaseCAM], sites: tuple[str, str], x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base_cam, "scale_cam_image", by_the_largest)
+    net = network("resnet18")
+    with peer(net, [net.get_submodule(site) for site in sites]) as cam:
+        theirs = cam(x, [lambda out: out[3]] * 2)
+    net.zero_grad()
+    found = METHODS[name](net, x, 3, site=", ".join(sites))
+    ours = found.values / found.values.amax((1, 2, 3), keepdim=True)
+    assert float(abs(ours[:, 0].numpy() - theirs).max()) < 1e-5
+    sizes = [METHODS[name](net, x, 3, site=site).resolution for site in sites]
+    assert found.facts["site"] == ", ".join(sites) and found.resolution == max(sizes)
+
+
+@pytest.mark.parametrize("site", ["layer4", "layer3"])
+def test_shapley_cams_second_derivatives_are_the_same(site: str, x: Tensor) -> None:
+    net = network("resnet18")
+    targets: list[Callable[[Tensor], Tensor]] = [lambda out: (0.3 * out).softmax(0)[3]] * 2
+    with ShapleyCAM(out_of_place("resnet18"), [out_of_place("resnet18").get_submodule(site)]) as cam:
+        theirs = cam(x, targets)
+    score = pl.scalar(lambda out: (0.3 * out).softmax(1)[:, 3])
+    ours, plain = (METHODS[name](net, x, score, site=site).values for name in ("shapley_cam", "grad_cam"))
+    assert float(abs(as_a_picture(ours) - theirs).max()) < 1e-3
+    assert float(abs(as_a_picture(plain) - theirs).max()) > 1e-2, "the second derivative counts here"
+
+
+@pytest.mark.parametrize("gamma", [0.001, 0.01])
+def test_kernel_components_are_scikit_learns_up_to_their_sign(gamma: float, x: Tensor) -> None:
+    net, seen = network("resnet18"), list[Tensor]()
+    handle = net.layer3.register_forward_hook(lambda _m, _x, out: seen.append(out.detach()))
+    with torch.no_grad():
+        net(x)
+    handle.remove()
+    raw = torch.as_tensor(get_2d_projection_kernel(seen[0].numpy(), "rbf", gamma))[:, None]
+    strength = seen[0].norm(dim=1, keepdim=True)
+    along = (raw * (strength - strength.mean((2, 3), keepdim=True))).sum((1, 2, 3), keepdim=True)
+    ours = METHODS["kpca_cam"](net, x, 3, site="layer3", gamma=gamma).values
+    assert apart(ours, enlarged((raw * along.sign()).relu(), (96, 96))) < 1e-4
 
 
 def tokens_by_hand(net: nn.Module, block: nn.Module, x: Tensor, prefix: int, side: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pellucid.core.errors import BadModel
 from pellucid.core.run import current
 from pellucid.core.score import Score
+from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 
 ALONG = " (along)"  # a direction travels beside the point that it starts from, under this suffix
@@ -27,33 +28,52 @@ def curvatures(f: Score, variations: Iterable[Tensors]) -> Iterator[tuple[Tensor
         yield {k: v for k, v in found.items() if not k.endswith(ALONG)}, bend
 
 
+def curvature_at(f: Score, x: Tensors, site: Site) -> Tensor:
+    """The score's Hessian with respect to the value at a site, times that value, in its shape.
+
+    Raises `BadModel` when an operation behind the site cannot be differentiated twice.
+    """
+
+    def one(g: Score, part: Tensors, which: Tensor) -> Tensors:
+        with sdpa_kernel(SDPBackend.MATH):
+            answer, score = g.scored(part, which, (site,), leaves=True)
+            value = answer.at[site]
+            return _twice(g, score, {"value": value}, {"value": value.detach()})[1]
+
+    return next(f.passes([x], one, "second-order passes", backward=True))["value"]
+
+
 def _both(f: Score, x: Tensors, which: Tensor) -> Tensors:
     along = {k.removesuffix(ALONG): v for k, v in x.items() if k.endswith(ALONG)}
     leaves = {k: x[k].detach().requires_grad_() for k in along}
     rest = {k: v for k, v in x.items() if not k.endswith(ALONG)}
     with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative
         _, score = f.scored({**rest, **leaves}, which)
-        if not score.requires_grad:
+        slope, bend = _twice(f, score, leaves, along)
+    return slope | {k + ALONG: b for k, b in bend.items()}
+
+
+def _twice(f: Score, score: Tensor, leaves: Tensors, along: Tensors) -> tuple[Tensors, Tensors]:
+    """The gradient at the leaves, and the Hessian times a direction."""
+    if not score.requires_grad:
+        raise f.no_gradient()
+    current().meter.backwards += 2 * len(score)
+    try:
+        slope: tuple[Tensor | None, ...] = torch.autograd.grad(
+            score.sum(), list(leaves.values()), create_graph=True, allow_unused=True
+        )
+        if all(g is None for g in slope):  # quantized operations look differentiable and are not
             raise f.no_gradient()
-        current().meter.backwards += 2 * len(score)
-        try:
-            slope: tuple[Tensor | None, ...] = torch.autograd.grad(
-                score.sum(), list(leaves.values()), create_graph=True, allow_unused=True
-            )
-            if all(g is None for g in slope):  # quantized operations look differentiable and are not
-                raise f.no_gradient()
-            bend = _bend(slope, leaves, along)
-        except (RuntimeError, NotImplementedError) as error:
-            if "derivative" not in str(error) and "double backward" not in str(error):
-                raise
-            raise BadModel(
-                f"{f.net.name} holds an operation that torch cannot differentiate twice: {str(error).splitlines()[0]}",
-                "Use shapley_values, which asks the network by passes alone.",
-            ) from error
-    named = {
-        k: torch.zeros_like(v) if g is None else g.detach() for (k, v), g in zip(leaves.items(), slope, strict=True)
-    }
-    return named | {k + ALONG: b for k, b in bend.items()}
+        bend = _bend(slope, leaves, along)
+    except (RuntimeError, NotImplementedError) as error:
+        if "derivative" not in str(error) and "double backward" not in str(error):
+            raise
+        raise BadModel(
+            f"{f.net.name} holds an operation that torch cannot differentiate twice: {str(error).splitlines()[0]}",
+            "Use a method that takes first derivatives, such as grad_cam, or none, such as shapley_values.",
+        ) from error
+    pairs = zip(leaves.items(), slope, strict=True)
+    return {k: torch.zeros_like(v) if g is None else g.detach() for (k, v), g in pairs}, bend
 
 
 def _bend(slope: tuple[Tensor | None, ...], leaves: Tensors, along: Tensors) -> Tensors:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pellucid.core.embedding import embedded
-from pellucid.core.errors import BadModel
+from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.explanation import Cost, Explanation
 from pellucid.core.last_map import grid_at
 from pellucid.core.network import Network
@@ -27,7 +27,7 @@ from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import Target, logit
-from pellucid.core.tensors import Inputs, Tensors, as_tensors, finite
+from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size, finite
 
 P = ParamSpec("P")
 
@@ -69,9 +69,10 @@ class Method(Generic[P]):
         promises: Promise,
         cost: str,
         signed: bool,
+        together: bool,
     ) -> None:
         self.recipe, self.title, self.family, self.paper = recipe, title, family, paper
-        self.promises, self.cost, self.signed = promises, cost, signed
+        self.promises, self.cost, self.signed, self.together = promises, cost, signed, together
         self.name = recipe.__name__
         self.__name__, self.__doc__, self.__module__ = recipe.__name__, recipe.__doc__, recipe.__module__
         self.__wrapped__ = recipe
@@ -124,6 +125,8 @@ class Method(Generic[P]):
     ) -> Explanation:
         since = time.monotonic()
         given = _like_the_model(as_tensors(x, net.inputs), model)
+        if self.together and batch_size(given) < 2:
+            raise BadInput(f"{self.name} compares samples with each other; one was given.", "Give at least two.")
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
         f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)
@@ -164,11 +167,15 @@ def method(
     promises: Promise = Promise.NONE,
     cost: str = "one gradient pass",
     signed: bool = True,
+    together: bool = False,
 ) -> Callable[[Callable[Concatenate[Score, Tensors, P], Tensors | Finding]], Method[P]]:
-    """Make a method of a recipe.  `signed` says whether negative values mean evidence against the target."""
-    return lambda recipe: Method(
-        recipe, title=title, family=family, paper=paper, promises=promises, cost=cost, signed=signed
-    )
+    """Make a method of a recipe.
+
+    `signed` says whether negative values mean evidence against the target; `together` that samples are compared with
+    each other, so that several do not get what each alone would get.
+    """
+    about: dict[str, Any] = {"title": title, "family": family, "paper": paper, "promises": promises, "cost": cost}
+    return lambda recipe: Method(recipe, signed=signed, together=together, **about)
 
 
 def _like_the_model(x: Tensors, model: nn.Module) -> Tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.curvature import curvature_at
 from pellucid.core.errors import BadInput
 from pellucid.core.last_map import Grid, places
 from pellucid.core.method import Finding
@@ -18,7 +20,10 @@ from pellucid.core.score import Score, Seen
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, rows
 
-At: TypeAlias = Annotated[str, "module whose output is used; empty: the last one that keeps places apart"]
+At: TypeAlias = Annotated[
+    str,
+    "module whose output is used, or several with commas between them; empty: the last one that keeps places apart",
+]
 
 Rectify: TypeAlias = Annotated[bool, "keep only evidence for the target, as the paper does"]
 
@@ -58,10 +63,31 @@ def feature_map(f: Score, x: Tensors, site: str) -> FeatureMap:
     return FeatureMap(name, where, value, grad)
 
 
-def laid_over(cam: Float[Tensor, "batch 1 low wide"], x: Tensors, of: FeatureMap, *, signed: bool = False) -> Finding:
-    """A map of a site's places as a method's finding, at the size of the picture."""
-    size = (cam.shape[2], cam.shape[3])
-    return Finding({of.name: enlarged(cam, x[of.name])}, signed=signed, resolution=size, facts={"site": str(of.site)})
+def over_sites(
+    f: Score, x: Tensors, site: str, cam: Callable[[FeatureMap], Tensor], *, signed: bool = False
+) -> Finding:
+    """What `cam` makes of the feature map at a site, `[batch, 1, low, wide]`, at the size of the picture.
+
+    Of several sites, the mean of their maps, each divided by its largest size; the resolution is the finest one's.
+    """
+    several = [part.strip() for part in site.split(",")]
+    seen = [feature_map(f, x, part) for part in several]
+    small = [cam(one) for one in seen]
+    name, size = seen[0].name, max((v.shape[2], v.shape[3]) for v in small)
+    maps = [enlarged(v if len(small) == 1 else _of_size_one(v), x[name]) for v in small]
+    facts = {"site": ", ".join(str(one.site) for one in seen)}
+    return Finding({name: torch.stack(maps).mean(0)}, signed=signed, resolution=size, facts=facts)
+
+
+def _of_size_one(v: Tensor) -> Tensor:
+    """Each sample's map divided by its largest size; what is zero everywhere stays so."""
+    largest = v.abs().amax((1, 2, 3), keepdim=True)
+    return torch.where(largest > 0, v / largest, v)
+
+
+def bend(f: Score, x: Tensors, of: FeatureMap) -> Float[Tensor, "batch channels height width"]:
+    """The score's second derivative at a feature map, times the map: how much the gradient changes along it."""
+    return _as_map(curvature_at(f, x, of.site), f, x, of.site)
 
 
 def enlarged(

@@ -113,21 +113,20 @@ def named_tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     >>> [name for name, _ in named_tensors({"x": (torch.zeros(1), [torch.zeros(2)])})]
     ['x.0', 'x.1.0']
     """
-    seen: set[int] = set()
+    return _walk(tree, name, set())
 
-    def walk(tree: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-        if isinstance(tree, Tensor):
-            if id(tree) not in seen:
-                seen.add(id(tree))
-                yield name, tree
-            return
-        held = parts(tree, deep=True)
-        if held and id(tree) not in seen:
+
+def _walk(tree: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(tree, Tensor):
+        if id(tree) not in seen:
             seen.add(id(tree))
-            for key, value in held:
-                yield from walk(value, f"{name}.{key}" if name else key)
-
-    yield from walk(tree, name)
+            yield name, tree
+        return
+    held = parts(tree, deep=True)
+    if held and id(tree) not in seen:
+        seen.add(id(tree))
+        for key, value in held:
+            yield from _walk(value, f"{name}.{key}" if name else key, seen)
 
 
 def private(tree: Any) -> Any:

@@ -19,7 +19,7 @@ from pellucid.core.behind import scores_behind
 from pellucid.core.errors import Stopped
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, FeatureMap, Rectify, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, FeatureMap, Rectify, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors, rows
 from pellucid.probes.variations import Variations
 
@@ -49,10 +49,12 @@ def ablation_cam(
     >>> pl.methods.ablation_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
-    weights = _falls(f, x, seen)
-    cam = (weights[:, :, None, None] * seen.value).sum(1, keepdim=True)
-    return laid_over(cam.relu() if rectify else cam, x, seen, signed=not rectify)
+    return over_sites(f, x, site, partial(_cam, f, x, rectify), signed=not rectify)
+
+
+def _cam(f: Score, x: Tensors, rectify: bool, seen: FeatureMap) -> Tensor:
+    cam = (_falls(f, x, seen)[:, :, None, None] * seen.value).sum(1, keepdim=True)
+    return cam.relu() if rectify else cam
 
 
 def _falls(f: Score, x: Tensors, seen: FeatureMap) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, first_component, laid_over
+from pellucid.core.spatial import At, enlarged, feature_map, first_component, over_sites
 from pellucid.core.tensors import Tensors
 
 
@@ -39,8 +39,7 @@ def eigen_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     >>> pl.methods.eigen_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
-    return laid_over(first_component(seen.value).relu(), x, seen)
+    return over_sites(f, x, site, lambda seen: first_component(seen.value).relu())
 
 
 def reference(f: Score, x: Tensors, *, site: str = "") -> Tensors:

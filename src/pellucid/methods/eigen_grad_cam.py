@@ -15,7 +15,7 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, first_component, laid_over
+from pellucid.core.spatial import At, enlarged, feature_map, first_component, over_sites
 from pellucid.core.tensors import Tensors
 
 
@@ -38,8 +38,7 @@ def eigen_grad_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     >>> pl.methods.eigen_grad_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
-    return laid_over(first_component(seen.grad * seen.value).relu(), x, seen)
+    return over_sites(f, x, site, lambda seen: first_component(seen.grad * seen.value).relu())
 
 
 def reference(f: Score, x: Tensors, *, site: str = "") -> Tensors:

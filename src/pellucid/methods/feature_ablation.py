@@ -2,7 +2,7 @@ r"""Feature ablation: remove a part, see how far the score falls.
 
 $$A_i = f(x) - f(x_{\setminus i})$$
 
-where $x_{\setminus i}$ is the input with player $i$ (a block, a superpixel, a word, a column) at the baseline.
+where $x_{\setminus i}$ is the input with player $i$ (a block, a superpixel, a word, a column) replaced by the fill.
 
 Good for: parts that mean something, in any model, also one without gradients; the answer is an experiment that anybody
           can repeat.
@@ -17,8 +17,9 @@ import torch
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Baseline, coalitions, laid_back, scores
-from pellucid.probes.segments import By, Cells, Mask, segments
+from pellucid.probes.coalitions import Absent, Baseline, laid_back, parts, scores
+from pellucid.probes.fills import Fill
+from pellucid.probes.segments import By, Cells, Mask
 
 
 @method(
@@ -35,7 +36,8 @@ def feature_ablation(
     by: By = "grid",
     cells: Cells = None,
     mask: Mask = None,
-    baseline: Baseline = 0.0,
+    fill: Absent = None,
+    baseline: Baseline = None,
 ) -> Finding:
     """How much the score falls when each part alone is removed, `[batch, 1, ...]`; each place shows its part's fall.
 
@@ -47,24 +49,32 @@ def feature_ablation(
     >>> torch.allclose(pl.methods.feature_ablation(net, torch.ones(1, 3), 0).values, net.weight)
     True
     """
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    most = max(players.counts)
-    without = ~torch.eye(most, dtype=torch.bool).expand(len(players.counts), most, most)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    most = max(game.counts)
+    without = ~torch.eye(most, dtype=torch.bool).expand(len(game.counts), most, most)
     base = f(x).double().cpu()
-    falls = base[:, None] - scores(f, coalitions(x, players, without, baseline))
+    falls = base[:, None] - scores(f, game.coalitions(without))
     falls = torch.cat([falls, falls.new_zeros(len(falls), most - falls.shape[1])], 1)
-    return laid_back(x, players, [v[:n] for v, n in zip(falls, players.counts, strict=True)])
+    return laid_back(game, [v[:n] for v, n in zip(falls, game.counts, strict=True)])
 
 
 def reference(
-    f: Score, x: Tensors, *, by: str = "grid", cells: int | None = None, mask: Mask = None, baseline: float = 0.0
+    f: Score,
+    x: Tensors,
+    *,
+    by: str = "grid",
+    cells: int | None = None,
+    mask: Mask = None,
+    fill: Fill | None = None,
+    baseline: float | None = None,
 ) -> Tensors:
     """The definition: one player of one sample after another."""
-    players = segments(f, x, by=by, cells=cells, mask=mask)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
     base = f(x)
-    maps = {k: torch.zeros_like(v, dtype=base.dtype) for k, v in players.labels.items()}
-    for player in range(max(players.counts)):
-        there = {k: v == player for k, v in players.labels.items()}
-        fall = base - f(x | {k: torch.where(here, baseline, x[k]) for k, here in there.items()})
+    maps = {k: torch.zeros_like(v, dtype=base.dtype) for k, v in game.players.labels.items()}
+    for player in range(max(game.counts)):
+        there = {k: v == player for k, v in game.players.labels.items()}
+        others = torch.arange(max(game.counts)).expand(len(base), -1) != player
+        fall = base - f(game.only(others))
         maps = {k: m + there[k] * fall.view(-1, *[1] * (m.ndim - 1)) for k, m in maps.items()}
     return maps

@@ -12,6 +12,7 @@ Not for:  all of the evidence for a class: what its neighbors share is taken out
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -21,7 +22,7 @@ from pellucid.core.errors import BadInput
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, Rectify, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, FeatureMap, Rectify, enlarged, feature_map, over_sites
 from pellucid.core.target import logit
 from pellucid.core.tensors import Tensors
 
@@ -54,10 +55,13 @@ def finer_cam(
     (4, 4)
     """
     near = _nearest(f, x, others)
-    seen = feature_map(_against(f, near, strength), x, site)
-    cam = (seen.grad.mean((2, 3), keepdim=True) * seen.value).sum(1, keepdim=True)
-    found = laid_over(cam.relu() if rectify else cam, x, seen, signed=not rectify)
+    found = over_sites(_against(f, near, strength), x, site, partial(_cam, rectify), signed=not rectify)
     return replace(found, facts={**found.facts, "compared with": near.tolist()})
+
+
+def _cam(rectify: bool, seen: FeatureMap) -> Tensor:
+    cam = (seen.grad.mean((2, 3), keepdim=True) * seen.value).sum(1, keepdim=True)
+    return cam.relu() if rectify else cam
 
 
 def _nearest(f: Score, x: Tensors, others: int) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors
 
 
@@ -41,13 +41,16 @@ def grad_cam_plus_plus(f: Score, x: Tensors, *, site: At = "") -> Finding:
     >>> pl.methods.grad_cam_plus_plus(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
+    return over_sites(f, x, site, _cam)
+
+
+def _cam(seen: FeatureMap) -> Tensor:
     g, a = seen.grad, seen.value
     # the paper's fraction with g * g cancelled, so that small gradients do not vanish in rounding
     below = 2 + g * a.sum((2, 3), keepdim=True)
     alpha = torch.where((g == 0) | (below == 0), torch.zeros_like(g), 1 / below)
     weights = (alpha * g.relu()).sum((2, 3), keepdim=True)
-    return laid_over((weights * a).sum(1, keepdim=True).relu(), x, seen)
+    return (weights * a).sum(1, keepdim=True).relu()
 
 
 def reference(f: Score, x: Tensors, *, site: str = "") -> Tensors:

@@ -11,10 +11,11 @@ Not for:  deciding anything by its detail, which guided backpropagation draws ne
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map
+from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors
 from pellucid.rules.guided import GUIDED
 
@@ -37,10 +38,13 @@ def guided_grad_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     >>> pl.methods.guided_grad_cam(net, torch.rand(1, 3, 9, 9), 0).values.shape
     torch.Size([1, 3, 9, 9])
     """
-    seen = feature_map(f, x, site)
-    cam = (seen.grad.mean((2, 3), keepdim=True) * seen.value).sum(1, keepdim=True).relu()
-    strokes = f.under(GUIDED).grad(x)[seen.name]
-    return Finding({seen.name: strokes * enlarged(cam, x[seen.name])}, facts={"site": str(seen.site)})
+    found = over_sites(f, x, site, _cam)
+    ((name, place),) = found.maps.items()
+    return Finding({name: f.under(GUIDED).grad(x)[name] * place}, facts=found.facts)
+
+
+def _cam(seen: FeatureMap) -> Tensor:
+    return (seen.grad.mean((2, 3), keepdim=True) * seen.value).sum(1, keepdim=True).relu()
 
 
 def reference(f: Score, x: Tensors, *, site: str = "") -> Tensors:

@@ -9,13 +9,15 @@ Not for:  fine detail: the map is as coarse as the feature map, whatever size it
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors
 
 
@@ -43,9 +45,12 @@ def hi_res_cam(
     >>> pl.methods.hi_res_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
+    return over_sites(f, x, site, partial(_cam, rectify), signed=not rectify)
+
+
+def _cam(rectify: bool, seen: FeatureMap) -> Tensor:
     cam = (seen.grad * seen.value).sum(1, keepdim=True)
-    return laid_over(cam.relu() if rectify else cam, x, seen, signed=not rectify)
+    return cam.relu() if rectify else cam
 
 
 def reference(f: Score, x: Tensors, *, site: str = "", rectify: bool = False) -> Tensors:

@@ -8,7 +8,7 @@ the same share of them, sizes that have fewer are taken whole, none is drawn twi
 which cancels interactions of two players (Covert and Lee 2021).
 
 Good for: tens to hundreds of parts, any model, also one without gradients; values that add up, each with its error.
-Not for:  parts whose absence the baseline does not stand for.  The standard errors speak of sampling only.
+Not for:  parts whose absence the fill does not stand for.  The standard errors speak of sampling only.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Baseline, batched, coalitions, everything, laid_back, only, scores
-from pellucid.probes.segments import By, Cells, Mask, Segments, segments
+from pellucid.probes.coalitions import Absent, Baseline, Parts, batched, everything, laid_back, parts, scores
+from pellucid.probes.fills import Fill
+from pellucid.probes.segments import By, Cells, Mask
 from pellucid.probes.surrogate import fitted
 
 _LEAST = 4  # coalitions a player: measured, with fewer the standard errors are far too small
@@ -56,9 +57,10 @@ def kernel_shap(
     by: By = "grid",
     cells: Cells = None,
     mask: Mask = None,
-    baseline: Baseline = 0.0,
+    fill: Absent = None,
+    baseline: Baseline = None,
 ) -> Finding:
-    """Each part's fair share of the change of the score from the baseline to the input, `[batch, 1, ...]`, sampled.
+    """Each part's fair share of the change of the score from nothing but fill to the input, `[batch, 1, ...]`, sampled.
 
     Each place shows its player's value; the players' values, each counted once, add up to the change.  `facts` hold
     them with the standard error of each.  A stopped run fits what it has, once that is enough for every player.
@@ -70,21 +72,20 @@ def kernel_shap(
     >>> torch.allclose(pl.methods.kernel_shap(net, torch.ones(1, 20), 0).values, net.weight, atol=1e-5)
     True
     """
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    wanted = [min(_wanted(n, samples), 2**n - 2) for n in players.counts]
-    nobody = only(x, players, torch.zeros(len(wanted), max(players.counts), dtype=torch.bool), baseline)
-    start = f(nobody).double().cpu()
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    wanted = [min(_wanted(n, samples), 2**n - 2) for n in game.counts]
+    start = f(game.nobody()).double().cpu()
     change = f(x).double().cpu() - start
     games = [
         _Game(n, key, float(a), float(d))
-        for n, key, a, d in zip(players.counts, everything(x), start, change, strict=True)
+        for n, key, a, d in zip(game.counts, everything(x), start, change, strict=True)
     ]
     open_ = list(range(len(games)))
-    while open_ and _round(f, x, players, [games[i] for i in open_], open_, [wanted[i] for i in open_], baseline):
+    while open_ and _round(f, game.among(open_), [games[i] for i in open_], open_, [wanted[i] for i in open_]):
         limits = [min(most, 2**game.n - 2) for game in games]
         open_ = [i for i in open_ if tolerance is not None and wanted[i] < limits[i] and games[i].worst() > tolerance]
         wanted = [min(2 * n, limit) for n, limit in zip(wanted, limits, strict=True)]
-    return _finding(x, players, games, change, tolerance)
+    return _finding(game, games, change, tolerance)
 
 
 def _wanted(n: int, samples: int | None) -> int:
@@ -144,9 +145,7 @@ class _Game:
         self.values, self.errors = found.coefficients + equal, found.errors
 
 
-def _round(
-    f: Score, x: Tensors, players: Segments, games: list[_Game], rows: list[int], wanted: list[int], baseline: float
-) -> bool:
+def _round(f: Score, open_: Parts, games: list[_Game], rows: list[int], wanted: list[int]) -> bool:
     """Draw, score and fit what is missing to the wanted numbers; False when the run was stopped."""
     fresh = [_fresh(game, n) for game, n in zip(games, wanted, strict=True)]
     if not any(len(pairs) for pairs in fresh):
@@ -156,10 +155,8 @@ def _round(
     # a complement follows its coalition, so that a run that is stopped has pairs
     both = batched([torch.stack([p, ~p], 1).flatten(0, 1) if len(p) else torch.ones(1, g.n, dtype=torch.bool)
                     for p, g in zip(fresh, games, strict=True)])  # fmt: skip
-    some = {k: v[rows] for k, v in x.items()}
-    those = Segments({k: v[rows] for k, v in players.labels.items()}, tuple(g.n for g in games))
     try:
-        found = scores(f.among(rows), coalitions(some, those, both, baseline))
+        found = scores(f.among(rows), open_.coalitions(both))
     except Stopped:
         if not any(game.pairs for game in games):
             raise
@@ -244,9 +241,9 @@ def _random(n: int, size: int, count: int, generator: torch.Generator) -> Iterat
         yield from rows ^ ~rows[:, :1] if 2 * size == n else rows  # of a half and its complement, the one with player 0
 
 
-def _finding(x: Tensors, players: Segments, games: list[_Game], change: Tensor, tolerance: float | None) -> Finding:
+def _finding(game: Parts, games: list[_Game], change: Tensor, tolerance: float | None) -> Finding:
     found = laid_back(
-        x, players, [g.values for g in games], change, [g.errors for g in games],
+        game, [g.values for g in games], change, [g.errors for g in games],
         coalitions=[2 * len(g.pairs) for g in games],
     )  # fmt: skip
     late = sum(g.worst() > tolerance for g in games) if tolerance is not None else 0
@@ -263,13 +260,14 @@ def reference(
     by: str = "grid",
     cells: int | None = None,
     mask: Mask = None,
-    baseline: float = 0.0,
+    fill: Fill | None = None,
+    baseline: float | None = None,
 ) -> Tensors:
     """The definition: the constrained fit to all coalitions, solved as one system with a Lagrange multiplier."""
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    n, samples = players.counts[0], len(players.counts)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    n, samples = game.counts[0], len(game.counts)
     everyone = torch.tensor([[i >> j & 1 for j in range(n)] for i in range(2**n)]).bool()
-    worth = torch.stack([f(only(x, players, row.expand(samples, n), baseline)) for row in everyone], 1)
+    worth = torch.stack([f(game.only(row.expand(samples, n))) for row in everyone], 1)
     z = everyone[1:-1].to(worth.dtype)
     size = z.sum(1)
     weights = torch.tensor([(n - 1) / (comb(n, int(k)) * int(k) * (n - int(k))) for k in size], dtype=worth.dtype)
@@ -279,4 +277,4 @@ def reference(
     right = torch.zeros(samples, n + 1, dtype=worth.dtype)
     right[:, :n] = ((worth[:, 1:-1] - worth[:, :1]) * weights) @ z
     right[:, n] = worth[:, -1] - worth[:, 0]
-    return players.laid(torch.linalg.solve(system, right.T).T[:, :n])
+    return game.players.laid(torch.linalg.solve(system, right.T).T[:, :n])

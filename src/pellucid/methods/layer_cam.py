@@ -12,7 +12,7 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors
 
 
@@ -35,8 +35,7 @@ def layer_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     >>> pl.methods.layer_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
-    return laid_over((seen.grad.relu() * seen.value).sum(1, keepdim=True).relu(), x, seen)
+    return over_sites(f, x, site, lambda seen: (seen.grad.relu() * seen.value).sum(1, keepdim=True).relu())
 
 
 def reference(f: Score, x: Tensors, *, site: str = "") -> Tensors:

@@ -25,8 +25,9 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Baseline, batched, coalitions, everything, laid_back, scores
-from pellucid.probes.segments import By, Cells, Mask, segments
+from pellucid.probes.coalitions import Absent, Baseline, batched, everything, laid_back, parts, scores
+from pellucid.probes.fills import Fill
+from pellucid.probes.segments import By, Cells, Mask
 from pellucid.probes.surrogate import Fit, fitted
 
 _LEAST = 2  # coalitions a player: from here on, the standard errors have something to go by
@@ -53,7 +54,8 @@ def lime(
     by: By = "grid",
     cells: Cells = None,
     mask: Mask = None,
-    baseline: Baseline = 0.0,
+    fill: Absent = None,
+    baseline: Baseline = None,
 ) -> Finding:
     """What each part's presence adds to the score in a linear surrogate around the input, `[batch, 1, ...]`.
 
@@ -67,17 +69,17 @@ def lime(
     >>> torch.allclose(found.values, net.weight, atol=1e-5), round(found.facts["R2"][0], 4)
     (True, 1.0)
     """
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    wanted = [max(512, 10 * n) if samples is None else samples for n in players.counts]
-    short = next((n for n, m in zip(players.counts, wanted, strict=True) if m < _LEAST * n + 2), None)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    wanted = [max(512, 10 * n) if samples is None else samples for n in game.counts]
+    short = next((n for n, m in zip(game.counts, wanted, strict=True) if m < _LEAST * n + 2), None)
     if short is not None:
         least = _LEAST * short + 2
         raise BadOption(f"samples={samples} for {short} players: expected at least {least}.", "Or make fewer players.")
-    drawn = [_drawn(n, key, m) for n, key, m in zip(players.counts, everything(x), wanted, strict=True)]
-    worth = scores(f, coalitions(x, players, batched(drawn), baseline))
+    drawn = [_drawn(n, key, m) for n, key, m in zip(game.counts, everything(x), wanted, strict=True)]
+    worth = scores(f, game.coalitions(batched(drawn)))
     known = worth.shape[1]
-    if known < _LEAST * max(players.counts) + 2:
-        raise Stopped(f"Stopped after {known} coalitions; {max(players.counts)} players need more.")
+    if known < _LEAST * max(game.counts) + 2:
+        raise Stopped(f"Stopped after {known} coalitions; {max(game.counts)} players need more.")
     fits = [_fit(d[:known], w[: len(d)], width, ridge) for d, w in zip(drawn, worth, strict=True)]
     facts: dict[str, Any] = {
         "R2": [fit.r2 for fit in fits],
@@ -85,10 +87,10 @@ def lime(
         "coalitions": [min(known, m) for m in wanted],
     }
     values, errors = [fit.coefficients[1:] for fit in fits], [fit.errors[1:] for fit in fits]
-    found = laid_back(x, players, values, errors=errors, **facts)
+    found = laid_back(game, values, errors=errors, **facts)
     near = [_near(d[:known], width) for d in drawn]
     counting = [float(w.sum() ** 2 / w.square().sum()) for w in near]
-    narrow = sum(c < _LEAST * n for c, n in zip(counting, players.counts, strict=True))
+    narrow = sum(c < _LEAST * n for c, n in zip(counting, game.counts, strict=True))
     why = f"The kernel is narrow: no more than {min(counting):.0f} coalitions count, too few for the players."
     return replace(found, notes=(*found.notes, why)) if narrow else found
 
@@ -127,19 +129,20 @@ def reference(
     by: str = "grid",
     cells: int | None = None,
     mask: Mask = None,
-    baseline: float = 0.0,
+    fill: Fill | None = None,
+    baseline: float | None = None,
 ) -> Tensors:
     """The definition on the same coalitions, for samples with equally many players: the normal equations, term by term.
 
     One coalition and one sample after another.
     """
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    n, values = players.counts[0], []
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    n, values = game.counts[0], []
     for sample, key in enumerate(everything(x)):
         system = torch.zeros(n + 1, n + 1, dtype=torch.double)
         right = torch.zeros(n + 1, dtype=torch.double)
         for row in _drawn(n, key, samples):
-            alone = coalitions(x, players, row.expand(len(players.counts), 1, n), baseline).at(0)
+            alone = game.coalitions(row.expand(len(game.counts), 1, n)).at(0)
             distance = 1 - (float(row.sum()) / n) ** 0.5
             weight = torch.exp(torch.tensor(-(distance**2) / (2 * width**2), dtype=torch.double))
             terms = torch.cat([torch.ones(1), row]).double()
@@ -147,4 +150,4 @@ def reference(
             right += weight * terms * f(alone)[sample]
         system[1:, 1:] += ridge * torch.eye(n, dtype=torch.double)
         values.append(torch.linalg.solve(system, right)[1:])
-    return players.laid(torch.stack(values))
+    return game.players.laid(torch.stack(values))

@@ -23,7 +23,7 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
-from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, laid_over
+from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors
 from pellucid.probes.variations import Variations
 
@@ -57,7 +57,10 @@ def score_cam(
     >>> pl.methods.score_cam(net, torch.rand(1, 3, 9, 9), 0).resolution
     (4, 4)
     """
-    seen = feature_map(f, x, site)
+    return over_sites(f, x, site, partial(_cam, f, x, kind, samples, noise))
+
+
+def _cam(f: Score, x: Tensors, kind: Kind, samples: int, noise: float, seen: FeatureMap) -> Tensor:
     copies = 1 if kind == "plain" else samples
     masks = _masks(seen, x, kind, copies, noise)
     scores, found = torch.zeros_like(seen.value[:, :, 0, 0]), 0
@@ -66,7 +69,7 @@ def score_cam(
         found += 1
     if found < masks.count:
         raise Stopped("Stopped before every channel had been looked through.", "Run it again to get a map.")
-    return laid_over(_weighted(seen.value, scores).relu(), x, seen)
+    return _weighted(seen.value, scores).relu()
 
 
 def _masks(seen: FeatureMap, x: Tensors, kind: Kind, copies: int, noise: float) -> Variations:

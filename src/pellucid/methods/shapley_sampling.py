@@ -23,8 +23,9 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Baseline, batched, coalitions, everything, laid_back, only, scores
-from pellucid.probes.segments import By, Cells, Mask, segments
+from pellucid.probes.coalitions import Absent, Baseline, batched, everything, laid_back, parts, scores
+from pellucid.probes.fills import Fill
+from pellucid.probes.segments import By, Cells, Mask
 
 
 @method(
@@ -42,9 +43,10 @@ def shapley_sampling(
     by: By = "grid",
     cells: Cells = None,
     mask: Mask = None,
-    baseline: Baseline = 0.0,
+    fill: Absent = None,
+    baseline: Baseline = None,
 ) -> Finding:
-    """Each part's fair share of the change of the score from the baseline to the input, `[batch, 1, ...]`, sampled.
+    """Each part's fair share of the change of the score from nothing but fill to the input, `[batch, 1, ...]`, sampled.
 
     Each place shows its player's value; the players' values, each counted once, add up to the change.  `facts` hold
     them with the standard error of each.  A stopped run averages the pairs that it finished, from two on.  Raises
@@ -55,19 +57,19 @@ def shapley_sampling(
     >>> torch.allclose(pl.methods.shapley_sampling(net, torch.ones(1, 20), 0).values, net.weight, atol=1e-5)
     True
     """
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    orders = [_orders(n, key, pairs) for n, key in zip(players.counts, everything(x), strict=True)]
-    most = max(players.counts)
-    start = f(only(x, players, torch.zeros(len(orders), most, dtype=torch.bool), baseline)).double().cpu()
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    orders = [_orders(n, key, pairs) for n, key in zip(game.counts, everything(x), strict=True)]
+    most = max(game.counts)
+    start = f(game.nobody()).double().cpu()
     change = f(x).double().cpu() - start
     if most == 1:
         alone = list(change[:, None])
-        return laid_back(x, players, alone, change, [torch.zeros_like(v) for v in alone])
+        return laid_back(game, alone, change, [torch.zeros_like(v) for v in alone])
     # a coalition of each size between none and all, on the way through each order
     present = batched([_arrived(o)[:, :-1].flatten(0, 1) if o.shape[1] > 1 else _arrived(o)[0] for o in orders])
-    worth = scores(f, coalitions(x, players, present, baseline))
+    worth = scores(f, game.coalitions(present))
     values, errors, done = [], [], []
-    for n, order, w, a, d in zip(players.counts, orders, worth, start, change, strict=True):
+    for n, order, w, a, d in zip(game.counts, orders, worth, start, change, strict=True):
         finished = len(w) // (2 * (n - 1)) if n > 1 else pairs
         if min(finished, pairs) < 2:
             raise Stopped(f"Stopped after {len(w)} coalitions; two pairs of orders take {4 * (n - 1)}.")
@@ -76,7 +78,7 @@ def shapley_sampling(
         values.append(paired.mean(0))
         errors.append(paired.std(0) / len(paired) ** 0.5)
         done.append(len(paired))
-    return laid_back(x, players, values, change, errors, **{"pairs of orders": done})
+    return laid_back(game, values, change, errors, **{"pairs of orders": done})
 
 
 def _orders(n: int, key: str, pairs: int) -> Int[Tensor, "orders players"]:
@@ -110,19 +112,20 @@ def reference(
     by: str = "grid",
     cells: int | None = None,
     mask: Mask = None,
-    baseline: float = 0.0,
+    fill: Fill | None = None,
+    baseline: float | None = None,
 ) -> Tensors:
     """The definition on the same orders, for samples with equally many players: one arrival after another."""
-    players = segments(f, x, by=by, cells=cells, mask=mask)
-    n, samples = players.counts[0], len(players.counts)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
+    n, samples = game.counts[0], len(game.counts)
     values = torch.zeros(samples, n, dtype=torch.double)
     for sample, key in enumerate(everything(x)):
         for order in _orders(n, key, pairs).tolist():
             there = torch.zeros(samples, n, dtype=torch.bool)
-            before = f(only(x, players, there, baseline))[sample]
+            before = f(game.only(there))[sample]
             for player in order:
                 there[sample, player] = True
-                after = f(only(x, players, there, baseline))[sample]
+                after = f(game.only(there))[sample]
                 values[sample, player] += (after - before) / (2 * pairs)
                 before = after
-    return players.laid(values)
+    return game.players.laid(values)

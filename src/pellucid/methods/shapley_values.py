@@ -2,11 +2,11 @@ r"""Shapley values, exactly: what each part adds to the score, averaged over eve
 
 $$\phi_i = \sum_{S \not\ni i}\frac{|S|!\,(n-1-|S|)!}{n!}\,\bigl(v(S \cup i) - v(S)\bigr)$$
 
-where $v(S)$ is the score of the input with the players of $S$ only, the others at the baseline.  All $2^n$ coalitions
-are run, so the values have no error but the rounding.
+where $v(S)$ is the score of the input with the players of $S$ only, the others replaced by the fill.  All $2^n$
+coalitions are run, so the values have no error but the rounding.
 
 Good for: few parts that can stand in for each other or need each other: sensors, modalities, columns, large blocks.
-Not for:  many parts (`kernel_shap` samples coalitions then), or parts whose absence the baseline does not stand for.
+Not for:  many parts (`kernel_shap` samples coalitions then), or parts whose absence the fill does not stand for.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from pellucid.core.errors import BadOption, Stopped
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Baseline, batched, coalitions, laid_back, only, scores
-from pellucid.probes.segments import By, Cells, Mask, segments
+from pellucid.probes.coalitions import Absent, Baseline, batched, laid_back, parts, scores
+from pellucid.probes.fills import Fill
+from pellucid.probes.segments import By, Cells, Mask
 
 MOST = 14
 _USUAL = 12  # players of a picture or series when nothing is said: 3 x 3 blocks, 512 passes
@@ -47,9 +48,10 @@ def shapley_values(
     by: By = "grid",
     cells: Cells = None,
     mask: Mask = None,
-    baseline: Baseline = 0.0,
+    fill: Absent = None,
+    baseline: Baseline = None,
 ) -> Finding:
-    """Each part's fair share of the change of the score from the baseline to the input, `[batch, 1, ...]`.
+    """Each part's fair share of the change of the score from nothing but fill to the input, `[batch, 1, ...]`.
 
     Each place shows its player's value; the players' values, each counted once, add up to the change.  The unit is the
     score's.  A stopped run raises `Stopped`: part of the coalitions tells nothing exactly.  Raises `BadOption` for more
@@ -60,21 +62,21 @@ def shapley_values(
     >>> torch.allclose(pl.methods.shapley_values(net, torch.ones(1, 3), 0).values, net.weight, atol=1e-5)
     True
     """
-    players = segments(f, x, by=by, cells=cells, mask=mask, most=_USUAL)
-    most = max(players.counts)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline, most=_USUAL)
+    most = max(game.counts)
     if most > MOST:
         raise BadOption(
             f"There are {most} players: all their coalitions would take {2**most:,} passes; at most {MOST} are run.",
             "Use kernel_shap, which samples, or join players: fewer cells, or a mask.",
         )
-    present = batched([_every(n) for n in players.counts])
-    worth = scores(f, coalitions(x, players, present, baseline))
+    present = batched([_every(n) for n in game.counts])
+    worth = scores(f, game.coalitions(present))
     if worth.shape[1] < present.shape[1]:
         known = f"{worth.shape[1]} of {present.shape[1]} coalitions"
         raise Stopped(f"Stopped after {known}; exact values need all.", "kernel_shap keeps what a stopped run found.")
-    values = [_values(v[: 2**n], n) for v, n in zip(worth, players.counts, strict=True)]
-    change = torch.stack([v[2**n - 1] - v[0] for v, n in zip(worth, players.counts, strict=True)])
-    return laid_back(x, players, values, change, coalitions=[2**n for n in players.counts])
+    values = [_values(v[: 2**n], n) for v, n in zip(worth, game.counts, strict=True)]
+    change = torch.stack([v[2**n - 1] - v[0] for v, n in zip(worth, game.counts, strict=True)])
+    return laid_back(game, values, change, coalitions=[2**n for n in game.counts])
 
 
 def _every(n: int) -> Bool[Tensor, "coalitions players"]:
@@ -94,17 +96,24 @@ def _values(worth: Float[Tensor, " coalitions"], n: int) -> Float[Tensor, " play
 
 
 def reference(
-    f: Score, x: Tensors, *, by: str = "grid", cells: int | None = None, mask: Mask = None, baseline: float = 0.0
+    f: Score,
+    x: Tensors,
+    *,
+    by: str = "grid",
+    cells: int | None = None,
+    mask: Mask = None,
+    fill: Fill | None = None,
+    baseline: float | None = None,
 ) -> Tensors:
     """The definition, for samples with equally many players: one player, size and coalition after another."""
-    players = segments(f, x, by=by, cells=cells, mask=mask, most=_USUAL)
-    n, samples = players.counts[0], len(players.counts)
+    game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline, most=_USUAL)
+    n, samples = game.counts[0], len(game.counts)
     known: dict[frozenset[int], Tensor] = {}
 
     def worth(members: frozenset[int]) -> Tensor:
         if members not in known:
             there = torch.tensor([[i in members for i in range(n)]] * samples)
-            known[members] = f(only(x, players, there, baseline))
+            known[members] = f(game.only(there))
         return known[members]
 
     values = torch.zeros(samples, n, dtype=torch.double)
@@ -113,4 +122,4 @@ def reference(
             for others in combinations([i for i in range(n) if i != player], size):
                 share = math.factorial(size) * math.factorial(n - 1 - size) / math.factorial(n)
                 values[:, player] += share * (worth(frozenset({*others, player})) - worth(frozenset(others)))
-    return players.laid(values)
+    return game.players.laid(values)

@@ -1,34 +1,110 @@
-"""An input with some of its players only, the others at a baseline; and what a game says, laid on the input."""
+"""An input with some of its players only, a fill in place of the others; and what a game says, laid on the input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pellucid.core.errors import BadOption
 from pellucid.core.method import Finding
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, digest
-from pellucid.probes.segments import Segments
+from pellucid.probes.fills import Fill, painted, stand_in
+from pellucid.probes.segments import USUAL, Segments, segments
 from pellucid.probes.variations import Variations
 
-Baseline: TypeAlias = Annotated[float, Range(-1e6, 1e6), "what stands in for an absent player, as the network sees it"]
+PICTURES: Fill = "blur"  # what stands in a picture where a player is absent, when nothing is said (docs/methods.md)
+
+Absent: TypeAlias = Annotated[
+    Fill | None,
+    "what stands where a player is absent: a value, or something made of the sample; none: a blur in pictures, else 0",
+]
+Baseline: TypeAlias = Annotated[
+    float | None, Range(-1e6, 1e6), "the constant that stands in for an absent player, as the network sees it"
+]
 
 
-def only(x: Tensors, players: Segments, present: Bool[Tensor, "batch players"], baseline: float) -> Tensors:
-    """The input with the players that are present, and the baseline's value everywhere else."""
-    return x | {k: x[k].masked_fill(~here, baseline) for k, here in players.laid(present).items()}
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An input in parts, the players, and what stands where one is absent (nothing ready-made: it is painted over)."""
+
+    x: Tensors
+    players: Segments
+    absent: Tensors
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many players each sample has."""
+        return self.players.counts
+
+    def only(self, present: Bool[Tensor, "batch players"]) -> Tensors:
+        """The input with the players that are present, and the fill everywhere else."""
+        return self.x | {k: self._only(k, here) for k, here in self.players.laid(present).items()}
+
+    def _only(self, name: str, here: Tensor) -> Tensor:
+        v = self.x[name]
+        if name in self.absent:
+            return torch.where(here, v, self.absent[name])
+        axes = _axes(here)
+        return painted(v, axes, ~here.reshape(len(v), *(v.shape[a] for a in axes)))
+
+    def coalitions(self, present: Bool[Tensor, "batch count players"]) -> Variations:
+        """Each sample's coalitions, one after another."""
+        return Variations(present.shape[1], lambda i: self.only(present[:, i]))
+
+    def nobody(self) -> Tensors:
+        """The input without any player."""
+        return self.only(torch.zeros(len(self.counts), max(self.counts), dtype=torch.bool))
+
+    def among(self, rows: list[int]) -> Parts:
+        """Some of the samples."""
+        x, absent = ({k: v[rows] for k, v in part.items()} for part in (self.x, self.absent))
+        return Parts(x, self.players.among(rows), absent)
 
 
-def coalitions(
-    x: Tensors, players: Segments, present: Bool[Tensor, "batch count players"], baseline: float
-) -> Variations:
-    """Each sample's coalitions, one after another."""
-    return Variations(present.shape[1], lambda i: only(x, players, present[:, i], baseline))
+def parts(
+    f: Score,
+    x: Tensors,
+    *,
+    by: str = "grid",
+    cells: int | None = None,
+    mask: Tensor | None = None,
+    fill: Fill | None = None,
+    baseline: float | None = None,
+    most: int = USUAL,
+) -> Parts:
+    """The input in parts, as the options say; `most`: how many to make of it when `cells` does not say.
+
+    Without a fill, what is absent is the baseline where one is given; else a blur in pictures and 0 elsewhere.
+    Raises `BadOption` for a baseline beside a fill that has no use for it.
+
+    >>> from pellucid.core.network import Network
+    >>> from pellucid.core.target import logit
+    >>> found = parts(Score(Network(torch.nn.Linear(2, 1)), logit(0)), {"input": torch.ones(1, 2)})
+    >>> found.only(torch.tensor([[False, True]]))["input"].tolist()
+    [[0.0, 1.0]]
+    """
+    if baseline is not None and fill not in (None, "constant"):
+        raise BadOption(f"baseline={baseline} with fill={fill!r}: only a constant fill has one.", "Leave one out.")
+    players, absent = segments(f, x, by=by, cells=cells, mask=mask, most=most), Tensors()
+    for name, labels in players.labels.items():
+        v, axes = x[name], _axes(labels)
+        usual: Fill = PICTURES if v.ndim == 4 and baseline is None else "constant"
+        kind = fill or usual
+        if kind != "inpainted":
+            absent[name] = stand_in(v, axes, kind, baseline or 0.0)
+    return Parts(x, players, absent)
+
+
+def _axes(labels: Tensor) -> tuple[int, ...]:
+    """The axes along which an input is divided; of a single place, the last."""
+    return tuple(a for a in range(1, labels.ndim) if labels.shape[a] > 1) or (labels.ndim - 1,)
 
 
 def batched(drawn: Sequence[Tensor]) -> Bool[Tensor, "batch count players"]:
@@ -52,8 +128,7 @@ def scores(f: Score, variations: Variations) -> Float[Tensor, "batch known"]:
 
 
 def laid_back(
-    x: Tensors,
-    players: Segments,
+    game: Parts,
     values: Sequence[Tensor],
     change: Float[Tensor, " batch"] | None = None,
     errors: Sequence[Tensor] | None = None,
@@ -65,6 +140,7 @@ def laid_back(
     not over the places of the map.  `errors` are the values' standard errors; when these are more than half of the
     values' size, squared, a note says so.
     """
+    x, players = game.x, game.players
     table = torch.zeros(len(values), max(players.counts), dtype=torch.double)
     for row, v in zip(table, values, strict=True):
         row[: len(v)] = v

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from pellucid.core.errors import BadOption
@@ -50,9 +51,7 @@ def covering(v: Tensor, axes: Sequence[int], kind: Fill, value: float) -> Callab
     [[0.0, 0.0, 1.0]]
     """
     if kind == "inpainted":
-        if len(axes) > 2:
-            raise BadOption(f"fill={kind!r} paints pictures and series; the input is {tuple(v.shape)}.", "Choose blur.")
-        return lambda box: _painted(v, axes, box)
+        return lambda box: _painted_box(v, axes, box)
     fill = stand_in(v, axes, kind, value)
 
     def covered(box: Index) -> Tensor:
@@ -63,14 +62,29 @@ def covering(v: Tensor, axes: Sequence[int], kind: Fill, value: float) -> Callab
     return covered
 
 
-def _painted(v: Tensor, axes: Sequence[int], box: Index) -> Tensor:
-    """Pull-push over the box; what has one axis of places becomes a picture one place high."""
-    mask = torch.zeros([v.shape[a] for a in axes], dtype=torch.bool, device=v.device)
-    mask[tuple(box[a] for a in axes)] = True
-    if bool(mask.all()):
+def _painted_box(v: Tensor, axes: Sequence[int], box: Index) -> Tensor:
+    hidden = torch.zeros([v.shape[a] for a in axes], dtype=torch.bool, device=v.device)
+    hidden[tuple(box[a] for a in axes)] = True
+    if bool(hidden.all()):
         raise BadOption("A window covers the whole input: nothing is left to paint it from.", "Use a smaller window.")
-    if len(axes) == 2:
-        return pull_push(v, mask.expand(len(v), *mask.shape))
-    moved = v.movedim(axes[0], -1)
-    flat = moved.reshape(len(v), -1, 1, len(mask))
-    return pull_push(flat, mask.expand(len(v), 1, -1)).view(moved.shape).movedim(-1, axes[0])
+    return painted(v, axes, hidden.expand(len(v), *hidden.shape))
+
+
+def painted(v: Tensor, axes: Sequence[int], hidden: Bool[Tensor, "batch *places"]) -> Tensor:
+    """Hidden places painted from the others (pull-push); a sample of which nothing is left becomes its mean.
+
+    What has one axis of places becomes a picture one place high.  Raises `BadOption` for volumes.
+
+    >>> hidden = torch.tensor([[False, True], [True, True]])
+    >>> painted(torch.tensor([[1.0, 3.0], [5.0, 7.0]]), (1,), hidden).tolist()
+    [[1.0, 1.0], [6.0, 6.0]]
+    """
+    if len(axes) > 2:
+        raise BadOption(f"fill='inpainted' paints pictures and series; the input is {tuple(v.shape)}.", "Choose blur.")
+    moved = v if len(axes) == 2 else v.movedim(axes[0], -1)
+    flat = moved if len(axes) == 2 else moved.reshape(len(v), -1, 1, moved.shape[-1])
+    mask = hidden.view(len(v), *flat.shape[2:])
+    nothing = mask.flatten(1).all(1).view(-1, 1, 1)
+    done = pull_push(flat, mask & ~nothing)
+    done = torch.where(nothing[:, None], flat.mean((2, 3), keepdim=True), done)
+    return done if len(axes) == 2 else done.view(moved.shape).movedim(-1, axes[0])

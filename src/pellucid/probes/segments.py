@@ -52,6 +52,11 @@ class Segments:
     counts: tuple[int, ...]
     resolution: tuple[int, int] | None = None
 
+    def among(self, rows: list[int]) -> Segments:
+        """Those of some of the samples."""
+        counts = tuple(self.counts[i] for i in rows)
+        return Segments({k: v[rows] for k, v in self.labels.items()}, counts, self.resolution)
+
     def laid(self, values: Shaped[Tensor, "batch players"]) -> Tensors:
         """Every place shows the value of its player."""
         return {k: values.to(v.device).gather(1, v.reshape(len(v), -1)).view(v.shape) for k, v in self.labels.items()}

@@ -106,16 +106,15 @@ class Ledger:
 
     def shown(self, template: tuple[tuple[Any, ...], dict[str, Any]]) -> str:
         """Arguments for a reader: `%3, conv.weight, stride=(2, 2)`."""
-
-        def show(v: Any) -> str:
-            if isinstance(v, Ref):
-                return self.values[v.id].name or f"%{v.id}"
-            if isinstance(v, tuple | list):
-                return f"({', '.join(map(show, v[:8]))}{', ...' if len(v) > 8 else ''})"
-            return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
-
         args, kwargs = template
-        return ", ".join([*map(show, args), *(f"{k}={show(v)}" for k, v in kwargs.items())])
+        return ", ".join([*map(self._show, args), *(f"{k}={self._show(v)}" for k, v in kwargs.items())])
+
+    def _show(self, v: Any) -> str:
+        if isinstance(v, Ref):
+            return self.values[v.id].name or f"%{v.id}"
+        if isinstance(v, tuple | list):
+            return f"({', '.join(map(self._show, v[:8]))}{', ...' if len(v) > 8 else ''})"
+        return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
 
 
 def storage_key(tensor: Tensor) -> int:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -138,16 +139,17 @@ class Recorder:
         return out
 
     def _follow(self, path: str, module: nn.Module, stack: ExitStack) -> None:
-        def before(_: nn.Module, args: Any, kwargs: Any) -> None:
-            with self.quietly():
-                self._enter(path, args, kwargs)
-
-        def after(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-            with self.quietly():
-                self._leave(module, args, kwargs, out)
-
+        before = partial(self._before, path)
         stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-        stack.callback(module.register_forward_hook(after, with_kwargs=True, always_call=True).remove)
+        stack.callback(module.register_forward_hook(self._after, with_kwargs=True, always_call=True).remove)
+
+    def _before(self, path: str, _: nn.Module, args: Any, kwargs: Any) -> None:
+        with self.quietly():
+            self._enter(path, args, kwargs)
+
+    def _after(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        with self.quietly():
+            self._leave(module, args, kwargs, out)
 
     @contextmanager
     def quietly(self) -> Iterator[None]:

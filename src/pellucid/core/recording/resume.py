@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -121,12 +122,7 @@ class Cut:
         dense = hasattr(self, "_frontier") and any(
             v.id in self._frontier.dense for v in self._tape.values if v.origin == "input"
         )
-
-        def grow(v: Tensor) -> Tensor:
-            grown = v.expand(samples, *v.shape[1:])
-            return grown.contiguous() if dense else grown
-
-        args, kwargs = rebuilt(given, grow, deep=True)
+        args, kwargs = rebuilt(given, partial(_grown, samples, dense), deep=True)
         return args, kwargs
 
     def _look(self, model: nn.Module) -> Tensor:
@@ -210,14 +206,14 @@ class Cut:
             if id in self._saved and id not in op.inputs:
                 v.data = batched.expanded(id, self._saved[id], samples, True)
 
-        def give(ref: Ref) -> Tensor:
-            if ref.id in objects:
-                return objects[ref.id]
-            if ref.id in self._saved:
-                return batched.expanded(ref.id, self._saved[ref.id], samples, ref.id in self._frontier.dense)
-            return batched.blank(ref.id, samples)
+        return rebuilt(step.result, partial(self._give, objects, samples), Ref)
 
-        return rebuilt(step.result, give, Ref)
+    def _give(self, objects: Mapping[int, Tensor], samples: int, ref: Ref) -> Tensor:
+        if ref.id in objects:
+            return objects[ref.id]
+        if ref.id in self._saved:
+            return self._batched.expanded(ref.id, self._saved[ref.id], samples, ref.id in self._frontier.dense)
+        return self._batched.blank(ref.id, samples)
 
     def _whole(self, model: nn.Module, new: Tensor) -> Any:
         """Compute everything, with the new value at the site."""
@@ -253,6 +249,11 @@ class Cut:
             yield
         finally:
             hook.remove()
+
+
+def _grown(samples: int, dense: bool, v: Tensor) -> Tensor:
+    grown = v.expand(samples, *v.shape[1:])
+    return grown.contiguous() if dense else grown
 
 
 def _first_replaced(out: Any, new: Tensor) -> Any:
