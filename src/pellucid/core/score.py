@@ -104,11 +104,16 @@ class Score:
     def grads(self, variations: Iterable[Tensors]) -> Iterator[Tensors]:
         """The gradient at each variation of the input, many variations to a pass."""
 
-        def one(f: Score, x: Tensors, rows: Tensor) -> Tensors:
-            leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
-            return f._differentiate(f._scored({**x, **leaves}, rows)[1], leaves)
+        return self.passes(variations, lambda f, x, rows: f.differentiated(x, rows)[1], "gradient passes", backward=True)
 
-        return self.passes(variations, one, "gradient passes", backward=True)
+    def differentiated(
+        self, x: Tensors, rows: Tensor, around: AbstractContextManager[object] | None = None
+    ) -> tuple[Tensor, Tensors]:
+        """The score and its gradient in one pass of `passes`, with something `around` the way forward."""
+        leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
+        with around or nullcontext():
+            score = self._scored({**x, **leaves}, rows)[1]
+        return score.detach(), self._differentiate(score, leaves)
 
     def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""

@@ -100,6 +100,12 @@ _ASKS_NOBODY = {
     name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 }
 
+# What is a whole block of layers in one call.
+BLOCKS: Mapping[Any, Callable[..., Any]] = {
+    F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: opened(F.multi_head_attention_forward),
+}
+
 WRITTEN_OUT: Mapping[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide), _divided),
     **dict.fromkeys((Tensor.true_divide, Tensor.__truediv__), _divided),
@@ -109,7 +115,7 @@ WRITTEN_OUT: Mapping[Any, Callable[..., Any]] = {
     **dict.fromkeys((F.layer_norm, torch.layer_norm), _layer_norm),
     **dict.fromkeys((F.group_norm, torch.group_norm), _group_norm),
     F.rms_norm: _rms_norm,
-    F.scaled_dot_product_attention: _attention,
     F.glu: _glu,
-    **{func: opened(func) for func in (F.softmin, F.multi_head_attention_forward)},
+    F.softmin: opened(F.softmin),
+    **BLOCKS,
 }
