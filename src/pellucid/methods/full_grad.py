@@ -38,7 +38,7 @@ Kind = Literal["layers", "channels", "signed"]
     title="FullGrad",
     family="gradient",
     paper="Srinivas, Fleuret 2019, arXiv:1905.00780",
-    promises=Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
+    promises=Promise.IMPLEMENTATION_INVARIANT,
     cost="1 gradient pass",
     signed=False,
 )

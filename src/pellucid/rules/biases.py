@@ -99,8 +99,10 @@ class Biases(TorchFunctionMode):
                 self.last = (y, bias, taken) if layer else self.last
         return out
 
-    def hear(self, name: str, bias: Tensor, order: Order | None, taken: list[Tensor], up: Tensor) -> None:
+    def hear(self, name: str, bias: Tensor, order: Order | None, taken: list[Tensor], up: Tensor | None) -> None:
         """Tell what a bias adds to the score, less what is `taken` by the normalization behind it."""
+        if up is None:  # quantized operations look differentiable and are not
+            return
         if not taken or not torch.equal(up, taken[0]):
             self.tell(Term(name, ((up - taken[0] if taken else up) * bias).detach(), order))
 
