@@ -78,6 +78,11 @@ class Rule:
     baseline: Callable[[Tensors], Tensors] | None = None
     shares: bool = False
 
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The operations that it speaks of, or whose plain gradient is right, or that are written out in such."""
+        return tuple(sorted({*self.backward, *self.keeps, *map(operation_name, self.expands)}))
+
 
 @dataclass(frozen=True, slots=True)
 class Met:
@@ -239,7 +244,7 @@ _FAMILIES = (
     (r"(Adaptive)?MaxPool.*|FractionalMaxPool.*", "max_pool"),
     (r"ScaledDotProduct.*|.*Attention.*", "attention"),
     (r".*(Rnn|Lstm|Gru).*", "recurrent"),
-    (r"Native(Layer|Group)Norm.*|.*RmsNorm.*", "normalization"),
+    (r"Native(Layer|Group|Batch)Norm.*|.*RmsNorm.*|CudnnBatchNorm", "normalization"),
 )
 
 
@@ -266,7 +271,7 @@ def _needs_rule(node: Any, linear: frozenset[str]) -> str:
     name = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
     if name in _BILINEAR and sum(parent is not None for parent, _ in node.next_functions) > 1:
         return name.lower()
-    if name in linear:
+    if name in linear and not getattr(node, "_saved_training", False):  # a norm by the values' own statistics bends
         return ""
     family = next((family for pattern, family in _FAMILIES if re.fullmatch(pattern, name)), None)
     return family or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

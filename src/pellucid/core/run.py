@@ -54,7 +54,8 @@ class Run:
     `memory` is what the activations of one pass may take, in bytes: batches are sized to fit it.
     `max_batch` caps the samples of one pass.  `stop` is asked before every pass; when it says yes, a method that
     averages returns what it knows so far, and any other raises `Stopped`.  `precision` is for passes that only score:
-    bfloat16 is faster and changes scores in the third digit.
+    bfloat16 is faster and changes scores in the third digit.  `strict` makes every method with rules refuse a network
+    that has operations without one, as the option of that name does for one call.
     """
 
     seed: int = 0
@@ -62,6 +63,7 @@ class Run:
     max_batch: int | None = None
     channels_last: bool = True
     precision: Literal["model", "bfloat16"] = "model"
+    strict: bool = False
     progress: Callable[[Progress], None] | None = None
     stop: Callable[[], bool] | None = None
     meter: Meter = field(default_factory=Meter, compare=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -29,6 +30,9 @@ from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 
 
+Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A value at a site and the score's gradient there, both shaped like the value."""
@@ -44,6 +48,7 @@ class Score:
     `embedded` are inputs of whole numbers (token ids) that are explained at their embedding: the named entry of `x`
     then holds embedding vectors, which replace what the embedding at the site puts out.  `samples`: when `x` holds only
     some samples of the explained batch, their numbers there (a target may differ from one sample to another).
+    `strict` (or the run's) refuses a network with operations that the rules do not cover.
     """
 
     net: Network
@@ -53,10 +58,11 @@ class Score:
     embedded: Mapping[str, Site] = field(default_factory=dict)
     samples: Tensor | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
+    strict: bool = False
 
-    def under(self, *rules: Rule) -> Score:
-        """The same score with another way back."""
-        return replace(self, rules=self.rules + rules)
+    def under(self, *rules: Rule, strict: bool = False) -> Score:
+        """The same score with another way back; `strict` wants every operation on it to be covered."""
+        return replace(self, rules=self.rules + rules, strict=self.strict or strict)
 
     def do(self, changes: Mapping[Site, Change]) -> Score:
         """The same score with values at sites replaced: `f.do({site: torch.zeros_like})`."""
@@ -155,11 +161,20 @@ class Score:
         meter = current().meter
         if self.rules:
             meter.without_rule |= operations_without_rule(score, self.rules)
+            if meter.without_rule and (self.strict or current().strict):
+                raise self._not_covered(meter.without_rule)
         meter.backwards += len(score)
         found: tuple[Tensor | None, ...] = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True)
         if all(g is None for g in found):  # quantized operations look differentiable and are not
             raise self._no_gradient()
         return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)}
+
+    def _not_covered(self, names: set[str]) -> BadModel:
+        rules = " and ".join(rule.name for rule in self.rules)
+        return BadModel(
+            f"{self.net.name} has operations that {rules} says nothing about: {', '.join(sorted(names))}.",
+            "Leave out strict=True to send the plain gradient through them, or use a method without rules.",
+        )
 
     def _no_gradient(self) -> BadModel:
         return BadModel(

@@ -25,7 +25,7 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors, each, total
 from pellucid.probes.path import constant
 from pellucid.rules.rescale import RULES
@@ -51,6 +51,7 @@ def deep_lift(
     *,
     baseline: Annotated[float, Range(-1e6, 1e6), "value of every prepared input that the input is compared with"] = 0.0,
     rule: Annotated[How, "change over change; or what cancels before a bend shared out apart"] = "rescale",
+    strict: Strict = False,
 ) -> Finding:
     """Shares of the change of the score between a baseline and the input.
 
@@ -64,7 +65,7 @@ def deep_lift(
     True
     """
     start = constant(x, baseline)
-    multipliers = f.under(RULES[rule](partial(constant, value=baseline))).grad(x)
+    multipliers = f.under(RULES[rule](partial(constant, value=baseline)), strict=strict).grad(x)
     maps = each(lambda m, a, b: m * (a - b), multipliers, x, start)
     change = f(x) - f(start)
     gap = ((total(maps) - change).abs() / change.abs().clamp(min=1e-6)).tolist()

@@ -22,7 +22,7 @@ from torch import Tensor
 from pellucid.core.errors import BadOption, Stopped
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.run import current
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors, add_to, each, total
 from pellucid.rules.rescale import RULES
 
@@ -49,6 +49,7 @@ def deep_shap(
     rule: Annotated[
         Literal["rescale", "reveal_cancel"], "change over change; or what cancels before a bend shared out apart"
     ] = "rescale",
+    strict: Strict = False,
 ) -> Finding:
     """Shares of the change of the score from the background's mean score, `[batch, ...]` like the input.
 
@@ -69,7 +70,7 @@ def deep_shap(
     shares, done = each(torch.zeros_like, x), 0
     for start in starts:
         try:
-            multipliers = f.under(RULES[rule](start)).grad(x)
+            multipliers = f.under(RULES[rule](start), strict=strict).grad(x)
         except Stopped:
             if not done:
                 raise

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 
 from pellucid.core.method import Finding, Promise, method
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.spatial import At, enlarged, feature_map
 from pellucid.core.tensors import Tensors
 from pellucid.rules.guided import GUIDED
@@ -26,7 +26,7 @@ from pellucid.rules.guided import GUIDED
     promises=Promise.IMPLEMENTATION_INVARIANT,
     cost="2 forward passes, 1 gradient pass, and one from the site on",
 )
-def guided_grad_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
+def guided_grad_cam(f: Score, x: Tensors, *, site: At = "", strict: Strict = False) -> Finding:
     """Guided backpropagation times Grad-CAM; shaped like the picture.
 
     Grad-CAM runs under the plain gradient.  `without_rule` of the explanation names nonlinear operations that the
@@ -39,7 +39,7 @@ def guided_grad_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     """
     seen = feature_map(f, x, site)
     cam = (seen.grad.mean((2, 3), keepdim=True) * seen.value).sum(1, keepdim=True).relu()
-    strokes = f.under(GUIDED).grad(x)[seen.name]
+    strokes = f.under(GUIDED, strict=strict).grad(x)[seen.name]
     return Finding({seen.name: strokes * enlarged(cam, x[seen.name])}, facts={"site": str(seen.site)})
 
 
