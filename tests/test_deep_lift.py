@@ -13,8 +13,13 @@ import pellucid as pl
 from pellucid.core.errors import BadModel
 from pellucid.core.explanation import Explanation
 from pellucid.core.operations import SPELLINGS
+from pellucid.core.run import Run, running
 from pellucid.core.target import log_odds, logit, probability, scalar
-from tests.networks import Chain, randomized, seeded
+from pellucid.methods import all_methods
+from pellucid.rules.guided import GUIDED
+from pellucid.rules.lrp import lrp_rule
+from pellucid.rules.rescale import rescale
+from tests.networks import Chain, seeded
 
 deep_lift = pl.methods.deep_lift
 
@@ -277,17 +282,46 @@ def test_small_changes_have_the_slope(factor: float) -> None:
 # What it cannot do, it says
 
 
-def test_a_memory_has_no_rule_and_is_named() -> None:
-    class Remembers(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm, self.head = nn.LSTM(4, 6, batch_first=True), nn.Linear(6, 2)
+def test_strict_refuses_what_the_rules_do_not_cover() -> None:
+    """By an option of every method with rules, and by the run; nothing is refused where everything is covered."""
+    net, x = nn.Sequential(nn.Linear(4, 4), Of(lambda v: v.cumprod(1)), nn.ReLU(), nn.Linear(4, 2)), torch.randn(2, 4)
+    fine = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    with_rules = [m for m in all_methods().values() if any(o.name == "strict" for o in m.options)]
+    assert len(with_rules) >= 5
+    for method in with_rules:
+        if method.family == "class activation":
+            continue
+        assert "cumprod" in method(net, x, 1).without_rule
+        with pytest.raises(BadModel, match="says nothing about: .*cumprod"):
+            method(net, x, 1, strict=True)
+        with running(Run(strict=True)), pytest.raises(BadModel, match="strict=True"):
+            method(net, x, 1)
+        with running(Run(strict=True)):
+            assert method(fine, x, 1, strict=True).without_rule == ()
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.lstm(x)[0][:, -1])
 
-    found = deep_lift(randomized(Remembers(), 2, 1.0), 2 * torch.randn(2, 5, 4), 1)
-    assert found.without_rule == ("recurrent",) and max(found.gap) > 0.01
+def test_a_rule_lists_what_it_covers() -> None:
+    assert {"relu", "gelu", "max_pool"} <= set(GUIDED.covers) and "sigmoid" not in GUIDED.covers
+    wanted = {"softmax", "product", "layer_norm", "lstm", "gru_cell", "multi_head_attention_forward", "rms_norm", "silu"}
+    for rule in (rescale(lambda x: x), lrp_rule("lrp", {})):
+        assert wanted <= set(rule.covers)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda v: v.std(2), lambda v: torch.var(v, (1, 2), unbiased=False)[:, None], lambda v: v.std() * v,
+        lambda v: torch.std(v, dim=1, correction=0, keepdim=True), lambda v: F.normalize(v, dim=2), torch.special.expit,
+        lambda v: v.norm(dim=1), lambda v: torch.linalg.vector_norm(v, dim=2, keepdim=True), F.instance_norm,
+        lambda v: F.local_response_norm(v[..., None], 3), lambda v: F.cosine_similarity(v, v.flip(1), 2),
+        nn.BatchNorm1d(4, track_running_stats=False).double().eval(), nn.InstanceNorm1d(4, affine=True).double(),
+        nn.InstanceNorm1d(4, track_running_stats=True).double().eval(), lambda v: torch.addcmul(v, v, v.sin()),
+        lambda v: torch.lerp(v, v.exp(), v.sigmoid()), lambda v: v.amin(2), lambda v: torch.minimum(v, v.flip(2)),
+        lambda v: v.max(2)[0], lambda v: v.min(dim=1, keepdim=True).values, lambda v: torch.min(v, -v), lambda v: 2**v,
+    ],
+)  # fmt: skip
+def test_what_is_written_out_adds_up(formula: Callable[[Tensor], Tensor]) -> None:
+    test_every_other_operation_adds_up(formula)
 
 
 def test_indices_and_gates_that_autograd_does_not_see_are_named() -> None:

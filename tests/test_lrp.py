@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pellucid as pl
+from pellucid.core.errors import BadModel
 from pellucid.core.target import logit
 from tests.networks import Net, picture, randomized, seeded
 
@@ -113,9 +114,11 @@ def test_a_product_halves() -> None:
 @pytest.mark.parametrize(
     ("formula", "named"),
     [
-        (lambda v: v.softmax(1), {"softmax"}),
-        (lambda v: F.layer_norm(v, (4,)), {"normalization"}),
-        (lambda v: 1 / (2 + v.square()), {"mul", "reciprocal"}),
+        (lambda v: v.cumprod(1), {"cumprod"}),
+        (lambda v: v * (v > 0), {"gt"}),
+        (lambda v: torch.hypot(v, v.flip(1)), {"hypot"}),
+        (lambda v: F.layer_norm(v.softmax(1), (4,)), set()),
+        (lambda v: 1 / (2 + v.square()), set()),
         (lambda v: v * 2 - v.flip(1) / 3 + 0.1, set()),
         (lambda v: -v.cumsum(1).mean(1, keepdim=True).expand(-1, 4), set()),
     ],
@@ -125,6 +128,9 @@ def test_what_has_no_rule_is_named(formula: Callable[[Tensor], Tensor], named: s
     net = nn.Sequential(nn.Linear(4, 4), Of(formula), nn.Linear(4, 2)).double()
     found = lrp(net, torch.randn(3, 4, generator=seeded(0)).double(), 1)
     assert set(found.without_rule) == named
+    if named:
+        with pytest.raises(BadModel, match=f"lrp epsilon says nothing about: {', '.join(named)}"):
+            lrp(net, torch.randn(3, 4, generator=seeded(0)).double(), 1, strict=True)
 
 
 def test_the_bundled_network_has_a_rule_for_everything() -> None:

@@ -273,7 +273,7 @@ def test_complete(name: str, block: str, seed: int, x: Tensor) -> None:
     assert found.gap is not None and max(found.gap) < 1e-3
 
 
-@pytest.mark.parametrize("name", ["blur_integrated_gradients", "deep_lift", "integrated_gradients"])
+@pytest.mark.parametrize("name", ["blur_integrated_gradients", "deep_lift", "deep_shap", "integrated_gradients"])
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
 def test_complete_in_spite_of_kinks(name: str, activation: str) -> None:
     missed = []

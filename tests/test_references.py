@@ -57,6 +57,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "blur_integrated_gradients": [{"steps": 200}, {"steps": 200, "blur": 0.1}],
     "guided_integrated_gradients": [{"steps": 5}, {"steps": 6, "apart": 1.0, "baseline": 0.3}],
+    "full_grad": [{}, {"kind": "channels"}, {"kind": "signed"}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
     **{name: [{}, {"site": "conv1"}] for name in CAMS},
     "ablation_cam": [{}, {"site": "conv1", "rectify": False}],

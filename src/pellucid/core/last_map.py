@@ -58,7 +58,7 @@ def _look(f: Score, x: Tensors) -> Places:
 
     def see(site: Site, args: tuple[Any, ...], out: Any) -> Any:
         name = site.at.partition(".")[0]
-        order = _order(name, args, out, axes) if isinstance(out, Tensor) and out.ndim == 4 else None
+        order = order_after(name, args, out, axes) if isinstance(out, Tensor) and out.ndim == 4 else None
         if order is not None:
             axes[out] = order
         if name not in _NO_CHANGE and _is_map(out, axes):
@@ -107,8 +107,8 @@ def grid_at(f: Score, x: Tensors, site: Site) -> Grid | None:
     return (value.shape[2], value.shape[3]) if site in found.maps else None
 
 
-_Order: TypeAlias = tuple[int, ...]
-_PICTURE: _Order = (0, 1, 2, 3)
+Order: TypeAlias = tuple[int, ...]
+PICTURE: Order = (0, 1, 2, 3)
 _NO_CHANGE = frozenset({"detach", "clone", "contiguous", "to", "data", "grad", "dropout"})
 # after these, four axes are no longer a picture's in an order that is known
 _MIXES = frozenset(
@@ -117,14 +117,14 @@ _MIXES = frozenset(
 )
 
 
-def _order(name: str, args: tuple[Any, ...], out: Tensor, axes: Mapping[Tensor, _Order]) -> _Order | None:
+def order_after(name: str, args: tuple[Any, ...], out: Tensor, axes: Mapping[Tensor, Order]) -> Order | None:
     """What the axes of an operation's result are, as far as it can be told from its first picture-like input.
 
     Four axes alone do not make a map: attention's [batch, heads, tokens, width] has four, and so has a map whose
     channels come last.  A convolution's result is one; from there the order is followed.
     """
     if name in ("conv2d", "conv_transpose2d"):
-        return _PICTURE
+        return PICTURE
     source = next((v for v in leaves(args) if v.ndim == 4 and v in axes), None)
     if source is None or name in _MIXES:
         return None
@@ -142,7 +142,7 @@ def _order(name: str, args: tuple[Any, ...], out: Tensor, axes: Mapping[Tensor, 
     return None if cropped else order
 
 
-def _is_map(out: object, axes: Mapping[Tensor, _Order]) -> bool:
+def _is_map(out: object, axes: Mapping[Tensor, Order]) -> bool:
     if not isinstance(out, Tensor) or out.ndim != 4 or out.shape[2] * out.shape[3] == 1:
         return False
-    return axes.get(out) == _PICTURE
+    return axes.get(out) == PICTURE

@@ -32,7 +32,7 @@ class Operation:
 # Functions of one number that torch offers by the same name as a function, a method and a method that works in place.
 _CURVES = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "abs", "erf",
-    "sin", "cos", "atan", "sinh", "cosh", "asinh",
+    "erfc", "sinc", "sin", "cos", "atan", "sinh", "cosh", "asinh",
 )  # fmt: skip
 
 
@@ -58,7 +58,10 @@ def _spellings() -> dict[Any, tuple[str, Callable[..., Tensor]]]:
         "hardsigmoid": (F.hardsigmoid, (F.hardsigmoid,)),
         "softplus": (F.softplus, (F.softplus,)),
         "threshold": (F.threshold, (F.threshold, torch.threshold, torch.threshold_)),
-        "sigmoid": (torch.sigmoid, (F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_)),
+        "sigmoid": (
+            torch.sigmoid,
+            (F.sigmoid, torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, torch.special.expit),
+        ),
         "tanh": (torch.tanh, (F.tanh, torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_)),
         "logsigmoid": (F.logsigmoid, (F.logsigmoid,)),
         "softsign": (F.softsign, (F.softsign,)),

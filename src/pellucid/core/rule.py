@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from pellucid.core.errors import BadModel
 from pellucid.core.linear_operations import linear_operation
 from pellucid.core.names import operation_name
-from pellucid.core.operations import Operation
+from pellucid.core.operations import ELEMENTWISE, Operation
 from pellucid.core.operations_of_many import operation
 from pellucid.core.tensors import Tensors
 
@@ -67,7 +67,8 @@ class Rule:
     `keeps` are nonlinear operations whose plain gradient already is what the rule wants.  `expands` are functions that
     are written out in operations that the rule speaks of.  `baseline` makes the input that the rule compares with.
     A rule that `shares` lets shares of the score flow back, not slopes, so that it has to speak of linear operations
-    too; the first layer with weights is then the operation `first`, where the rule speaks of that.
+    too; the first layer with weights is then the operation `first`, where the rule speaks of that.  For a rule that
+    speaks of `bent`, a function of one number that directly follows a layer with weights is one operation with it.
     """
 
     name: str
@@ -76,6 +77,11 @@ class Rule:
     expands: Mapping[Any, Callable[..., Any]] = field(default_factory=dict)
     baseline: Callable[[Tensors], Tensors] | None = None
     shares: bool = False
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The operations that it speaks of, or whose plain gradient is right, or that are written out in such."""
+        return tuple(sorted({*self.backward, *self.keeps, *map(operation_name, self.expands)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,10 @@ class Rewire(TorchFunctionMode):
         self.gates = set[str]()  # comparisons that may switch values on and off; autograd does not see them
         self.met, self.rewires, self.done = met, rewires, 0
         self.shares = any(rule.shares for rule in rules)
+        self.layers = self.shares or "bent" in self.by_operation
         self.first: Tensor | None = None  # what goes into the first layer with weights
         self.last: tuple[Tensor, Operation] | None = None  # the latest such layer and its result
+        self.versions: list[int] = []  # ... which count how often a tensor was written into
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, rewired when a rule speaks of it."""
@@ -117,28 +125,51 @@ class Rewire(TorchFunctionMode):
             if out is not NotImplemented:
                 return out
         call = operation(func, args, kwargs)
-        if call is None and self.shares:
-            call = linear_operation(func, args, kwargs, self.last)
+        if call is None and self.layers:
+            call = linear_operation(func, args, kwargs, self.latest())
+        written = call.inputs[0] if call is not None and call.in_place else None
+        call = self.joined(call)
         backward = self.spoken_of(call) if call is not None else None
         if call is None or backward is None:
             if depends and operation_name(func) in _COMPARISONS:
                 self.gates.add(operation_name(func))
-            return func(*args, **kwargs)
+            return self.noted(call, func(*args, **kwargs))
         if not self.rewires:
             self.remember(Met(call.name, tuple(v.detach().clone() for v in call.inputs)))
-            return func(*args, **kwargs)
+            return self.noted(call, func(*args, **kwargs))
         met = self.recall(call)
-        if not call.in_place:
-            out = _rewired(call, backward, met, call.inputs)
-            self.last = (out, call) if "layer" in call.options else self.last
-            return out
+        if written is None:
+            return self.noted(call, _rewired(call, backward, met, call.inputs))
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history
         first, *others = call.inputs
-        return first.copy_(_rewired(call, backward, met, (first.clone(), *others)))
+        return written.copy_(_rewired(call, backward, met, (first.clone(), *others)))
+
+    def joined(self, call: Operation | None) -> Operation | None:
+        """A function of one number together with the layer that it directly follows, for a rule that wants them so."""
+        latest = self.latest()
+        if call is None or "bent" not in self.by_operation or latest is None or call.name not in ELEMENTWISE:
+            return call
+        before, layer = latest
+        if call.inputs[0] is not before:
+            return call
+        options = {**layer.options, "bend": call.plain}
+        return Operation("bent", layer.inputs, lambda x: call.plain(layer.plain(x)), options=options)
+
+    def noted(self, call: Operation | None, out: Any) -> Any:
+        """Remember the latest layer with weights."""
+        if call is not None and call.name != "bent" and "layer" in call.options:
+            self.last, self.versions = (out, call), [v._version for v in (out, *call.inputs)]
+        return out
+
+    def latest(self) -> tuple[Tensor, Operation] | None:
+        """The latest layer with weights, unless something has written over it since."""
+        if self.last is None or self.versions != [v._version for v in (self.last[0], *self.last[1].inputs)]:
+            return None
+        return self.last
 
     def spoken_of(self, call: Operation) -> Backward | None:
         """The rule for an operation."""
-        if "layer" in call.options and (self.first is None or self.first is call.inputs[0]):
+        if self.shares and "layer" in call.options and (self.first is None or self.first is call.inputs[0]):
             self.first = call.inputs[0]
             return self.by_operation.get("first", self.by_operation.get(call.name))
         return self.by_operation.get(call.name)
@@ -213,7 +244,7 @@ _FAMILIES = (
     (r"(Adaptive)?MaxPool.*|FractionalMaxPool.*", "max_pool"),
     (r"ScaledDotProduct.*|.*Attention.*", "attention"),
     (r".*(Rnn|Lstm|Gru).*", "recurrent"),
-    (r"Native(Layer|Group)Norm.*|.*RmsNorm.*", "normalization"),
+    (r"Native(Layer|Group|Batch)Norm.*|.*RmsNorm.*|CudnnBatchNorm", "normalization"),
 )
 
 
@@ -240,7 +271,7 @@ def _needs_rule(node: Any, linear: frozenset[str]) -> str:
     name = re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
     if name in _BILINEAR and sum(parent is not None for parent, _ in node.next_functions) > 1:
         return name.lower()
-    if name in linear:
+    if name in linear and not getattr(node, "_saved_training", False):  # a norm by the values' own statistics bends
         return ""
     family = next((family for pattern, family in _FAMILIES if re.fullmatch(pattern, name)), None)
     return family or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

@@ -55,7 +55,8 @@ class Run:
     `max_batch` caps the samples of one pass.  `stop` is asked before every pass; when it says yes, a method that
     averages returns what it knows so far, and any other raises `Stopped`.  `channels_last`, and `folding` (of batch
     normalization into convolutions), make passes faster and change results by rounding alone.  `precision` is for
-    passes that only score: bfloat16 is faster and changes scores in the third digit.
+    passes that only score: bfloat16 is faster and changes scores in the third digit.  `strict` makes every method with
+    rules refuse a network that has operations without one, as the option of that name does for one call.
     """
 
     seed: int = 0
@@ -64,6 +65,7 @@ class Run:
     channels_last: bool = True
     folding: bool = True
     precision: Literal["model", "bfloat16"] = "model"
+    strict: bool = False
     progress: Callable[[Progress], None] | None = None
     stop: Callable[[], bool] | None = None
     meter: Meter = field(default_factory=Meter, compare=False)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -33,6 +35,9 @@ from pellucid.core.tensors import Tensors, batch_size
 _MANY = 8  # samples from which on it pays to look for what can be folded
 
 
+Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A value at a site and the score's gradient there, both shaped like the value."""
@@ -49,6 +54,7 @@ class Score:
     then holds embedding vectors, which replace what the embedding at the site puts out.  `inner`: an inner site is
     explained in the input's place; `x` then holds the value there, under the site's name.  `samples`: when `x` holds
     only some samples of the explained batch, their numbers there (a target may differ from one sample to another).
+    `strict` (or the run's) refuses a network with operations that the rules do not cover.
     """
 
     net: Network
@@ -59,10 +65,11 @@ class Score:
     inner: Inner | None = None
     samples: Tensor | None = field(default=None, repr=False)
     model: nn.Module | None = field(default=None, repr=False)
+    strict: bool = False
 
-    def under(self, *rules: Rule) -> Score:
-        """The same score with another way back."""
-        return replace(self, rules=self.rules + rules)
+    def under(self, *rules: Rule, strict: bool = False) -> Score:
+        """The same score with another way back; `strict` wants every operation on it to be covered."""
+        return replace(self, rules=self.rules + rules, strict=self.strict or strict)
 
     def do(self, changes: Mapping[Site, Change]) -> Score:
         """The same score with values at sites replaced: `f.do({site: torch.zeros_like})`."""
@@ -143,11 +150,18 @@ class Score:
     def grads(self, variations: Iterable[Tensors]) -> Iterator[Tensors]:
         """The gradient at each variation of the input, many variations to a pass."""
 
-        def one(f: Score, x: Tensors, rows: Tensor) -> Tensors:
-            leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
-            return f._differentiate(f.scored({**x, **leaves}, rows)[1], leaves)
+        return self.passes(
+            variations, lambda f, x, rows: f.differentiated(x, rows)[1], "gradient passes", backward=True, folds=True
+        )
 
-        return self.passes(variations, one, "gradient passes", backward=True, folds=True)
+    def differentiated(
+        self, x: Tensors, rows: Tensor, around: AbstractContextManager[object] | None = None
+    ) -> tuple[Tensor, Tensors]:
+        """The score and its gradient in one pass of `passes`, with something `around` the way forward."""
+        leaves = {k: v.detach().requires_grad_() for k, v in x.items() if v.is_floating_point()}
+        with around or nullcontext():
+            score = self.scored({**x, **leaves}, rows)[1]
+        return score.detach(), self._differentiate(score, leaves)
 
     def watch(self, x: Tensors, *sites: Site) -> dict[Site, Seen]:
         """Values and gradients at sites.  No gradient graph is built before the first of them."""
@@ -193,11 +207,20 @@ class Score:
         meter = current().meter
         if self.rules:
             meter.without_rule |= operations_without_rule(score, self.rules)
+            if meter.without_rule and (self.strict or current().strict):
+                raise self._not_covered(meter.without_rule)
         meter.backwards += len(score)
         found: tuple[Tensor | None, ...] = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True)
         if all(g is None for g in found):  # quantized operations look differentiable and are not
             raise self.no_gradient()
         return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)}
+
+    def _not_covered(self, names: set[str]) -> BadModel:
+        rules = " and ".join(rule.name for rule in self.rules)
+        return BadModel(
+            f"{self.net.name} has operations that {rules} says nothing about: {', '.join(sorted(names))}.",
+            "Leave out strict=True to send the plain gradient through them, or use a method without rules.",
+        )
 
     def no_gradient(self) -> BadModel:
         """What is said when the score cannot be differentiated."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 
 from pellucid.core.method import Promise, method
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors
 from pellucid.rules.deconvolution import DECONVOLUTION
 
@@ -26,7 +26,7 @@ from pellucid.rules.deconvolution import DECONVOLUTION
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="1 gradient pass",
 )
-def deconvolution(f: Score, x: Tensors) -> Tensors:
+def deconvolution(f: Score, x: Tensors, *, strict: Strict = False) -> Tensors:
     """What flows back to the input when every rectifier rectifies the returning signal.
 
     Shapes follow the input.  `without_rule` of the explanation names nonlinear operations that the rule does not speak
@@ -37,7 +37,7 @@ def deconvolution(f: Score, x: Tensors) -> Tensors:
     >>> pl.methods.deconvolution(net, torch.ones(1, 2), 0).values.shape
     torch.Size([1, 2])
     """
-    return f.under(DECONVOLUTION).grad(x)
+    return f.under(DECONVOLUTION, strict=strict).grad(x)
 
 
 def reference(weights: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor) -> torch.Tensor:

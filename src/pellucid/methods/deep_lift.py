@@ -1,4 +1,4 @@
-r"""DeepLIFT (rescale rule): how the network's change from a baseline came about, operation by operation.
+r"""DeepLIFT: how the network's change from a baseline came about, operation by operation.
 
 $$A_i(x) = m_i\,(x_i - x^0_i),\qquad m = \frac{y - y^0}{z - z^0}\ \text{ in place of every slope } \frac{dy}{dz}$$
 
@@ -6,6 +6,10 @@ Slopes say what a small change would do; multipliers say what the whole change f
 unit still passes on its share, and the values add up to $f(x) - f(x^0)$ exactly, without a path.  The rule is applied
 to operations: activations of any kind and spelling, max pooling, products of two signals (squeeze-and-excitation,
 attention), softmax, layer and group normalization.  Linear operations need none.
+
+The rescale rule is the default.  The reveal-cancel rule treats positive and negative contributions to a layer that a
+bend follows apart, so that contributions which cancel before it are seen: of min(a, b) = a - relu(a - b), each input
+gets half where rescale gives all to one.  It shares out the same change otherwise.
 
 Good for: values that add up for the price of little more than one gradient; saturated networks.
 Not for:  inputs where the baseline is itself a meaningful picture; operations with a memory (LSTM, GRU), whose inside
@@ -15,16 +19,18 @@ Not for:  inputs where the baseline is itself a meaningful picture; operations w
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors, each, total
 from pellucid.probes.path import constant
-from pellucid.rules.rescale import rescale
+from pellucid.rules.rescale import RULES
+
+How: TypeAlias = Literal["rescale", "reveal_cancel"]
 
 
 @method(
@@ -44,8 +50,10 @@ def deep_lift(
     x: Tensors,
     *,
     baseline: Annotated[float, Range(-1e6, 1e6), "value of every prepared input that the input is compared with"] = 0.0,
+    rule: Annotated[How, "change over change; or what cancels before a bend shared out apart"] = "rescale",
+    strict: Strict = False,
 ) -> Finding:
-    """Shares of the change of the score between a baseline and the input, by the rescale rule.
+    """Shares of the change of the score between a baseline and the input.
 
     Shapes follow the input; the unit is the score's.  `gap` of the explanation is the relative error of the sum, and
     `without_rule` names nonlinear operations through which the plain gradient flowed.  Raises `BadModel` when the score
@@ -57,7 +65,7 @@ def deep_lift(
     True
     """
     start = constant(x, baseline)
-    multipliers = f.under(rescale(partial(constant, value=baseline))).grad(x)
+    multipliers = f.under(RULES[rule](partial(constant, value=baseline)), strict=strict).grad(x)
     maps = each(lambda m, a, b: m * (a - b), multipliers, x, start)
     change = f(x) - f(start)
     gap = ((total(maps) - change).abs() / change.abs().clamp(min=1e-6)).tolist()

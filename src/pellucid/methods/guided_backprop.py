@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from pellucid.core.method import Promise, method
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors
 from pellucid.rules.guided import GUIDED
 
@@ -24,7 +24,7 @@ from pellucid.rules.guided import GUIDED
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="1 gradient pass",
 )
-def guided_backprop(f: Score, x: Tensors) -> Tensors:
+def guided_backprop(f: Score, x: Tensors, *, strict: Strict = False) -> Tensors:
     """The gradient under the guided rule, for every rectifier (ReLU, ReLU6, SiLU, GELU, hardswish, ...).
 
     Shapes follow the input.  `without_rule` of the explanation names nonlinear operations that the rule does not speak
@@ -35,7 +35,7 @@ def guided_backprop(f: Score, x: Tensors) -> Tensors:
     >>> pl.methods.guided_backprop(net, torch.ones(1, 2), 0).without_rule
     ()
     """
-    return f.under(GUIDED).grad(x)
+    return f.under(GUIDED, strict=strict).grad(x)
 
 
 def reference(weights: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor) -> torch.Tensor:

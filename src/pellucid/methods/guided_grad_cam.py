@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.method import Finding, Promise, method
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.spatial import At, FeatureMap, enlarged, feature_map, over_sites
 from pellucid.core.tensors import Tensors
 from pellucid.rules.guided import GUIDED
@@ -27,7 +27,7 @@ from pellucid.rules.guided import GUIDED
     promises=Promise.IMPLEMENTATION_INVARIANT,
     cost="2 forward passes, 1 gradient pass, and one from the site on",
 )
-def guided_grad_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
+def guided_grad_cam(f: Score, x: Tensors, *, site: At = "", strict: Strict = False) -> Finding:
     """Guided backpropagation times Grad-CAM; shaped like the picture.
 
     Grad-CAM runs under the plain gradient.  `without_rule` of the explanation names nonlinear operations that the
@@ -40,7 +40,7 @@ def guided_grad_cam(f: Score, x: Tensors, *, site: At = "") -> Finding:
     """
     found = over_sites(f, x, site, _cam)
     ((name, place),) = found.maps.items()
-    return Finding({name: f.under(GUIDED).grad(x)[name] * place}, facts=found.facts)
+    return Finding({name: f.under(GUIDED, strict=strict).grad(x)[name] * place}, facts=found.facts)
 
 
 def _cam(seen: FeatureMap) -> Tensor:

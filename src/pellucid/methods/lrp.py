@@ -25,12 +25,12 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors, each, per_sample, total
 from pellucid.rules.lrp import STABILIZER
 from pellucid.rules.lrp import preset as rules_of
 
-Preset = Literal["epsilon", "epsilon_plus_flat", "epsilon_gamma_box", "alpha2_beta1", "w2"]
+Preset = Literal["epsilon", "attention", "epsilon_plus_flat", "epsilon_gamma_box", "alpha2_beta1", "w2"]
 
 
 @method(
@@ -47,6 +47,7 @@ def lrp(
     preset: Annotated[Preset, "which rule for which layer"] = "epsilon",
     low: Annotated[float | None, Range(-1e6, 1e6), "smallest prepared input for the box; none: each sample's"] = None,
     high: Annotated[float | None, Range(-1e6, 1e6), "largest prepared input for the box; none: each sample's"] = None,
+    strict: Strict = False,
 ) -> Finding:
     """Shares of the score by the rules of a preset.
 
@@ -60,7 +61,7 @@ def lrp(
     True
     """
     score = f(x)
-    shares = f.under(rules_of(preset, low, high)).grad(x)  # of a score of 1: what flows back is linear in it
+    shares = f.under(rules_of(preset, low, high), strict=strict).grad(x)  # of a score of 1: what flows back is linear in it
     maps = each(lambda v: v * per_sample(score, v), shares)
     arrived = total(maps)
     kept = 1 - arrived / torch.where(score == 0, 1.0, score)

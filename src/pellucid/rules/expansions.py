@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pellucid.rules.normalizations import NORMALIZATIONS
+from pellucid.rules.recurrent import RECURRENT
+
 
 def _divided(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is not None or not isinstance(b, Tensor) or not b.requires_grad:
@@ -27,43 +30,19 @@ def _divided_in_place(a: Tensor, b: Any, **kwargs: Any) -> Any:
     return a.mul_(b.reciprocal())
 
 
+def _divided_by_held(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+    varies = isinstance(b, Tensor) and b.requires_grad
+    if rounding_mode is not None or not varies or not isinstance(a, Tensor):
+        return NotImplemented
+    return a * b.detach().reciprocal() if a.requires_grad else a * b.reciprocal()
+
+
+def _held_inverse_root(input: Tensor) -> Tensor:
+    return input.detach().rsqrt()
+
+
 def _number_divided(b: Tensor, a: Any) -> Any:
     return a * b.reciprocal()
-
-
-def standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """`x` less its mean, divided by its standard deviation."""
-    centered = x - x.mean(axes, keepdim=True)
-    return centered * (centered.square().mean(axes, keepdim=True) + eps).rsqrt()
-
-
-def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
-
-
-def _layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5,
-    cudnn_enable: bool = True,
-) -> Tensor:  # fmt: skip
-    axes = len(normalized_shape) if not isinstance(normalized_shape, int) else 1
-    return _affine(standardized(input, tuple(range(-axes, 0)), eps), weight, bias)
-
-
-def _rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    axes = tuple(range(-len(normalized_shape), 0))
-    eps = torch.finfo(input.dtype).eps if eps is None else eps
-    return _affine(input * (input.square().mean(axes, keepdim=True) + eps).rsqrt(), weight, None)
-
-
-def _group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5,
-    cudnn_enabled: bool = True,
-) -> Tensor:  # fmt: skip
-    grouped = input.reshape(len(input), num_groups, -1)
-    shape = (1, -1, *[1] * (input.ndim - 2))
-    found = standardized(grouped, (2,), eps).reshape(input.shape)
-    return _affine(found, *(None if v is None else v.reshape(shape) for v in (weight, bias)))
 
 
 def _attention(
@@ -89,6 +68,45 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
     return a * b.sigmoid()
 
 
+def _least(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """A minimum is a maximum, turned over; over everything it would mix samples, and along an axis gives places too."""
+    return -(-input).amax(*args, **kwargs)
+
+
+def _less_of(input: Tensor, other: Any) -> Any:
+    return -torch.maximum(-input, -other)
+
+
+def _with_places(func: Any, of_values: Callable[..., Tensor], result: Any) -> Callable[..., Any]:
+    """Maximum (or minimum) along an axis: the values by another function, the places as they are."""
+
+    def along(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+        if isinstance(dim, Tensor):
+            return of_values(input, dim) if func is not torch.max else NotImplemented
+        if dim is None:
+            return NotImplemented
+        places = func(input.detach(), dim, keepdim)[1]
+        return result((of_values(input, dim, keepdim), places))
+
+    return along
+
+
+def _least_or_less(input: Tensor, other: Any, keepdim: bool = False) -> Any:
+    return _less_of(input, other) if isinstance(other, Tensor) else _least(input, other, keepdim)
+
+
+def _plus_product(input: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
+    return input + value * (a * b)
+
+
+def _mixed(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    return input + (end - input) * weight
+
+
+def _power_of_number(exponent: Tensor, base: Any) -> Any:
+    return (exponent * math.log(base)).exp() if not isinstance(base, Tensor) and base > 0 else NotImplemented
+
+
 def opened(func: Any) -> Callable[..., Any]:
     """Torch's own Python code of a function, run so that a mode sees each operation in it rather than the whole."""
     return types.FunctionType(
@@ -100,16 +118,46 @@ _ASKS_NOBODY = {
     name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 }
 
-WRITTEN_OUT: Mapping[Any, Callable[..., Any]] = {
-    **dict.fromkeys((torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide), _divided),
-    **dict.fromkeys((Tensor.true_divide, Tensor.__truediv__), _divided),
-    **dict.fromkeys((Tensor.div_, Tensor.true_divide_, Tensor.__itruediv__), _divided_in_place),
-    Tensor.__rdiv__: _number_divided,
-    Tensor.__rtruediv__: _number_divided,
-    **dict.fromkeys((F.layer_norm, torch.layer_norm), _layer_norm),
-    **dict.fromkeys((F.group_norm, torch.group_norm), _group_norm),
-    F.rms_norm: _rms_norm,
+# What is a whole block of layers in one call.
+BLOCKS: Mapping[Any, Callable[..., Any]] = {
     F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: opened(F.multi_head_attention_forward),
+    **RECURRENT,
+}
+
+_LESS_USUAL: Mapping[Any, Callable[..., Any]] = {
+    **dict.fromkeys((torch.amin, Tensor.amin), _least),
+    **dict.fromkeys((torch.minimum, Tensor.minimum), _less_of),
+    **dict.fromkeys((torch.max, Tensor.max), _with_places(torch.max, torch.amax, torch.return_types.max)),
+    **dict.fromkeys((torch.min, Tensor.min), _with_places(torch.min, _least_or_less, torch.return_types.min)),
+    **dict.fromkeys((torch.addcmul, Tensor.addcmul), _plus_product),
+    **dict.fromkeys((torch.lerp, Tensor.lerp), _mixed),
+    Tensor.__rpow__: _power_of_number,
+}
+
+_SIMPLER: Mapping[Any, Callable[..., Any]] = {
+    **NORMALIZATIONS,
     F.glu: _glu,
-    **{func: opened(func) for func in (F.softmin, F.multi_head_attention_forward)},
+    **{func: opened(func) for func in (F.softmin, F.normalize, F.instance_norm, F.local_response_norm)},
+    **BLOCKS,
+}
+_QUOTIENTS = (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide)
+_QUOTIENTS = (*_QUOTIENTS, Tensor.true_divide, Tensor.__truediv__)
+_QUOTIENTS_IN_PLACE = (Tensor.div_, Tensor.true_divide_, Tensor.__itruediv__)
+_INVERSES = dict.fromkeys((Tensor.__rdiv__, Tensor.__rtruediv__), _number_divided)
+
+# For a rule that follows every signal.
+WRITTEN_OUT: Mapping[Any, Callable[..., Any]] = {
+    **_SIMPLER,
+    **_LESS_USUAL,
+    **_INVERSES,
+    **dict.fromkeys(_QUOTIENTS, _divided),
+    **dict.fromkeys(_QUOTIENTS_IN_PLACE, _divided_in_place),
+}
+# For a rule that regards what a signal is divided by as a number.
+DIVISORS_HELD: Mapping[Any, Callable[..., Any]] = {
+    **_SIMPLER,
+    **_INVERSES,
+    **dict.fromkeys(_QUOTIENTS, _divided_by_held),
+    **dict.fromkeys((torch.rsqrt, Tensor.rsqrt), _held_inverse_root),
 }

@@ -3,6 +3,11 @@ r"""Layer-wise relevance propagation: what flows back is a share of the score, a
 A linear operation $y_j = \sum_i x_i w_{ij} + b_j$ gives its inputs $R_i = \sum_j \frac{z_{ij}}{\sum_{i'} z_{i'j}} R_j$;
 the rules differ in what they take for the contribution $z_{ij}$.  What the bias and the stabilizer of the division
 stand for is kept back.  (Bach et al. 2015; overview with all the rules: Montavon et al. 2019.)
+
+What transformers need is that of AttnLRP (Achtibat et al. 2024, arXiv:2402.05602): a product halves, softmax is its
+Taylor expansion, what normalizes (a divisor, an inverse root) is a constant factor.  With the epsilon rule for layers
+all of that is the input times a gradient in which divisors are constants, bends have the slope y / x, and what flows
+into the factors of a product is halved.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from torch import Tensor
 from pellucid.core.linear_operations import Weighted
 from pellucid.core.operations import ELEMENTWISE
 from pellucid.core.rule import Backward, Rule, Step
+from pellucid.rules.expansions import DIVISORS_HELD
 
 STABILIZER = 1e-6
 Part: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
@@ -44,6 +50,25 @@ def passed(step: Step) -> tuple[Tensor]:
 def halved(step: Step) -> tuple[Tensor, ...]:
     """Both factors of a product are worth the same (Achtibat et al. 2024, arXiv:2402.05602)."""
     return tuple(share / 2 for share in epsilon(step))
+
+
+def taylor(step: Step) -> tuple[Tensor]:
+    """Softmax by its expansion where it is: x_i times the slope of what flows back, s_i (R_i/s_i - sum R) there."""
+    (x,), dim, s = step.x, step.operation.options["dim"], step.y
+    shares = x * (step.up - s * step.up.sum(dim, keepdim=True))
+    return (torch.where(s == 0, 0.0, shares),)  # a masked logit is minus infinity
+
+
+def by_weight(step: Step) -> tuple[Tensor]:
+    """Logsumexp: to each logit by its weight in the softmax, which is its slope."""
+    return step.vjp(step.up)
+
+
+def less_the_sum(step: Step) -> tuple[Tensor]:
+    """Log-softmax, x - logsumexp(x): by what both terms contributed, and the second by weight."""
+    (x,), dim = step.x, step.operation.options["dim"]
+    slope, total = over(step.up, step.y), x.logsumexp(dim, keepdim=True)
+    return (x * slope - x.softmax(dim) * (slope * total).sum(dim, keepdim=True),)
 
 
 def plus(step: Step) -> tuple[Tensor]:
@@ -121,11 +146,20 @@ def _shared(step: Step, relevance: Tensor, parts: Sequence[Part]) -> tuple[Tenso
 
 def lrp_rule(name: str, layers: Mapping[str, Backward]) -> Rule:
     """The rule with those ways for layers with weights: `dense`, `convolution`, and `first` for the first of them."""
-    others: dict[str, Backward] = dict.fromkeys(ELEMENTWISE, passed)
+    others: dict[str, Backward] = {
+        **dict.fromkeys(ELEMENTWISE, passed),
+        "mixture": epsilon,
+        "scaled": lambda step: (step.up,),
+        "product": halved,
+        "softmax": taylor,
+        "logsumexp": by_weight,
+        "log_softmax": less_the_sum,
+    }
     return Rule(
         name,
-        {**others, "mixture": epsilon, "scaled": lambda step: (step.up,), "product": halved, **layers},
-        keeps=frozenset({"max_pool"}),
+        {**others, **layers},
+        keeps=frozenset({"max_pool", "amax", "amin", "max", "min", "maximum", "minimum"}),
+        expands=DIVISORS_HELD,
         shares=True,
     )
 
@@ -134,6 +168,7 @@ def preset(name: str, low: float | None, high: float | None) -> Rule:
     """One of the usual mixtures of rules, by name."""
     layers: dict[str, dict[str, Backward]] = {
         "epsilon": {"dense": epsilon, "convolution": epsilon},
+        "attention": {"dense": epsilon, "convolution": epsilon},
         "epsilon_plus_flat": {"dense": epsilon, "convolution": plus, "first": flat},
         "epsilon_gamma_box": {
             "dense": epsilon,

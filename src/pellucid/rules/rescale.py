@@ -1,4 +1,4 @@
-r"""DeepLIFT's rescale rule: in place of an operation's slope, its change between baseline and input over its input's.
+r"""DeepLIFT's rules: in place of an operation's slope, its change between baseline and input over its input's.
 
 For an operation $y = f(x)$ and the same operation at the baseline, $y^0 = f(x^0)$, the rule names multipliers $m$ with
 
@@ -7,6 +7,9 @@ $$\sum_i m_i\,(x_i - x_i^0) = y - y^0$$
 and the chain rule holds for multipliers as it does for slopes (Shrikumar, Greenside, Kundaje 2017, arXiv:1704.02685).
 The paper gives them for linear operations (the slope) and for functions of one number; those of maxima, products and
 softmax are the ones written below, each exact.
+
+That is the rescale rule.  The reveal-cancel rule looks at what goes into a function of one number more closely: at the
+positive and the negative contributions to the linear layer before it, which may have canceled.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pellucid.core.linear_operations import Weighted
 from pellucid.core.operations import ELEMENTWISE
 from pellucid.core.rule import Rule, Step
 from pellucid.core.tensors import Tensors
@@ -25,6 +29,45 @@ from pellucid.rules.expansions import WRITTEN_OUT
 def rescale(baseline: Callable[[Tensors], Tensors]) -> Rule:
     """The rule for a baseline that is made of the input."""
     return Rule("rescale", _MULTIPLIERS, expands=WRITTEN_OUT, baseline=baseline)
+
+
+def reveal_cancel(baseline: Callable[[Tensors], Tensors]) -> Rule:
+    """The rule that shares out what a bend does between positive and negative contributions; rescale for the rest."""
+    return Rule("reveal-cancel", {**_MULTIPLIERS, "bent": of_bent_layer}, expands=WRITTEN_OUT, baseline=baseline)
+
+
+def of_bent_layer(step: Step) -> tuple[Tensor]:
+    """A layer z = w x + b and a bend y = f(z), with z - z0 = p + n, its positive and its negative contributions.
+
+    p changes y by what it does alone and after n, on average, and n likewise; each is shared out over its own.
+    """
+    (x,), (x0,) = step.x, step.x0
+    layer: Weighted = step.operation.options["layer"]
+    bend: Callable[[Tensor], Tensor] = step.operation.options["bend"]
+    up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    z0, change = layer.apply(x0, layer.weight, layer.bias), x - x0
+    with torch.enable_grad():
+        more, less = (v.detach().requires_grad_() for v in (change.clamp(min=0), change.clamp(max=0)))
+        for_, against = (layer.apply(more, a, None) + layer.apply(less, b, None) for a, b in ((up, down), (down, up)))
+    p, n = for_.detach(), against.detach()
+    none, only_p, only_n, both = (bend(v) for v in (z0, z0 + p, z0 + n, z0 + p + n))
+    slope = step.up * _slope(bend, z0 + p + n)
+    of_p = _ratio(step.up * ((only_p - none) + (both - only_n)) / 2, p, z0, slope)
+    of_n = _ratio(step.up * ((only_n - none) + (both - only_p)) / 2, n, z0, slope)
+    risen, fallen = torch.autograd.grad((for_, against), (more, less), (of_p, of_n))
+    return (torch.where(change > 0, risen, torch.where(change < 0, fallen, (risen + fallen) / 2)),)
+
+
+def _slope(bend: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    with torch.enable_grad():
+        leaf = z.detach().requires_grad_()
+        return torch.autograd.grad(bend(leaf).sum(), leaf)[0]
+
+
+def _ratio(a: Tensor, change: Tensor, at: Tensor, slope: Tensor) -> Tensor:
+    """a over the change, and the slope where the change is no more than rounding."""
+    same = change.abs() <= 16 * torch.finfo(change.dtype).eps * at.abs()
+    return torch.where(same, slope, _over(a, change))
 
 
 def of_one_number(step: Step) -> tuple[Tensor]:
@@ -118,3 +161,4 @@ _MULTIPLIERS = {
     "log_softmax": of_log_softmax,
     "logsumexp": of_logsumexp,
 }
+RULES = {"rescale": rescale, "reveal_cancel": reveal_cancel}
