@@ -123,12 +123,22 @@ class Score:
         return {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
     def _scored(
-        self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False
+        self,
+        x: Tensors,
+        rows: Tensor,
+        sites: tuple[Site, ...] = (),
+        *,
+        leaves: bool = False,
+        under: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> tuple[Answer, Tensor]:
-        """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand."""
+        """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand.
+
+        `under` makes a mode of the caller's that each pass runs under, before the rules see its operations.
+        """
 
         def run(given: Tensors) -> tuple[Answer, Tensor]:
-            answer = self._ask(given, rows, sites=sites, leaves=leaves)
+            with under():
+                answer = self._ask(given, rows, sites=sites, leaves=leaves)
             return answer, self.target.of(answer)
 
         if not self.rules:
@@ -168,7 +178,7 @@ class Score:
         if self.model is None:
             raise RuntimeError("A score runs inside `leased`.")
         current().meter.forwards += len(rows)
-        given, changes = _embedded(x, self.embedded)
+        given, changes = embeddings_placed(x, self.embedded)
         return ask(
             self.net,
             self.model,
@@ -237,7 +247,7 @@ def _precision(precision: str, device: torch.device, backward: bool) -> Abstract
     return nullcontext()
 
 
-def _embedded(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site, Change]]:
+def embeddings_placed(x: Tensors, sites: Mapping[str, Site]) -> tuple[Tensors, dict[Site, Change]]:
     """What the model is given, and the changes that put embedding vectors where the embedding's output was."""
     if not sites:
         return x, {}

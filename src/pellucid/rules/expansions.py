@@ -6,13 +6,14 @@ Only layers with a formula of their own are here; the values are those of the la
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pellucid.core.opened import opened
 
 
 def _divided(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
@@ -88,17 +89,6 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
     a, b = input.chunk(2, dim)
     return a * b.sigmoid()
 
-
-def opened(func: Any) -> Callable[..., Any]:
-    """Torch's own Python code of a function, run so that a mode sees each operation in it rather than the whole."""
-    return types.FunctionType(
-        func.__code__, func.__globals__ | _ASKS_NOBODY, func.__name__, func.__defaults__, func.__closure__
-    )
-
-
-_ASKS_NOBODY = {
-    name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-}
 
 WRITTEN_OUT: Mapping[Any, Callable[..., Any]] = {
     **dict.fromkeys((torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide), _divided),
