@@ -75,11 +75,13 @@ def attended(
         scores = scores.masked_fill(~attn_mask, float("-inf"))
     elif attn_mask is not None:
         scores = scores + attn_mask
-    weights = scores.softmax(-1)
     if attn_mask is not None:
-        weights = weights.masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
-    weights = weighed(weights)
-    return (F.dropout(weights, dropout_p) @ value).to(kind)
+        nothing = (scores == float("-inf")).all(-1, keepdim=True)
+        weights = weighed(scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0))
+    else:
+        weights = weighed(scores.softmax(-1))
+    weights = F.dropout(weights, dropout_p) if dropout_p else weights
+    return (weights @ value).to(kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Stream:
 
     def laid_on(self, values: Float[Tensor, "batch tokens"], like: Tensor) -> Tensor:
         """One value a token as a map of the input; the prefix stands for no part of it."""
-        own = values[:, self.prefix :]
+        own = values[:, self.prefix :].to(like.dtype)
         if self.grid is not None:
             return enlarged(own.reshape(len(own), 1, *self.grid), like)
         if like.ndim == 2:
@@ -80,8 +80,8 @@ def _unlike(found: dict[int, Stream], new: Stream) -> Stream:
     other = found.get(new.tokens)
     if other is not None and other.input != new.input:
         raise BadModel(
-            f"Inputs {other.input!r} and {new.input!r} are both {new.tokens} tokens, so that it cannot be told which of "
-            "them attention looks at.",
+            f"Inputs {other.input!r} and {new.input!r} are both {new.tokens} tokens, so that it cannot be told which "
+            "of them attention looks at.",
             "Make one of them longer or shorter, by padding say.",
         )
     return new

@@ -1,14 +1,15 @@
-r"""Attention relevance (Chefer, Gur, Wolf): attention, weighted by the score's gradient on it, followed through a network.
+r"""Attention relevance (Chefer, Gur, Wolf): attention times the score's gradient on it, followed through a network.
 
 $$\bar A = \tfrac1H\textstyle\sum_h(\nabla A_h\odot A_h)^+,\qquad R^{ss} \leftarrow R^{ss} + \bar A\,R^{ss},\quad
 R^{sq} \leftarrow R^{sq} + \bar A\,R^{sq}$$
 
 where tokens $s$ look at each other, and where they look at others, $q$,
 
-$$R^{sq} \leftarrow R^{sq} + \bigl(\bar R^{ss}\bigr)^{\!\top}\bar A\,\bar R^{qq},\qquad R^{ss} \leftarrow R^{ss} + \bar A\,R^{qs}$$
+$$R^{sq} \leftarrow R^{sq} + \bigl(\bar R^{ss}\bigr)^{\!\top}\bar A\,\bar R^{qq},\qquad
+R^{ss} \leftarrow R^{ss} + \bar A\,R^{qs}$$
 
-with $R^{ss} = I$ and $R^{sq} = 0$ to begin with, and $\bar R = \mathrm{rows\ of}\ (R - I)\ \mathrm{scaled\ to\ 1} + I$.
-So it covers encoders, encoders with decoders, and two kinds of tokens that look at each other.  Read are the rows of the
+with $R^{ss} = I$ and $R^{sq} = 0$ to begin with, and $\bar R$ the rows of $R - I$, scaled to add up to 1, plus $I$.  So
+it covers encoders, encoders with decoders, and two kinds of tokens that look at each other.  Read are the rows of the
 tokens that the score is read from, less the identity that everything began with.  Layers that look at each other at the
 same time (neither sees what the other found) are followed at the same time.
 
@@ -69,7 +70,7 @@ def attention_relevance(
     _refuse_two_streams(f, known)
     first = _last_layers(attends, layers)
 
-    def read(found: list[Attention]) -> Tensors:
+    def read(found: Sequence[Attention]) -> Tensors:
         followed = [i for i in first if found[i].grad is not None]
         if not followed:
             raise f._no_gradient()
@@ -179,7 +180,7 @@ def reference(f: Score, x: Tensors, *, layers: int | None = None, position: int 
     attends = attention_of(f, x)
     (stream,) = (s for s in streams(f, x, attends).values() if s.input)
 
-    def read(found: list[Attention]) -> Tensors:
+    def read(found: Sequence[Attention]) -> Tensors:
         out = []
         for b in range(len(found[0].weights)):
             r = torch.eye(stream.tokens, dtype=x[stream.input].dtype)

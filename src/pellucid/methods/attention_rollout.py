@@ -2,9 +2,9 @@ r"""Attention rollout: attention followed through all layers, as if tokens were 
 
 $$R = \prod_{l=L}^{1}\hat A^{(l)},\qquad \hat A^{(l)} = \tfrac12 A^{(l)} + \tfrac12 I$$
 
-with $A^{(l)}$ the heads' mean (or largest, or smallest) and the identity for the residual connection; rows are scaled to
-add up to 1.  Read are the rows of the tokens that the score is read from.  `discard` sets the given share of the
-smallest weights of each layer to zero first, as is often done since Gildenblat 2020.
+with $A^{(l)}$ the heads' mean (or largest, or smallest) and the identity for the residual connection; rows are scaled
+to add up to 1.  Read are the rows of the tokens that the score is read from.  `discard` first sets the given share of
+the smallest weights of each layer to zero, as is often done since Gildenblat 2020.
 
 Good for: which tokens can have reached the output at all, over all layers.
 Not for:  explaining a decision: it does not depend on the target, and values, projections and everything between the
@@ -58,7 +58,7 @@ def attention_rollout(
     >>> class Pool(torch.nn.Module):
     ...     def forward(self, x):
     ...         return torch.nn.functional.scaled_dot_product_attention(x, x, x)[:, 0]
-    >>> pl.methods.attention_rollout(Pool(), torch.zeros(1, 4, 3), 0).values.flatten().tolist()
+    >>> pl.methods.attention_rollout(Pool(), torch.ones(1, 4, 3), 0).values.flatten().tolist()
     [0.625, 0.125, 0.125, 0.125]
     """
     attends = attention_of(f, x)
@@ -67,9 +67,11 @@ def attention_rollout(
     ways = {s.input: _way(f, attends, known, s) for s in known.values() if s.input}
 
     def fused(weights: Tensor) -> Tensor:
-        return weights.mean(1, True) if heads == "mean" else getattr(weights, f"a{heads}")(1, True)
+        if heads == "mean":
+            return weights.mean(1, keepdim=True)
+        return weights.amax(1, keepdim=True) if heads == "max" else weights.amin(1, keepdim=True)
 
-    def read(found: list[Attention]) -> Tensors:
+    def read(found: Sequence[Attention]) -> Tensors:
         rolled: Tensors = {}
         for name, way in ways.items():
             flow = read_from(found[last[attends[way[-1]].queries]], position)[:, None]
@@ -83,15 +85,15 @@ def attention_rollout(
 
 
 def _way(f: Score, attends: Sequence[Attends], known: dict[int, Stream], of: Stream) -> list[int]:
-    """The numbers of the layers in which a stream looks at itself, and of the one that at last pools it, if one does."""
+    """The numbers of the layers in which a stream looks at itself, and of the one that pools it in the end, if any."""
     among = [i for i, a in enumerate(attends) if a.queries == a.keys == of.tokens]
     for i, a in enumerate(attends):
         if of.tokens in (a.queries, a.keys) and a.queries != a.keys:
             pools = a.keys == of.tokens and not known[a.queries].input and i > max(among, default=-1)
             if not pools or sum(a.queries in (b.queries, b.keys) for b in attends) > 1:
                 raise BadModel(
-                    f"{f.net.name} lets {a.queries} tokens look at {a.keys} others, at {str(a.site)!r}; rollout follows "
-                    "tokens that look at each other.",
+                    f"{f.net.name} lets {a.queries} tokens look at {a.keys} others, at {str(a.site)!r}; rollout "
+                    "follows tokens that look at each other.",
                     "attention_relevance has rules for attention between different tokens.",
                 )
             among.append(i)
@@ -118,12 +120,13 @@ def reference(
     attends = attention_of(f, x)
     (stream,) = (s for s in streams(f, x, attends).values() if s.input)
 
-    def read(found: list[Attention]) -> Tensors:
+    def read(found: Sequence[Attention]) -> Tensors:
         out = []
         for b in range(len(found[0].weights)):
             product = torch.eye(stream.tokens, dtype=x[stream.input].dtype)
             for a in found:
-                fused = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}[heads](a.weights[b], 0)
+                weights = a.weights[b]
+                fused = {"mean": weights.mean(0), "max": weights.amax(0), "min": weights.amin(0)}[heads]
                 border = fused.flatten().sort().values[int(discard * fused.numel())]
                 fused = torch.where(fused < border, 0.0, fused)
                 mixed = 0.5 * fused + 0.5 * torch.eye(len(fused), dtype=fused.dtype)

@@ -2,10 +2,11 @@ r"""LeGrad: how steeply the score rises with the attention that each token gets,
 
 $$E_k = \frac{1}{L}\sum_l\frac{1}{H\,n}\sum_{h,q}\Bigl(\frac{\partial s^{(l)}}{\partial A^{(l)}_{hqk}}\Bigr)^{\!+}$$
 
-with $s^{(l)}$ the score read from layer $l$ by itself: what follows the last layer, given the output of layer $l$.  Where
-the layers of a network cannot be told apart as blocks that all put out the same tokens, and with `readout="score"`, the
-score itself takes the place of every $s^{(l)}$; a note says so.  The paper scales the map to 0..1; here it keeps its
-unit, the score's per unit of attention.
+with $s^{(l)}$ the score read from layer $l$ by itself: what follows the last layer, given the output of layer $l$.
+Where the layers of a network cannot be told apart as blocks that all put out the same tokens, and with
+`readout="score"`, the score itself takes the place of every $s^{(l)}$; a note says so.  Where a mask lets no attention
+go, there is none to gain, and such weights are left out.  The paper scales the map to
+0..1; here it keeps its unit, the score's per unit of attention.
 
 Good for: transformers, fine maps at the price of one gradient pass.
 Not for:  evidence against the target, which is cut away.
@@ -72,10 +73,7 @@ def le_grad(
         return _sums(attends, found, chosen, known)
 
     blocks = blocks_of(f, x, attends) if readout == "layer" else ()
-    if blocks:
-        values = attention_layer_by_layer(f, x, blocks, read)
-    else:
-        values = attention(f, x, read, since=chosen[0])
+    values = attention_layer_by_layer(f, x, blocks, read) if blocks else attention(f, x, read, since=chosen[0])
     found = on_inputs(values, known, x, {"layers": len(chosen), "read from": [str(b) for b in blocks]})
     if readout == "layer" and not blocks:
         found = replace(found, notes=("The layers cannot be read one by one; the gradient is the score's own.",))
@@ -94,7 +92,8 @@ def _sums(
         name, grad = known[attends[i].keys].input, found[i].grad
         if name:
             slope = found[i].weights.new_zeros(len(found[i].weights), attends[i].keys)
-            slope = slope if grad is None else grad.clamp(min=0).mean((1, 2))
+            if grad is not None:
+                slope = torch.where(found[i].weights == 0, 0.0, grad.clamp(min=0)).mean((1, 2))
             slope = slope[:, attends[i].keys - fewest[name] :] / len(chosen)  # some layers may see a class token more
             sums[name] = sums[name] + slope if name in sums else slope
     return sums
@@ -113,6 +112,7 @@ def reference(f: Score, x: Tensors, *, layers: int | None = None, readout: str =
         def slopes(found: Sequence[Attention], i: int = i) -> Tensors:
             grad = found[i].grad
             assert grad is not None  # noqa: S101
+            grad = grad * (found[i].weights != 0)
             out = [sum(row.clamp(min=0) for head in sample for row in head) for sample in grad]
             return {"": torch.stack(out) / grad.shape[1] / grad.shape[2]}
 

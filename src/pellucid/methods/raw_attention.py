@@ -67,7 +67,7 @@ def raw_attention(
     def fused(weights: Tensor) -> Tensor:
         return weights.mean(1, keepdim=True) if head is None or len(weights[0]) == 1 else weights[:, head, None]
 
-    def read(found: list[Attention]) -> Tensors:
+    def read(found: Sequence[Attention]) -> Tensors:
         rows = {name: read_from(found[last[attends[i].queries]], position) for name, i in chosen.items()}
         return {
             name: torch.einsum("bq,bqk->bk", rows[name], fused(found[i].weights)[:, 0]) for name, i in chosen.items()
@@ -95,7 +95,7 @@ def reference(
     attends = attention_of(f, x)
     (stream,) = (s for s in streams(f, x, attends).values() if s.input)
 
-    def read(found: list[Attention]) -> Tensors:
+    def read(found: Sequence[Attention]) -> Tensors:
         out = x[stream.input].new_zeros(len(found[0].weights), stream.tokens)
         for b in range(len(out)):
             grad = found[-1].grad

@@ -5,7 +5,6 @@ Only layers with a formula of their own are here; the values are those of the la
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pellucid.core.attention import attended
 from pellucid.core.opened import opened
 
 
@@ -67,22 +67,9 @@ def _group_norm(
     return _affine(found, *(None if v is None else v.reshape(shape) for v in (weight, bias)))
 
 
-def _attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
-    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
-) -> Any:  # fmt: skip
-    if dropout_p:
-        return NotImplemented
-    if enable_gqa:
-        shared = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(shared, -3), value.repeat_interleave(shared, -3)
-    scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-2, -1)
-    if is_causal:
-        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if attn_mask is not None:
-        hidden = attn_mask.dtype == torch.bool
-        scores = scores.masked_fill(~attn_mask, float("-inf")) if hidden else scores + attn_mask
-    return scores.softmax(-1) @ value
+def _attention(*args: Any, **kwargs: Any) -> Any:
+    dropout = args[4] if len(args) > 4 else kwargs.get("dropout_p")
+    return NotImplemented if dropout else attended(*args, **kwargs)
 
 
 def _glu(input: Tensor, dim: int = -1) -> Tensor:
