@@ -372,6 +372,52 @@ def test_windows_are_refused(name: str) -> None:
         METHODS[name](Windows(), torch.randn(2, 2, 8, 8), 1)
 
 
+class Channels(nn.Module):
+    """Channels that look at each other (cross-covariance attention), as many as there are patches and one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut, self.head = nn.Conv2d(2, 14, 2, 2), nn.Linear(14, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.cut(x).flatten(2).unflatten(1, (2, 7))
+        x = (x @ x.mT).softmax(-1) @ x
+        return self.head(x.flatten(1, 2).mean(2))
+
+
+@every_method
+def test_channels_that_look_at_each_other_are_no_tokens(name: str) -> None:
+    with pytest.raises(BadModel, match="over 7 things at ':softmax.0' that are no tokens"):
+        METHODS[name](Channels(), pictures(), 1)
+
+
+class Pooled(nn.Module):
+    """Two resolutions, pooled by a convolution between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut, self.pool, self.head = nn.Conv2d(2, 8, 2, 2), nn.Conv2d(8, 8, (1, 2)), nn.Linear(8, 3)
+        self.first, self.second = Block(8), Block(8)
+        randomized(self, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.cut(x).flatten(2).transpose(1, 2))
+        x = self.pool(x.transpose(1, 2).unflatten(2, (3, 2)))
+        return self.head(self.second(x.flatten(2).transpose(1, 2)).mean(1))
+
+
+@pytest.mark.parametrize("name", ["attention_rollout", "attention_relevance"])
+def test_tokens_that_are_handed_on_by_something_else_are_not_followed(name: str) -> None:
+    with pytest.raises(BadModel, match="hands 6 tokens on to 3 others"):
+        METHODS[name](Pooled(), pictures(), 1)
+
+
+def test_le_grad_says_which_layers_it_leaves_out() -> None:
+    found = METHODS["le_grad"](Pooled(), pictures(), 1)
+    assert found.resolution == (3, 1) and found.facts["layers"] == 1
+    assert any("1 of 2 layers" in note for note in found.notes)
+
+
 @every_method
 def test_a_network_without_attention_is_refused(name: str) -> None:
     with pytest.raises(BadModel, match="no attention that can be seen"):

@@ -43,6 +43,8 @@ FEW: dict[str, dict[str, Any]] = {
     "extremal_perturbation": {"steps": 2, "cells": 2},
 }
 AT_A_MAP = [name for name, method in METHODS.items() if method.family == "class activation"]
+AT_ATTENTION = [name for name, method in METHODS.items() if method.family == "attention"]
+EVERYWHERE = [name for name in METHODS if name not in AT_ATTENTION]
 BY_SCORES = [n for n, m in METHODS.items() if m.family in ("perturbation", "coalition")]  # need no gradient
 OVER_PLACES = ("rise", "sobol", "hsic", "extremal_perturbation")  # what covers parts of a picture, and of nothing else
 
@@ -53,7 +55,7 @@ def explain(name: str, scene: Scene) -> Any:
 
 
 def explain_or_refuse(name: str, scene: Scene) -> None:
-    if scene.raises is not None or (scene.opaque and name in AT_A_MAP):
+    if scene.raises is not None or (scene.opaque and name in AT_A_MAP) or name in AT_ATTENTION:
         with pytest.raises(scene.raises or BadModel):
             explain(name, scene)
         return
@@ -84,7 +86,7 @@ def test_there_are_many_combinations() -> None:
     assert len(SCENES) >= 10 and len(SCENES) * len(METHODS) >= 100
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERYWHERE)
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_no_trace_after_a_stop(name: str, after: int) -> None:
     scene, asked = SCENES["training"](), 0
@@ -108,9 +110,9 @@ PYTHONS_OWN = """
 import random, sys
 sys.path.insert(0, {root!r})
 from tests.conditions import SCENES
-from tests.test_no_trace import METHODS, explain
+from tests.test_no_trace import EVERYWHERE, explain
 for condition in ("evaluation", "stochastic"):
-    for name in METHODS:
+    for name in EVERYWHERE:
         scene = SCENES[condition]()
         before = random.getstate()
         explain(name, scene)
@@ -300,7 +302,7 @@ class Recurrent(nn.Module):
         return out
 
 
-FOR_SEQUENCES = [name for name in METHODS if name not in (*AT_A_MAP, *OVER_PLACES)]
+FOR_SEQUENCES = [name for name in EVERYWHERE if name not in (*AT_A_MAP, *OVER_PLACES)]
 
 
 @pytest.mark.parametrize("name", FOR_SEQUENCES)
@@ -331,7 +333,7 @@ def test_a_dynamically_quantized_model_is_borrowed_and_put_back(name: str) -> No
     assert fingerprint(model, x) == before
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_keras_models(name: str) -> None:
     keras = pytest.importorskip("keras")
     layers = keras.layers
@@ -348,7 +350,7 @@ def test_keras_models(name: str) -> None:
     assert fingerprint(model, x) == trace
 
 
-@pytest.mark.parametrize("name", FOR_SEQUENCES)
+@pytest.mark.parametrize("name", [*FOR_SEQUENCES, *AT_ATTENTION])
 def test_a_transformer_is_explained_at_its_embedding(name: str) -> None:
     transformers = pytest.importorskip("transformers")
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -358,5 +360,5 @@ def test_a_transformer_is_explained_at_its_embedding(name: str) -> None:
     options = {"window": 1, "stride": 1} if name == "occlusion" else FEW.get(name, {})
     found = METHODS[name](model, ids, 1, **options).values
     assert isinstance(found, Tensor)
-    assert found.shape == ((1, 5, 1) if name in BY_SCORES else (1, 5, 16))
+    assert found.shape == ((1, 5, 1) if name in (*BY_SCORES, *AT_ATTENTION) else (1, 5, 16))
     assert fingerprint(model, ids) == before

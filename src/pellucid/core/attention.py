@@ -115,6 +115,7 @@ class Attending(TorchFunctionMode):
         super().__init__()
         self.inside, self.samples, self.since, self.keep = inside, samples, since, keep
         self.found: list[Attention] = []
+        self.lengths = set[int]()  # how many there are of what any result holds a vector of, for each sample
         self.done: dict[tuple[Site, str], int] = {}
         self.within: Site | None = None  # the operation of the model's whose own code is being run
         self.carried = WeakIdKeyDictionary()  # tensor -> the softmax that it is made of
@@ -132,6 +133,8 @@ class Attending(TorchFunctionMode):
         if func is F.scaled_dot_product_attention and _can_be_written_out(args, kwargs):
             return attended(*args, **kwargs, weighed=lambda weights: self._caught(site, self._leaf(weights)))
         out = func(*args, **kwargs)
+        if isinstance(out, Tensor) and out.ndim == 3:
+            self.lengths |= {n for n, samples in (out.shape[1::-1], out.shape[:2]) if samples == self.samples}
         if func in _SOFTMAX:
             return self._suspected(site, args, kwargs, out)
         if len(self.carried):

@@ -28,8 +28,9 @@ Read: TypeAlias = Callable[[Sequence[Attention]], Tensors]
 class Attends:
     """An attention operation as one sample runs it.
 
-    `after` are the numbers of those operations that it depends on.  `block` is the largest module around it that holds
-    no other attention and puts out one vector a query, where each attention of the network has one.
+    `after` are the numbers of those operations that it depends on.  `sequence`: does the network hold one vector for
+    each of the queries and of the keys, as it does for tokens and does not for channels?  `block` is the largest module
+    around it that holds no other attention and puts out one vector a query, where each attention has such a one.
     """
 
     site: Site
@@ -38,6 +39,7 @@ class Attends:
     keys: int
     windows: int
     after: frozenset[int]
+    sequence: bool = True
     block: Site | None = None
 
 
@@ -88,13 +90,21 @@ def attention_layer_by_layer(f: Score, x: Tensors, blocks: Sequence[Site], read:
     def one(g: Score, part: Tensors, numbers: Tensor) -> Tensors:
         caught: list[Attending] = []
         with _catching(g, len(numbers), 0, lambda weights: weights, caught):
-            scores = _read_out(g, part, numbers, blocks)
+            score, kept, stacked = _read_out(g, part, numbers, blocks)
         current().meter.forwards += len(numbers)
         current().meter.backwards += len(numbers)
         found = caught[-1].found
         if len(found) != len(blocks):
             raise BadModel(f"{g.net.name} runs {len(found)} attention operations here, {len(blocks)} before.")
-        return read([_with_gradient(a, _gradients(s, [a], keep=True)[0]) for a, s in zip(found, scores, strict=True)])
+        if not score.requires_grad:
+            return read(found)
+        (slopes,) = torch.autograd.grad(score.sum(), [stacked], retain_graph=True)  # each row's is its own layer's
+        return read(
+            [
+                _with_gradient(a, _gradients(z, [a], slope)[0])
+                for a, z, slope in zip(found, kept, slopes.chunk(len(blocks)), strict=True)
+            ]
+        )
 
     return next(f.passes([x], one, "gradient passes", backward=True))
 
@@ -124,23 +134,26 @@ def _reads_out(f: Score, x: Tensors, blocks: Sequence[Site]) -> bool:
     return True
 
 
-def _read_out(f: Score, x: Tensors, numbers: Tensor, blocks: Sequence[Site]) -> list[Tensor]:
-    """The score from each block's output, `[batch]` each."""
+def _read_out(f: Score, x: Tensors, numbers: Tensor, blocks: Sequence[Site]) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The score from each block's output, layer by layer, those outputs, and all of them as one batch."""
     assert f.model is not None  # noqa: S101 (runs inside `passes`)
     kept: list[Tensor] = []
+    stacked: list[Tensor] = []
 
     def note(value: Tensor) -> Tensor:
         kept.append(value)
         return value.clone()  # the next block may write into it
 
     def last(value: Tensor) -> Tensor:
-        return torch.cat([*kept, value])
+        kept.append(value)
+        stacked.append(torch.cat(kept))
+        return stacked[0].clone()
 
     taps: dict[Site, Change] = {**dict.fromkeys(blocks[:-1], note), blocks[-1]: last}
     given, changes = embeddings_placed(x, f.embedded)
     several = numbers.repeat(len(blocks))
-    answer: Answer = ask(f.net, f.model, given, changes={**changes, **f.changes, **taps}, rows=several)
-    return list(f.target.of(answer).reshape(len(blocks), -1))
+    answer: Answer = ask(f.net, f.model, given, changes={**changes, **taps}, rows=several)
+    return f.target.of(answer), kept, stacked[0]
 
 
 @contextmanager
@@ -161,12 +174,13 @@ def _with_gradients(f: Score, score: Tensor, found: Sequence[Attention]) -> list
     return [_with_gradient(a, g) for a, g in zip(found, _gradients(score, found), strict=True)]
 
 
-def _gradients(score: Tensor, found: Sequence[Attention], *, keep: bool = False) -> list[Tensor | None]:
-    """The gradient on each operation's raw weights, None where there is none."""
+def _gradients(of: Tensor, found: Sequence[Attention], slope: Tensor | None = None) -> list[Tensor | None]:
+    """The gradient on each operation's raw weights, None where there is none; of a sum weighted by `slope`."""
     raws = [a.raw for a in found if a.raw is not None and a.raw.requires_grad]
-    if not raws or not score.requires_grad:
+    if not raws or not of.requires_grad:
         return [None] * len(found)
-    grads = iter(torch.autograd.grad(score.sum(), raws, allow_unused=True, retain_graph=keep))
+    start = torch.ones_like(of) if slope is None else slope
+    grads = iter(torch.autograd.grad(of, raws, start, allow_unused=True, retain_graph=slope is not None))
     return [next(grads) if a.raw is not None and a.raw.requires_grad else None for a in found]
 
 
@@ -193,12 +207,13 @@ def _look(f: Score, x: Tensors) -> tuple[Attends, ...]:
             ask(f.net, model, given, changes={**changes, **f.changes})
         after = _dependence([a.raw for a in mode.found])
         blocks = _blocks(mode.found, ends)
-        return tuple(_attends(*found) for found in zip(mode.found, after, blocks, strict=True))
+        sequence = [mode.lengths.issuperset(a.weights.shape[2:]) for a in mode.found]
+        return tuple(_attends(*found) for found in zip(mode.found, after, sequence, blocks, strict=True))
 
 
-def _attends(a: Attention, after: frozenset[int], block: Site | None) -> Attends:
+def _attends(a: Attention, after: frozenset[int], sequence: bool, block: Site | None) -> Attends:
     _, heads, queries, keys = a.weights.shape
-    return Attends(a.site, heads, queries, keys, a.windows, after, block)
+    return Attends(a.site, heads, queries, keys, a.windows, after, sequence, block)
 
 
 def _dependence(raws: Sequence[Tensor | None]) -> list[frozenset[int]]:

@@ -25,7 +25,8 @@ Layers: TypeAlias = Annotated[int | None, Range(1, 1000), "how many of the last 
 
 
 def refuse_windows(net: Network, attends: Iterable[Attends]) -> None:
-    """Raise `BadModel` for attention within windows: a token there is another one in each window and each layer."""
+    """Raise `BadModel` for attention between channels, or within windows, where a token is another one in each."""
+    attends = tuple(attends)
     a = next((a for a in attends if a.windows > 1), None)
     if a is not None:
         raise BadModel(
@@ -33,6 +34,42 @@ def refuse_windows(net: Network, attends: Iterable[Attends]) -> None:
             "on the picture and shift from layer to layer is not known.",
             "Use grad_cam with a site, or integrated_gradients.",
         )
+    channels = next((a for a in attends if not a.sequence), None)
+    if channels is not None:
+        raise BadModel(
+            f"{net.name} attends over {channels.keys} things at {str(channels.site)!r} that are no tokens: the network "
+            "holds no vector for each of them (channels, or windows).",
+            "Use grad_cam with a site, or integrated_gradients.",
+        )
+
+
+def refuse_none(net: Network, attends: Iterable[Attends], known: Mapping[int, Stream]) -> None:
+    """Raise `BadModel` when no layer looks at tokens that stand for an input."""
+    if not any(known[a.keys].input for a in attends):
+        raise BadModel(
+            f"No attention of {net.name} looks at tokens that stand for a part of an input.",
+            "Use integrated_gradients.",
+        )
+
+
+def refuse_what_is_not_attention(net: Network, attends: Sequence[Attends], known: Mapping[int, Stream]) -> None:
+    """Raise `BadModel` where relevance would get lost that follows attention from tokens to tokens.
+
+    Everything that an operation depends on has to have come to its tokens by attention: where tokens are pooled, cut
+    out, or handed on from one resolution to the next by something else, it is not known which became which.
+    """
+    refuse_windows(net, attends)
+    reach: dict[int, set[int]] = {n: {n} for n in known}
+    for a in attends:
+        came = {attends[i].queries for i in a.after}
+        if not came <= reach[a.queries] | reach[a.keys]:
+            others = ", ".join(map(str, sorted(came - reach[a.queries] - reach[a.keys])))
+            raise BadModel(
+                f"{net.name} hands {others} tokens on to {a.queries} others by something else than attention, before "
+                f"{str(a.site)!r}, so that attention cannot be followed.",
+                "raw_attention shows single layers; or use grad_cam or integrated_gradients.",
+            )
+        reach[a.queries] |= reach[a.keys]
 
 
 def last_query(attends: Sequence[Attends]) -> dict[int, int]:

@@ -30,7 +30,14 @@ from pellucid.core.errors import BadModel
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import Layers, Position, on_inputs, read_from, refuse_windows
+from pellucid.core.token_flow import (
+    Layers,
+    Position,
+    on_inputs,
+    read_from,
+    refuse_what_is_not_attention,
+    refuse_windows,
+)
 from pellucid.core.tokens import Stream, streams
 
 
@@ -68,6 +75,7 @@ def attention_relevance(
     refuse_windows(f.net, attends)
     known = streams(f, x, attends)
     _refuse_two_streams(f, known)
+    refuse_what_is_not_attention(f.net, attends, known)
     first = _last_layers(attends, layers)
 
     def read(found: Sequence[Attention]) -> Tensors:
@@ -75,8 +83,10 @@ def attention_relevance(
         if not followed:
             raise f._no_gradient()
         ends = read_directly([attends[i] for i in followed], followed)
-        flow = _followed(attends, found, followed, known)
-        return _read(flow, {n: read_from(found[i], position) for n, i in ends.items()}, known)
+        rows = {n: read_from(found[i], position) for n, i in ends.items()}
+        if all(attends[i].queries == attends[i].keys for i in followed):
+            return {known[n].input: _row_by_row(row, found, followed) for n, row in rows.items() if known[n].input}
+        return _read(_followed(attends, found, followed, known), rows, known)
 
     facts = {"layers": len(first), "tokens": {s.input: n for n, s in known.items() if s.input}}
     return on_inputs(attention(f, x, read, since=min(first)), known, x, facts)
@@ -108,6 +118,19 @@ def read_directly(attends: Sequence[Attends], numbers: Sequence[int]) -> dict[in
     """
     last = {a.queries: i for a, i in zip(attends, numbers, strict=True)}
     return {n: i for n, i in last.items() if not any(a.keys == n != a.queries and i in a.after for a in attends)}
+
+
+def _row_by_row(row: Tensor, found: Sequence[Attention], followed: Sequence[int]) -> Tensor:
+    """What tokens that only look at themselves gained: the same product, from its end, without the large matrices."""
+    flow = row[:, None]
+    for i in reversed([i for i in followed if found[i].weights.shape[-1] == row.shape[1]]):
+        flow = flow + flow @ _cam(found[i])
+    return flow[:, 0] - row
+
+
+def _cam(a: Attention) -> Tensor:
+    assert a.grad is not None  # noqa: S101 (only such layers are followed)
+    return (a.grad * a.weights).clamp(min=0).mean(1)
 
 
 Flow = dict[tuple[int, int], Tensor]
@@ -144,8 +167,7 @@ def _add(flow: Flow, layers: Sequence[Attention]) -> None:
 
 
 def _gains(flow: Flow, a: Attention) -> list[tuple[tuple[int, int], Tensor]]:
-    assert a.grad is not None  # noqa: S101 (only such layers are followed)
-    cam = (a.grad * a.weights).clamp(min=0).mean(1)
+    cam = _cam(a)
     s, q = a.weights.shape[2:]
     others = {t for t, _ in flow}
     if s == q:
@@ -186,8 +208,10 @@ def reference(f: Score, x: Tensors, *, layers: int | None = None, position: int 
             r = torch.eye(stream.tokens, dtype=x[stream.input].dtype)
             for a in found[-(layers or len(found)) :]:
                 if a.grad is not None:
-                    parts = [(g * w).clamp(min=0) for g, w in zip(a.grad[b], a.weights[b], strict=True)]
-                    r = r + sum(parts) / len(parts) @ r
+                    cam = torch.zeros_like(r)
+                    for g, w in zip(a.grad[b], a.weights[b], strict=True):
+                        cam += (g * w).clamp(min=0) / len(a.grad[b])
+                    r = r + cam @ r
             grad = found[-1].grad
             rows = [q for q in range(len(r)) if grad is not None and bool((grad[b, :, q] != 0).any())]
             gained = r - torch.eye(len(r), dtype=r.dtype)

@@ -26,7 +26,14 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import Position, last_query, on_inputs, read_from, refuse_windows
+from pellucid.core.token_flow import (
+    Position,
+    last_query,
+    on_inputs,
+    read_from,
+    refuse_what_is_not_attention,
+    refuse_windows,
+)
 from pellucid.core.tokens import Stream, streams
 
 Heads = Literal["mean", "max", "min"]
@@ -64,6 +71,7 @@ def attention_rollout(
     attends = attention_of(f, x)
     refuse_windows(f.net, attends)
     known, last = streams(f, x, attends), last_query(attends)
+    refuse_what_is_not_attention(f.net, attends, known)
     ways = {s.input: _way(f, attends, known, s) for s in known.values() if s.input}
 
     def fused(weights: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import Layers, on_inputs, refuse_windows
+from pellucid.core.token_flow import Layers, on_inputs, refuse_none, refuse_windows
 from pellucid.core.tokens import Stream, streams
 
 Readout = Literal["layer", "score"]
@@ -65,6 +65,7 @@ def le_grad(
     attends = attention_of(f, x)
     refuse_windows(f.net, attends)
     known = streams(f, x, attends)
+    refuse_none(f.net, attends, known)
     chosen = range(max(0, len(attends) - (layers or len(attends))), len(attends))
 
     def read(found: Sequence[Attention]) -> Tensors:
@@ -74,16 +75,22 @@ def le_grad(
 
     blocks = blocks_of(f, x, attends) if readout == "layer" else ()
     values = attention_layer_by_layer(f, x, blocks, read) if blocks else attention(f, x, read, since=chosen[0])
-    found = on_inputs(values, known, x, {"layers": len(chosen), "read from": [str(b) for b in blocks]})
+    used = sum(bool(known[attends[i].keys].input) for i in chosen)
+    notes = []
     if readout == "layer" and not blocks:
-        found = replace(found, notes=("The layers cannot be read one by one; the gradient is the score's own.",))
-    return found
+        notes.append("The layers cannot be read one by one; the gradient is the score's own.")
+    if used < len(chosen):
+        left_out = len(chosen) - used
+        notes.append(f"{left_out} of {len(chosen)} layers look at tokens that stand for no part of the input.")
+    found = on_inputs(values, known, x, {"layers": used, "read from": [str(b) for b in blocks]})
+    return replace(found, notes=tuple(notes))
 
 
 def _sums(
     attends: Sequence[Attends], found: Sequence[Attention], chosen: Sequence[int], known: Mapping[int, Stream]
 ) -> Tensors:
     """The mean over heads, queries and layers, for the tokens of each input."""
+    layers = sum(bool(known[attends[i].keys].input) for i in chosen)
     fewest = {
         s.input: min(n for n, other in known.items() if other.input == s.input) for s in known.values() if s.input
     }
@@ -94,7 +101,7 @@ def _sums(
             slope = found[i].weights.new_zeros(len(found[i].weights), attends[i].keys)
             if grad is not None:
                 slope = torch.where(found[i].weights == 0, 0.0, grad.clamp(min=0)).mean((1, 2))
-            slope = slope[:, attends[i].keys - fewest[name] :] / len(chosen)  # some layers may see a class token more
+            slope = slope[:, attends[i].keys - fewest[name] :] / layers  # some layers may see a class token more
             sums[name] = sums[name] + slope if name in sums else slope
     return sums
 
@@ -112,9 +119,11 @@ def reference(f: Score, x: Tensors, *, layers: int | None = None, readout: str =
         def slopes(found: Sequence[Attention], i: int = i) -> Tensors:
             grad = found[i].grad
             assert grad is not None  # noqa: S101
-            grad = grad * (found[i].weights != 0)
-            out = [sum(row.clamp(min=0) for head in sample for row in head) for sample in grad]
-            return {"": torch.stack(out) / grad.shape[1] / grad.shape[2]}
+            slope = torch.zeros_like(grad[:, 0, 0])
+            for h in range(grad.shape[1]):
+                for q in range(grad.shape[2]):
+                    slope += (grad[:, h, q] * (found[i].weights[:, h, q] != 0)).clamp(min=0)
+            return {"": slope / grad.shape[1] / grad.shape[2]}
 
         total += attention(g, x, slopes, since=0)[""] / len(used)
     return {stream.input: stream.laid_on(total, x[stream.input])}

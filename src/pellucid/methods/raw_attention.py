@@ -25,7 +25,7 @@ from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import Position, last_query, on_inputs, read_from, refuse_windows
+from pellucid.core.token_flow import Position, last_query, on_inputs, read_from, refuse_none, refuse_windows
 from pellucid.core.tokens import streams
 
 
@@ -60,6 +60,7 @@ def raw_attention(
     """
     attends = attention_of(f, x)
     known, last = streams(f, x, attends), last_query(attends)
+    refuse_none(f.net, attends, known)
     looked_at = {name: [i for i, a in enumerate(attends) if known[a.keys].input == name] for name in x}
     chosen = {name: _chosen(attends, among, layer, head) for name, among in looked_at.items() if among}
     refuse_windows(f.net, (attends[i] for i in chosen.values()))
