@@ -89,7 +89,7 @@ def relevance_of_one(noted_: Any, grads: Any) -> Any:
     """The rule for self-attention as the paper writes it, `[batch, tokens, tokens]`."""
     r = np.eye(noted_[0].shape[-1])[None].repeat(len(noted_[0]), 0)
     for a, g in zip(noted_, grads, strict=True):
-        r = r + np.maximum(g * a, 0).mean(1) @ r
+        r = r + np.maximum(g.astype(np.float64) * a, 0).mean(1) @ r
     return r
 
 
@@ -387,7 +387,7 @@ class Channels(nn.Module):
 
 @every_method
 def test_channels_that_look_at_each_other_are_no_tokens(name: str) -> None:
-    with pytest.raises(BadModel, match="over 7 things at ':softmax.0' that are no tokens"):
+    with pytest.raises(BadModel, match=r"over 7 things at ':softmax\.0' that are no tokens"):
         METHODS[name](Channels(), pictures(), 1)
 
 

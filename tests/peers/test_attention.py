@@ -79,8 +79,8 @@ def test_timms_transformers(name: str, fused: bool) -> None:
     weights, grads, _ = own_weights(built(name, fused=False), x, lambda y: y[:, 1])
     model, n = built(name, fused=fused), weights[0].shape[-1]
     prefix = PREFIX.get(name, 1)
-    rows = {"deit_tiny_distilled_patch16_224": [0, 1], "vit_medium_patch16_reg4_gap_256": list(range(4, n))}
-    read = rows.get(name, [0])
+    averages = name in ("vit_medium_patch16_reg4_gap_256", "eva02_tiny_patch14_224")
+    read = list(range(prefix, n)) if averages else [0, 1] if prefix == 2 else [0]
     net, product = Network(model), np.eye(n)
     for a in weights:
         product = (0.5 * a.mean(1) + 0.5 * np.eye(n)) @ product

@@ -122,10 +122,10 @@ def read_directly(attends: Sequence[Attends], numbers: Sequence[int]) -> dict[in
 
 def _row_by_row(row: Tensor, found: Sequence[Attention], followed: Sequence[int]) -> Tensor:
     """What tokens that only look at themselves gained: the same product, from its end, without the large matrices."""
-    flow = row[:, None]
+    gained = torch.zeros_like(row)[:, None]
     for i in reversed([i for i in followed if found[i].weights.shape[-1] == row.shape[1]]):
-        flow = flow + flow @ _cam(found[i])
-    return flow[:, 0] - row
+        gained = gained + (row[:, None] + gained) @ _cam(found[i])
+    return gained[:, 0]
 
 
 def _cam(a: Attention) -> Tensor:
@@ -139,16 +139,12 @@ Flow = dict[tuple[int, int], Tensor]
 def _followed(
     attends: Sequence[Attends], found: Sequence[Attention], followed: Sequence[int], known: Mapping[int, Stream]
 ) -> Flow:
-    """The relevance of each kind of tokens for each, `[batch, tokens, tokens]`."""
+    """What each kind of tokens gained from each, `[batch, tokens, tokens]`.
+
+    The identity is left out throughout: what was gained may be so small that it would drown in its rounding.
+    """
     like = found[followed[0]].weights
-    samples = len(like)
-    flow: Flow = {
-        (s, q): torch.eye(s, dtype=like.dtype, device=like.device).expand(samples, s, s)
-        if s == q
-        else like.new_zeros(samples, s, q)
-        for s in known
-        for q in known
-    }
+    flow: Flow = {(s, q): like.new_zeros(len(like), s, q) for s in known for q in known}
     together: list[int] = []
     for i in followed:
         if attends[i].after & set(together):
@@ -171,29 +167,24 @@ def _gains(flow: Flow, a: Attention) -> list[tuple[tuple[int, int], Tensor]]:
     s, q = a.weights.shape[2:]
     others = {t for t, _ in flow}
     if s == q:
-        return [((s, t), cam @ flow[s, t]) for t in others]
-    reached = _scaled(flow[s, s]).mT @ cam @ _scaled(flow[q, q])
-    return [((s, q), reached), *(((s, t), cam @ flow[q, t]) for t in others if t != q)]
+        return [((s, t), cam @ flow[s, t] + (cam if s == t else 0)) for t in others]
+    to, from_ = _scaled(flow[s, s]), _scaled(flow[q, q])
+    looked = cam + to.mT @ cam
+    return [((s, q), looked + looked @ from_), *(((s, t), cam @ flow[q, t]) for t in others if t != q)]
 
 
-def _scaled(r: Tensor) -> Tensor:
-    """What was gained, each row scaled to 1, and the identity."""
-    own = torch.eye(r.shape[-1], dtype=r.dtype, device=r.device)
-    gained = r - own
+def _scaled(gained: Tensor) -> Tensor:
+    """Each row scaled to add up to 1."""
     sums = gained.sum(-1, keepdim=True)
-    return gained / torch.where(sums == 0, 1.0, sums) + own
+    return gained / torch.where(sums == 0, 1.0, sums)
 
 
 def _read(flow: Flow, ends: Mapping[int, Tensor], known: Mapping[int, Stream]) -> Tensors:
     maps: Tensors = {}
     for t, stream in known.items():
-        if not stream.input:
-            continue
-        total = sum(
-            torch.einsum("bs,bst->bt", rows, flow[s, t]) - (rows if s == t else 0.0) for s, rows in ends.items()
-        )
-        assert isinstance(total, Tensor)  # noqa: S101 (something is read)
-        maps[stream.input] = total
+        if stream.input:
+            parts = [torch.einsum("bs,bst->bt", rows, flow[s, t]) for s, rows in ends.items()]
+            maps[stream.input] = torch.stack(parts).sum(0)
     return maps
 
 
@@ -214,8 +205,7 @@ def reference(f: Score, x: Tensors, *, layers: int | None = None, position: int 
                     r = r + cam @ r
             grad = found[-1].grad
             rows = [q for q in range(len(r)) if grad is not None and bool((grad[b, :, q] != 0).any())]
-            gained = r - torch.eye(len(r), dtype=r.dtype)
-            out.append(gained[[position] if position is not None else rows].mean(0))
+            out.append((r - torch.eye(len(r)))[[position] if position is not None else rows].mean(0))
         return {stream.input: torch.stack(out)}
 
     values = attention(f, x, read, since=0)
