@@ -88,7 +88,7 @@ def attention_relevance(
             return {known[n].input: _row_by_row(row, found, followed) for n, row in rows.items() if known[n].input}
         return _read(_followed(attends, found, followed, known), rows, known)
 
-    facts = {"layers": len(first), "tokens": {s.input: n for n, s in known.items() if s.input}}
+    facts = {"layers": len(first), "tokens of each input": {s.input: n for n, s in known.items() if s.input}}
     return on_inputs(attention(f, x, read, since=min(first)), known, x, facts)
 
 
