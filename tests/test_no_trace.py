@@ -48,6 +48,8 @@ FEW: dict[str, dict[str, Any]] = {
     "extremal_perturbation": {"steps": 2, "cells": 2},
 }
 AT_A_MAP = [name for name, method in METHODS.items() if method.family == "class activation"]
+AT_ATTENTION = [name for name, method in METHODS.items() if method.family == "attention"]
+EVERYWHERE = [name for name in METHODS if name not in AT_ATTENTION]
 BY_SCORES = [n for n, m in METHODS.items() if m.family in ("perturbation", "coalition")]  # need no gradient
 OVER_PLACES = (
     "rise",
@@ -69,7 +71,8 @@ def alone(name: str, scene: Scene) -> bool:
 
 
 def explain_or_refuse(name: str, scene: Scene) -> None:
-    refused: type[Exception] | None = BadModel if scene.opaque and name in AT_A_MAP else scene.raises
+    nothing_there = name in AT_ATTENTION or (scene.opaque and name in AT_A_MAP)
+    refused: type[Exception] | None = BadModel if nothing_there and scene.raises is None else scene.raises
     refused = BadInput if alone(name, scene) else refused
     if refused is not None:
         with pytest.raises(refused):
@@ -102,7 +105,7 @@ def test_there_are_many_combinations() -> None:
     assert len(SCENES) >= 10 and len(SCENES) * len(METHODS) >= 100
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERYWHERE)
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_no_trace_after_a_stop(name: str, after: int) -> None:
     scene, asked = SCENES["training"](), 0
@@ -291,7 +294,7 @@ class Recurrent(nn.Module):
         return out
 
 
-FOR_SEQUENCES = [name for name in METHODS if name not in (*AT_A_MAP, *OVER_PLACES)]
+FOR_SEQUENCES = [name for name in EVERYWHERE if name not in (*AT_A_MAP, *OVER_PLACES)]
 
 
 @pytest.mark.parametrize("name", FOR_SEQUENCES)
@@ -322,7 +325,7 @@ def test_a_dynamically_quantized_model_is_borrowed_and_put_back(name: str) -> No
     assert fingerprint(model, x) == before
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_keras_models(name: str) -> None:
     keras = pytest.importorskip("keras")
     layers = keras.layers
@@ -339,7 +342,7 @@ def test_keras_models(name: str) -> None:
     assert fingerprint(model, x) == trace
 
 
-@pytest.mark.parametrize("name", FOR_SEQUENCES)
+@pytest.mark.parametrize("name", [*FOR_SEQUENCES, *AT_ATTENTION])
 def test_a_transformer_is_explained_at_its_embedding(name: str) -> None:
     transformers = pytest.importorskip("transformers")
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -349,5 +352,6 @@ def test_a_transformer_is_explained_at_its_embedding(name: str) -> None:
     options = {"window": 1, "stride": 1} if name == "occlusion" else FEW.get(name, {})
     found = METHODS[name](model, ids, 1, **options).values
     assert isinstance(found, Tensor)
-    assert found.shape == ((2, 5, 1) if name in (*BY_SCORES, "integrated_hessians") else (2, 5, 16))
+    by_position = (*BY_SCORES, *AT_ATTENTION, "integrated_hessians")
+    assert found.shape == ((2, 5, 1) if name in by_position else (2, 5, 16))
     assert fingerprint(model, ids) == before

@@ -76,7 +76,7 @@ def same(a: Any, b: Any) -> bool:
 @pytest.mark.parametrize("name", METHODS)
 def test_everything_but_the_network_comes_back(name: str, tmp_path: Path) -> None:
     net = Network(
-        Net(block="gate"), labels=("ant", "bee", "c\u00e9dille \u2603"), name="of \U0001f41d", source="somewhere"
+        Net(block="attention"), labels=("ant", "bee", "c\u00e9dille \u2603"), name="of \U0001f41d", source="somewhere"
     )
     target = logit((1, 2)) if name == "finer_cam" else logit((1, 2)) - 0.5 * logit(0)  # it explains one class
     made = METHODS[name](net, picture(0), target)
@@ -92,7 +92,7 @@ def test_everything_but_the_network_comes_back(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_runs_again_on_the_same_network_bit_for_bit(name: str, tmp_path: Path) -> None:
-    net, x = Net(block="residual"), picture(0, 3)
+    net, x = Net(block="attention"), picture(0, 3)
     with running(Run(seed=5)):
         made = METHODS[name](net, x, None)
     back = there_and_back(made, tmp_path)

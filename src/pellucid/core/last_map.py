@@ -16,6 +16,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from pellucid.core.answer import Operations, ask, follow
 from pellucid.core.errors import BadModel
 from pellucid.core.names import module_paths
+from pellucid.core.replaced import at_embeddings
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves
@@ -76,8 +77,9 @@ def _look(f: Score, x: Tensors) -> Places:
         for path, module in modules.items():
             if path and not isinstance(module, torch.jit.ScriptModule):
                 stack.callback(module.register_forward_hook(partial(end, path, count())).remove)
+        given, changes = at_embeddings(x, f.embedded)
         with torch.no_grad(), watch:
-            ask(f.net, model, x)
+            ask(f.net, model, given, changes=changes)
         return _sorted(seen, f.net.name)
 
 

@@ -149,7 +149,6 @@ class Score:
 
     def grads(self, variations: Iterable[Tensors]) -> Iterator[Tensors]:
         """The gradient at each variation of the input, many variations to a pass."""
-
         return self.passes(
             variations, lambda f, x, rows: f.differentiated(x, rows)[1], "gradient passes", backward=True, folds=True
         )
@@ -180,12 +179,22 @@ class Score:
             yield {s: Seen(found[f"value {s}"], found[f"grad {s}"]) for s in sites}
 
     def scored(
-        self, x: Tensors, rows: Tensor, sites: tuple[Site, ...] = (), *, leaves: bool = False
+        self,
+        x: Tensors,
+        rows: Tensor,
+        sites: tuple[Site, ...] = (),
+        *,
+        leaves: bool = False,
+        under: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> tuple[Answer, Tensor]:
-        """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand."""
+        """One pass and its score, both under the rules; a rule's baseline goes through the network beforehand.
+
+        `under` makes a mode of the caller's that each pass runs under, before the rules see its operations.
+        """
 
         def run(given: Tensors) -> tuple[Answer, Tensor]:
-            answer = self._ask(given, rows, sites=sites, leaves=leaves)
+            with under():
+                answer = self._ask(given, rows, sites=sites, leaves=leaves)
             return answer, self.target.of(answer)
 
         if not self.rules:

@@ -178,7 +178,7 @@ def _biases(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _of_curve(curve: Operation) -> Tensor | None:
-    """y - x dy/dx of a function of one number."""
+    """Y - x dy/dx of a function of one number."""
     x = curve.inputs[0].detach()
     if curve.name in _CUTS:
         if curve.name == "relu6":
@@ -193,7 +193,7 @@ def _of_curve(curve: Operation) -> Tensor | None:
 
 
 def _of_any(func: Any, inputs: Any, varying: list[bool]) -> list[Tensor | None]:
-    """y - J x of whatever can be differentiated twice: J x is the slope, by v, of what J sends back for v."""
+    """Y - J x of whatever can be differentiated twice: J x is the slope, by v, of what J sends back for v."""
     found, marks = list[Tensor](), iter(varying)
 
     def leaf(v: Tensor) -> Tensor:

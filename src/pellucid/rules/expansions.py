@@ -5,8 +5,6 @@ Only layers with a formula of their own are here; the values are those of the la
 
 from __future__ import annotations
 
-import math
-import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pellucid.core.attention import attended
+from pellucid.core.opened import opened
 from pellucid.rules.normalizations import NORMALIZATIONS
 from pellucid.rules.recurrent import RECURRENT
 
@@ -45,22 +45,9 @@ def _number_divided(b: Tensor, a: Any) -> Any:
     return a * b.reciprocal()
 
 
-def _attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
-    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
-) -> Any:  # fmt: skip
-    if dropout_p:
-        return NotImplemented
-    if enable_gqa:
-        shared = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(shared, -3), value.repeat_interleave(shared, -3)
-    scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-2, -1)
-    if is_causal:
-        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if attn_mask is not None:
-        hidden = attn_mask.dtype == torch.bool
-        scores = scores.masked_fill(~attn_mask, float("-inf")) if hidden else scores + attn_mask
-    return scores.softmax(-1) @ value
+def _attention(*args: Any, **kwargs: Any) -> Any:
+    dropout = args[4] if len(args) > 4 else kwargs.get("dropout_p")
+    return NotImplemented if dropout else attended(*args, **kwargs)
 
 
 def _glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -106,17 +93,6 @@ def _mixed(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 def _power_of_number(exponent: Tensor, base: Any) -> Any:
     return (exponent * math.log(base)).exp() if not isinstance(base, Tensor) and base > 0 else NotImplemented
 
-
-def opened(func: Any) -> Callable[..., Any]:
-    """Torch's own Python code of a function, run so that a mode sees each operation in it rather than the whole."""
-    return types.FunctionType(
-        func.__code__, func.__globals__ | _ASKS_NOBODY, func.__name__, func.__defaults__, func.__closure__
-    )
-
-
-_ASKS_NOBODY = {
-    name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-}
 
 # What is a whole block of layers in one call.
 BLOCKS: Mapping[Any, Callable[..., Any]] = {
