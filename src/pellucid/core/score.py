@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,8 @@ from pellucid.core.run import Run, current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +216,10 @@ class Score:
                 result = through(x, rows)
             return result, footprint.samples(run.memory, next(iter(x.values())).device)
 
-        return _counted(in_passes(variations, first, through, run), run, what, total, since)
+        return counted(in_passes(variations, first, through, run), run, what, total, since)
 
 
-def _counted(results: Iterator[Result], run: Run, what: str, total: int | None, since: float) -> Iterator[Result]:
+def counted(results: Iterator[T], run: Run, what: str, total: int | None, since: float) -> Iterator[T]:
     """Report progress; when stopped after something is known, end early and say so."""
     done = 0
     try:
