@@ -7,46 +7,23 @@ rounding, all changes take the whole way.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pellucid.core.local_edits import Edits, Wholes
 from pellucid.core.recording.scaled import Unfit
-from pellucid.core.reuse import Box, Reuse
+from pellucid.core.reuse import Reuse
 from pellucid.core.run import current, running
 from pellucid.core.score import Score, counted
 from pellucid.core.tensors import Tensors
 
 _FEW = 12  # changes for which learning a network's operations does not pay
-_PROBES = 16  # changes that tell how far scores range
-_SPREAD = 1e-5  # of that range: by how much the two ways may differ
-_ROUNDING = 64  # units in the last place of the largest score: by how much whole passes differ among themselves
-
-
-class Wholes(Protocol):
-    """The changed inputs, whole, one after another."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Tensors]: ...
-    @property
-    def at(self) -> Callable[[int], Tensors]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Edits:
-    """Local changes of the picture `name`.  Change i stays inside `box(i, sample)`, which may differ between samples.
-
-    `content(i, sample, box)` is the changed picture inside a box that holds the change's, `[channels, height, width]`;
-    `wholes` are the same changes as whole inputs.
-    """
-
-    name: str
-    box: Callable[[int, int], Box]
-    content: Callable[[int, int, Box], Tensor]
-    wholes: Wholes
+_SPREAD = 1e-5  # of the range of the scores: by how much the two ways may differ
+_ROUNDING = 16  # units in the last place of the network's largest output: whole passes differ by as much themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +61,7 @@ def _edited(f: Score, x: Tensors, edits: Edits, base: Tensor, facts: dict[str, A
     why, reuse, known = _unfit(f, x, edits), None, dict[int, Tensor]()
     if not why:
         try:
-            reuse = Reuse(f, x, edits.name, len(edits.wholes), edits.box, edits.content)
+            reuse = Reuse(f, x, edits)
             known, why = _probed(f, edits, reuse, base, facts)
         except Unfit as error:
             why = str(error)
@@ -96,8 +73,9 @@ def _edited(f: Score, x: Tensors, edits: Edits, base: Tensor, facts: dict[str, A
 
 def _unfit(f: Score, x: Tensors, edits: Edits) -> str:
     """Why only whole passes will do, or ''."""
-    run, v = current(), x[edits.name]
+    run, v = current(), x.get(edits.name, torch.zeros(()))
     reasons = {
+        edits.why_not: bool(edits.why_not),
         "there are too few changes for anything else to pay": len(edits.wholes) < _FEW,
         f"the input is no picture but {tuple(v.shape)}": v.ndim != 4,
         f"{v.dtype} is too coarse to compare two ways".replace("torch.", ""): v.dtype
@@ -112,21 +90,19 @@ def _unfit(f: Score, x: Tensors, edits: Edits) -> str:
     return next((why for why, holds in reasons.items() if holds), "")
 
 
-def _probed(
-    f: Score, edits: Edits, reuse: Reuse, base: Tensor, facts: dict[str, Any]
-) -> tuple[dict[int, Tensor], str]:
+def _probed(f: Score, edits: Edits, reuse: Reuse, base: Tensor, facts: dict[str, Any]) -> tuple[dict[int, Tensor], str]:
     """Scores of some changes, two of which were held against whole passes; and why these disagreed, or ''."""
     run, count = current(), len(edits.wholes)
-    chosen = torch.randperm(count, generator=run.generator("changes to check", count))[:_PROBES].tolist()
-    known = dict(reuse.scores(chosen))
+    chosen = torch.randperm(count, generator=run.generator("changes to check", count))[:2].tolist()
+    known = dict(reuse.scores([i for change in chosen for i in reuse.beside(change)]))
     with running(replace(run, progress=None, stop=None)):
-        wholes = torch.stack(list(f.scores(_Some(edits.wholes, chosen[:2]))))
-    differences = (torch.stack([known[i] for i in chosen[:2]]) - wholes).abs().amax(0)
+        wholes = torch.stack(list(f.scores(_Some(edits.wholes, chosen))))
+    differences = (torch.stack([known[i] for i in chosen]) - wholes).abs().amax(0)
     every = torch.stack([*known.values(), base])
     spread = every.amax(0) - every.amin(0)
-    rounding = _ROUNDING * torch.finfo(base.dtype).eps * every.abs().amax(0)
+    rounding = _ROUNDING * torch.finfo(base.dtype).eps * reuse.largest
     worst = float((differences / spread.clamp(min=torch.finfo(base.dtype).tiny)).max())
-    if not bool((differences <= torch.maximum(_SPREAD * spread, rounding)).all()):
+    if not bool((differences <= (_SPREAD * spread).clamp(min=rounding)).all()):
         reuse.forget()
         return {}, f"computing only what changes gave other scores, by {worst:.1g} of their range"
     facts["computed"] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, log
 from typing import Any
@@ -11,53 +11,63 @@ import torch
 from torch import Tensor
 
 from pellucid.core.answer import Answer
+from pellucid.core.local_edits import Box, Edits
 from pellucid.core.memory import Footprint
 from pellucid.core.recording.incremental import Pass, Unchanged
-from pellucid.core.recording.layout import Layout, at_places, layout
-from pellucid.core.recording.places import Places
+from pellucid.core.recording.layout import Layout, layout
+from pellucid.core.recording.places import Places, Span
 from pellucid.core.recording.program import Program, program, weights
 from pellucid.core.recording.scaled import Unfit
 from pellucid.core.run import current
 from pellucid.core.score import Score
+from pellucid.core.structure import leaves
 from pellucid.core.tensors import Tensors, batch_size, rows
-
-Box = tuple[slice, slice]
 
 _RECORDING = 3  # passes that it costs to learn a network's operations, once for each size of input
 _WORTH = 0.85  # of the cost of whole passes
 _PARTS = 6  # a side, into which a picture is divided at most
-_TOGETHER = 6  # changes that a part holds at least
+_TOGETHER = 16  # changes that a part holds at least
 _CHUNK = 64  # changes of one sample before the next sample's turn, where unchanged passes do not fit side by side
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Changes of one size.  `places` go by sample, then by change."""
+    """Changes of one size; `which` are the layout's starts that each begins at, `[samples, changes, 2]`."""
 
     changes: tuple[int, ...]
-    size: tuple[int, int]
-    places: Places
+    which: Tensor
     layout: Layout
 
 
-def _regions(group: list[int], boxes: list[list[Box]]) -> list[list[int]]:
-    """Changes sorted by where they are: near a border, less of every map can change."""
-    parts = min(_PARTS, int((len(group) / _TOGETHER) ** 0.5))
+def _regions(group: list[int], boxes: list[list[Box]], extent: tuple[int, ...], parts: int) -> list[list[int]]:
+    """Changes sorted by how far from the borders they are: the nearer, the less of every map can change."""
     if parts < 2 or any(box != boxes[i][0] for i in group for box in boxes[i]):
         return [group]
+    regions: dict[tuple[int, ...], list[int]] = {}
+    far = {i: [min(b.start, n - b.stop) for b, n in zip(boxes[i][0], extent, strict=True)] for i in group}
     ranks = []
     for axis in (0, 1):
-        starts = sorted({boxes[i][0][axis].start for i in group})
-        ranks.append({start: place * parts // len(starts) for place, start in enumerate(starts)})
-    regions: dict[tuple[int, ...], list[int]] = {}
+        known = sorted({d[axis] for d in far.values()})
+        ranks.append({d: place * parts // len(known) for place, d in enumerate(known)})
     for i in group:
-        where = tuple(rank[b.start] for rank, b in zip(ranks, boxes[i][0], strict=True))
-        regions.setdefault(where, []).append(i)
+        regions.setdefault(tuple(rank[d] for rank, d in zip(ranks, far[i], strict=True)), []).append(i)
     return list(regions.values())
 
 
+def _evenly(many: list[int], most: int) -> list[list[int]]:
+    """Pieces of about one size, none of more than `most`."""
+    size = ceil(len(many) / max(1, ceil(len(many) / most)))
+    return [many[start : start + size] for start in range(0, len(many), max(1, size))]
+
+
+def _box(places: Places, row: int, column: int) -> Box:
+    (down, height), (right, width) = ((s.starts[i], s.size) for s, i in zip(places, (row, column), strict=True))
+    return slice(down, down + height), slice(right, right + width)
+
+
 class Reuse:
-    """The scores of single changes.  `share` is what they cost relative to whole passes.
+    """The scores of single changes.  `share` is what they cost relative to whole passes, `largest` the network's
+    largest output so far.
 
     Raises `Unfit` when the network cannot be computed from its tape, or when that would not be cheaper.
     """
@@ -66,12 +76,11 @@ class Reuse:
         self,
         f: Score,
         x: Tensors,
-        name: str,
-        count: int,
-        box: Callable[[int, int], Box],
-        content: Callable[[int, int, Box], Tensor],
+        edits: Edits,
     ) -> None:
-        self.f, self.x, self.name, self.content = f, x, name, content
+        assert edits.box is not None and edits.content is not None  # noqa: S101 (they are local)
+        self.f, self.x, self.name, self.content = f, x, edits.name, edits.content
+        name, box, count = edits.name, edits.box, len(edits.wholes)
         self._key = ("changes", name, tuple((k, v.dtype, tuple(v.shape[1:])) for k, v in x.items()))
         self.program = self._learned()
         self.jobs = self._jobs([[box(i, n) for n in range(batch_size(x))] for i in range(count)])
@@ -81,6 +90,7 @@ class Reuse:
         self._refuse_too_much()
         assert f.model is not None  # noqa: S101 (leased)
         self.weights = weights(self.program, f.model)
+        self.largest = 0.0  # of what the network has put out so far
         self._unchanged: dict[int, Unchanged] = {}
 
     def _learned(self) -> Program:
@@ -114,19 +124,29 @@ class Reuse:
         for i, each in enumerate(boxes):
             size = (max(b[a].stop - b[a].start for b in each) for a in (0, 1))
             groups.setdefault(tuple(ceil(log(n) / log(1.2)) for n in size), []).append(i)
-        parts = [part for group in groups.values() for part in _regions(group, boxes)]
-        return [self._job(changes, [boxes[i] for i in changes]) for changes in parts]
+        return [job for group in groups.values() for job in self._divided(group, boxes)]
+
+    def _divided(self, group: list[int], boxes: list[list[Box]]) -> list[_Job]:
+        """One job, or one for each part of the picture where what this saves outweighs smaller passes."""
+        extent, made = tuple(self.x[self.name].shape[2:]), list[list[_Job]]()
+        for parts in {1, max(1, min(_PARTS, int((len(group) / _TOGETHER) ** 0.5)))}:
+            regions = _regions(group, boxes, extent, parts)
+            made.append([self._job(changes, [boxes[i] for i in changes]) for changes in regions])
+        return min(made, key=lambda jobs: sum(j.layout.share * (len(j.changes) + self._passes(j)) for j in jobs))
+
+    def _passes(self, job: _Job) -> int:
+        return ceil(len(job.changes) / self._fit(job))
 
     def _job(self, changes: list[int], boxes: list[list[Box]]) -> _Job:
-        extent = self.x[self.name].shape[2:]
-        height, width = (max(b[a].stop - b[a].start for each in boxes for b in each) for a in (0, 1))
-        corners = [
-            (min(each[n][0].start, extent[0] - height), min(each[n][1].start, extent[1] - width))
-            for n in range(len(boxes[0]))
-            for each in boxes
-        ]
-        places = at_places(corners, (height, width))
-        return _Job(tuple(changes), (height, width), places, layout(self.program, places))
+        which, spans = [], []
+        for axis in (0, 1):
+            size = max(b[axis].stop - b[axis].start for each in boxes for b in each)
+            last = self.x[self.name].shape[2 + axis] - size
+            corners = [[min(each[n][axis].start, last) for each in boxes] for n in range(len(boxes[0]))]
+            starts = tuple(sorted({start for each in corners for start in each}))
+            spans.append(Span(starts, size))
+            which.append(torch.tensor([[starts.index(start) for start in each] for each in corners]))
+        return _Job(tuple(changes), torch.stack(which, 2), layout(self.program, (spans[0], spans[1])))
 
     def _refuse_too_much(self) -> None:
         values = self.program.tape.values
@@ -142,35 +162,43 @@ class Reuse:
         samples, chosen = batch_size(self.x), set(wanted)
         for job in self.jobs:
             mine = [k for k, i in enumerate(job.changes) if i in chosen]
-            fit = Footprint(3 * job.layout.bytes, job.layout.bytes).samples(current().memory, self.x[self.name].device)
-            fit = min(fit, current().max_batch or 64)
+            fit = self._fit(job)
             chunk = fit if samples == 1 else max(fit, _CHUNK)
-            for start in range(0, len(mine), chunk):
-                some = mine[start : start + chunk]
+            for some in _evenly(mine, chunk):
                 table = torch.stack([self._row(job, n, some, fit) for n in range(samples)], 1)
                 yield from zip((job.changes[k] for k in some), table, strict=True)
+
+    def beside(self, change: int) -> list[int]:
+        """A passful of changes of the same size as one, with it."""
+        job = next(j for j in self.jobs if change in j.changes)
+        first, *_ = _evenly([change, *(i for i in job.changes if i != change)], self._fit(job))
+        return first
+
+    def _fit(self, job: _Job) -> int:
+        """How many changes of a job run together."""
+        run, largest = current(), job.layout.bytes
+        fit = Footprint(3 * largest, largest).samples(run.memory, self.x[self.name].device)
+        return min(fit, run.max_batch or 64)
 
     def _row(self, job: _Job, sample: int, some: list[int], fit: int) -> Tensor:
         """The scores of one sample."""
         unchanged = self._pass_unchanged(sample)
-        pieces = [some[start : start + fit] for start in range(0, len(some), fit)]
-        return torch.cat([self._scored(job, sample, piece, unchanged) for piece in pieces])
+        return torch.cat([self._scored(job, sample, piece, unchanged) for piece in _evenly(some, fit)])
 
     def _scored(self, job: _Job, sample: int, some: list[int], unchanged: Unchanged) -> Tensor:
         f, run = self.f, current()
         run.checkpoint()
         run.meter.forwards += len(some)
-        at = torch.tensor(some) + sample * len(job.changes)
-        corners = zip(*(s.start[at].tolist() for s in job.places), strict=True)
-        height, width = job.size
-        boxes = [(slice(y, y + height), slice(x, x + width)) for y, x in corners]
-        patches = torch.stack(
-            [self.content(job.changes[k], sample, box) for k, box in zip(some, boxes, strict=True)]
-        )
+        which = job.which[sample, some]
+        boxes = [_box(job.layout.first, *at) for at in which.tolist()]
+        patches = torch.stack([self.content(job.changes[k], sample, box) for k, box in zip(some, boxes, strict=True)])
         assert f.model is not None  # noqa: S101 (leased)
         try:
             with torch.no_grad():
-                out = Pass(self.program, job.layout, f.model, self.weights, unchanged, at).run(patches, job.places)
+                chosen = which[:, 0], which[:, 1]
+                out = Pass(self.program, job.layout, f.model, self.weights, unchanged, chosen).run(patches)
+                sizes = [v.abs().max() for v in leaves(out, deep=True) if v.is_floating_point() and v.numel()]
+                self.largest = max(self.largest, float(torch.stack(sizes).max()) if sizes else 0.0)
                 row = torch.full((len(some),), sample, device=patches.device)
                 return f.target.of(Answer(f.net, out, {}, row if f.samples is None else f.samples.to(row)[row]))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import torch
 
+from pellucid.core.edits import under_edits
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Baseline, coalitions, laid_back, scores
+from pellucid.probes.coalitions import Baseline, laid_back, without_each
 from pellucid.probes.segments import By, Cells, Mask, segments
 
 
@@ -39,8 +40,9 @@ def feature_ablation(
 ) -> Finding:
     """How much the score falls when each part alone is removed, `[batch, 1, ...]`; each place shows its part's fall.
 
-    The unit is the score's.  A stopped run shows 0 for parts that it did not come to.  Raises `BadOption` when the
-    mask does not fit, `Missing` when superpixels are wanted without scikit-image.
+    The unit is the score's.  On convolutional networks only what a part can change is computed, where that is exact and
+    cheaper: `facts["computed"]` says how.  A stopped run shows 0 for parts that it did not come to.  Raises `BadOption`
+    when the mask does not fit, `Missing` when superpixels are wanted without scikit-image.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(3, 1)
@@ -48,12 +50,12 @@ def feature_ablation(
     True
     """
     players = segments(f, x, by=by, cells=cells, mask=mask)
-    most = max(players.counts)
-    without = ~torch.eye(most, dtype=torch.bool).expand(len(players.counts), most, most)
-    base = f(x).double().cpu()
-    falls = base[:, None] - scores(f, coalitions(x, players, without, baseline))
-    falls = torch.cat([falls, falls.new_zeros(len(falls), most - falls.shape[1])], 1)
-    return laid_back(x, players, [v[:n] for v, n in zip(falls, players.counts, strict=True)])
+    base = f(x)
+    edited = under_edits(f, x, without_each(x, players, baseline), base)
+    falls = torch.zeros(len(players.counts), max(players.counts), dtype=torch.double)
+    for player, score in edited.scores:
+        falls[:, player] = (base.double() - score.double()).cpu()
+    return laid_back(x, players, [v[:n] for v, n in zip(falls, players.counts, strict=True)], **edited.facts)
 
 
 def reference(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pellucid.core.local_edits import Box, Edits
 from pellucid.core.method import Finding
 from pellucid.core.option import Range
 from pellucid.core.score import Score
@@ -29,6 +30,41 @@ def coalitions(
 ) -> Variations:
     """Each sample's coalitions, one after another."""
     return Variations(present.shape[1], lambda i: only(x, players, present[:, i], baseline))
+
+
+def without_each(x: Tensors, players: Segments, baseline: float) -> Edits:
+    """The input without one player, one after another; who has fewer players than others keeps all of them."""
+    most, batch = max(players.counts), len(players.counts)
+    present = ~torch.eye(most, dtype=torch.bool).expand(batch, most, most)
+    wholes = coalitions(x, players, present, baseline)
+    if len(players.labels) > 1:
+        return Edits(wholes, why_not="the parts are spread over several inputs")
+    ((name, labels),) = players.labels.items()
+    if x[name].ndim != 4:
+        return Edits(wholes, why_not="the input is no picture")
+    corners = [_corners(v[0], most) for v in labels]
+
+    def box(i: int, sample: int) -> Box:
+        top, bottom, left, right = corners[sample][i]
+        return slice(top, bottom), slice(left, right)
+
+    def content(i: int, sample: int, box: Box) -> Tensor:
+        return x[name][sample, :, *box].masked_fill(labels[sample, :, *box] == i, baseline)
+
+    return Edits(wholes, name, box, content)
+
+
+def _corners(labels: Int[Tensor, "height width"], most: int) -> list[list[int]]:
+    """The box around each player: top, bottom, left, right; a place of no matter around one that is not there."""
+    found = []
+    for axis, extent in enumerate(labels.shape):
+        at = torch.arange(extent, device=labels.device).view(-1, *[1] * (1 - axis)).expand_as(labels).flatten()
+        for how, start in (("amin", extent), ("amax", -1)):
+            empty = torch.full((most,), start, device=labels.device)
+            found.append(empty.scatter_reduce(0, labels.flatten(), at, how))
+    top, bottom, left, right = found
+    boxes = torch.stack([top, bottom + 1, left, right + 1], 1)
+    return boxes.where((bottom >= 0)[:, None], torch.tensor([0, 1, 0, 1], device=labels.device)).tolist()
 
 
 def batched(drawn: Sequence[Tensor]) -> Bool[Tensor, "batch count players"]:

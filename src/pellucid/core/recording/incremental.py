@@ -18,7 +18,7 @@ from torch.nn import functional
 from pellucid.core.names import module_paths, named_arguments, named_weights
 from pellucid.core.recording.layout import Layout, Way
 from pellucid.core.recording.local import Convolves, Shifts, Slides, Stays
-from pellucid.core.recording.places import Places, cut, paste, with_margins
+from pellucid.core.recording.places import Places, Span, cut, paste, with_margins
 from pellucid.core.recording.program import Node, Program
 from pellucid.core.recording.scaled import filled, spread
 from pellucid.core.recording.tape import Operation, Ref
@@ -59,13 +59,12 @@ class Unchanged:
     def __getitem__(self, id: int) -> Tensor:
         return self._values[id]
 
-    def around(self, id: int, way: Way, margin: float) -> Tensor:
+    def around(self, id: int, rule: Slides | Convolves) -> Tensor:
         """A map with the room around it that an operation looks at."""
-        assert way.looks is not None  # noqa: S101 (only sliding windows ask)
-        rows, columns = way.looks
-        key = (id, margin, rows.before, rows.after, columns.before, columns.after)
+        margin = rule.margin if isinstance(rule, Slides) else 0.0
+        key = (id, margin, rule.rows.margins, rule.columns.margins)
         if key not in self._margins:
-            self._margins[key] = with_margins(self._values[id], rows, columns, margin)
+            self._margins[key] = with_margins(self._values[id], rule.rows, rule.columns, margin)
         return self._margins[key]
 
 
@@ -75,7 +74,7 @@ def _laid(v: Tensor, *, copy: bool) -> Tensor:
 
 
 class Pass:
-    """One pass over some of the changes of a job: `patches`, `[changes, channels, height, width]`, at `rows` of them."""
+    """One pass over some of a job's changes; `which` says at which of the layout's starts they lie, on each axis."""
 
     def __init__(
         self,
@@ -84,32 +83,29 @@ class Pass:
         model: nn.Module,
         weights: Weights,
         unchanged: Unchanged,
-        rows: Tensor,
+        which: tuple[Tensor, Tensor],
     ) -> None:
-        self.program, self.layout, self.weights, self.unchanged, self.rows = program, layout, weights, unchanged, rows
+        self.program, self.layout, self.weights, self.unchanged, self.which = program, layout, weights, unchanged, which
         self.modules = module_paths(model) if any(isinstance(n.function, str) for n in program.nodes) else {}
         self.alive: dict[int, Tensor] = {}
         self.wholes: dict[int, Tensor] = {}
         self.count = 0
 
-    def run(self, patches: Tensor, places: Places) -> Any:
-        """The network's output, a row a change."""
+    def run(self, patches: Tensor) -> Any:
+        """The network's output, a row a change; `patches` is what the input becomes at the places."""
         source, self.count = self.program.source, len(patches)
         self.alive[source] = patches.contiguous(memory_format=torch.channels_last)
         if self.layout.at[source] is None:
-            self.alive[source] = self._pasted(source, patches, self._here(places))
+            self.alive[source] = self._pasted(source, patches, self.layout.first)
         for node, way in zip(self.program.nodes, self.layout.ways, strict=True):
             if way.places is None:
                 self._whole(node)
             else:
-                self._local(node, way, self._here(way.places))
+                self._local(node, way, way.places)
             for v in node.dies:
                 self.alive.pop(v, None)
                 self.wholes.pop(v, None)
         return rebuilt(self.program.tape.result, lambda ref: self._as_whole(ref.id), Ref, deep=True)
-
-    def _here(self, places: Places) -> Places:
-        return places[0].rows(self.rows), places[1].rows(self.rows)
 
     def _local(self, node: Node, way: Way, here: Places) -> None:
         rule, first = node.rule, next((v for v in node.reads if v in self.alive), 0)
@@ -129,9 +125,8 @@ class Pass:
         if way.looks is None:
             return self._convolved(node, rule, v, 0) if isinstance(rule, Convolves) else rule.apply(v)
         rows, columns = way.looks
-        margin = 0.0 if isinstance(rule, Convolves) else rule.margin
-        region = cut(self.unchanged.around(first, way, margin), self._here((rows.region, columns.region)))
-        paste(region, v, rows.offset[self.rows], columns.offset[self.rows])
+        region = cut(self.unchanged.around(first, rule), (rows.region, columns.region), self.which)
+        paste(region, v, (rows.offsets, columns.offsets), self.which)
         made = self._convolved(node, rule, region, 0) if isinstance(rule, Convolves) else rule.apply(region)
         return made[:, :, rows.skip :, columns.skip :][:, :, : rows.made.size, : columns.made.size]
 
@@ -147,16 +142,15 @@ class Pass:
         if id in self.alive:
             places = self.layout.at[id]
             assert places is not None  # noqa: S101 (the layout made sure)
-            mine = self._here(places)
-            if all(a.same(b) for a, b in zip(mine, here, strict=True)):
+            if places == here:
                 return self.alive[id]
-            down, right = (a.start - b.start for a, b in zip(mine, here, strict=True))
-            return paste(cut(self.unchanged[id], here), self.alive[id], down, right)
+            inside = _within(places[0], here[0]), _within(places[1], here[1])
+            return paste(cut(self.unchanged[id], here, self.which), self.alive[id], inside, self.which)
         v = self.unchanged[id]
         if shape is None or v.ndim == 0 or all(n == 1 for n in v.shape[-2:]):
             return v
         lone = v.view(*[1] * (4 - v.ndim), *v.shape)
-        return cut(lone.expand(1, lone.shape[1], *shape[2:]), here)
+        return cut(lone.expand(1, lone.shape[1], *shape[2:]), here, self.which)
 
     def _whole(self, node: Node) -> None:
         if isinstance(node.rule, Convolves):
@@ -165,8 +159,8 @@ class Pass:
             return
         plain = not (node.rule or node.op.pointwise or node.op.name in _ANY_ORDER)
         self._called(node, lambda id: self._as_whole(id).contiguous() if plain else self._as_whole(id))
-        for v in node.makes:
-            self.wholes.pop(v, None)
+        for id in node.makes:
+            self.wholes.pop(id, None)
 
     def _as_whole(self, id: int) -> Tensor:
         """A value with a row for every change."""
@@ -176,13 +170,13 @@ class Pass:
         if places is None:
             return self.alive[id]
         if id not in self.wholes:
-            self.wholes[id] = self._pasted(id, self.alive[id], self._here(places))
+            self.wholes[id] = self._pasted(id, self.alive[id], places)
         return self.wholes[id]
 
     def _pasted(self, id: int, patches: Tensor, here: Places) -> Tensor:
         v = self.unchanged[id]
         many = v.permute(0, 2, 3, 1).repeat(self.count, 1, 1, 1)  # a copy, also for one change
-        return paste(many.permute(0, 3, 1, 2), patches, here[0].start, here[1].start)
+        return paste(many.permute(0, 3, 1, 2), patches, here, self.which)
 
     def _called(self, node: Node, tensor: Any) -> None:
         """Run a node's own function; what it writes into is its own."""
@@ -209,6 +203,10 @@ class Pass:
         memory = v.untyped_storage().data_ptr()
         others: Iterator[Tensor] = (t for k, t in self.alive.items() if k != id)
         return id not in self.alive or any(t.untyped_storage().data_ptr() == memory for t in others)
+
+
+def _within(span: Span, other: Span) -> Span:
+    return Span(tuple(a - b for a, b in zip(span.starts, other.starts, strict=True)), span.size)
 
 
 # these give the same numbers however a map lies in memory

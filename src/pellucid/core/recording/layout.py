@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-import torch
-
 from pellucid.core.recording.local import Convolves, Shifts, Slides, Stays
 from pellucid.core.recording.places import Look, Places, Span, look, union
 from pellucid.core.recording.program import Node, Program
@@ -37,12 +35,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A way for each node, and where each changed value's patches lie (None: it is whole).
+    """Changes at `first` of the input: a way for each node, and where each value's patches lie (None: it is whole).
 
     `kept` are the values of the unchanged pass that are needed; `share` is the job's cost relative to whole passes;
     `bytes` what the largest operation takes for one change.
     """
 
+    first: Places
     ways: tuple[Way, ...]
     at: Mapping[int, Places | None]
     kept: frozenset[int]
@@ -53,12 +52,12 @@ class Layout:
 def layout(program: Program, places: Places) -> Layout:
     """Follow changes at `places` of the input through the network.
 
-    >>> from torch import nn, zeros, tensor
+    >>> from torch import nn, zeros
     >>> from pellucid.core.recording.program import program
     >>> made = program(nn.Conv2d(1, 1, 3), (zeros(1, 1, 8, 8),), {}, "input")
-    >>> found = layout(made, (Span(tensor([3]), 1), Span(tensor([4]), 1)))
+    >>> found = layout(made, (Span((3,), 1), Span((4,), 1)))
     >>> found.ways[0].places
-    (Span(start=tensor([1]), size=3), Span(start=tensor([2]), size=3))
+    (Span(starts=(1,), size=3), Span(starts=(2,), size=3))
     """
     return _Making(program, places).made()
 
@@ -79,7 +78,7 @@ class _Making:
         ways = tuple(map(self._way, self.program.nodes))
         results = [ref.id for ref in leaves(self.program.tape.result, Ref, deep=True)]
         self._need_whole(results)
-        return Layout(ways, self.at, frozenset(self.kept), self.cost / max(self.whole, 1.0), self.largest)
+        return Layout(self.first, ways, self.at, frozenset(self.kept), self.cost / max(self.whole, 1.0), self.largest)
 
     def _way(self, node: Node) -> Way:
         made = [v for v in node.makes if v in self.program.changed]
@@ -105,13 +104,11 @@ class _Making:
         spots = [p for v in given if (p := self.at[v]) is not None]
         rule, (rows, columns) = node.rule, spots[0]
         if isinstance(rule, Shifts):
-            places = Span(rows.start + rule.down, rows.size), Span(columns.start + rule.right, columns.size)
+            places = _shifted(rows, rule.down), _shifted(columns, rule.right)
             return Way(places, widened=_covers(places, shape))
         if isinstance(rule, Stays):
-            places = union([p[0] for p in spots], shape[2]), union([p[1] for p in spots], shape[3])
-            for v, spot in zip(given, spots, strict=True):
-                if not all(a.same(b) for a, b in zip(spot, places, strict=True)):
-                    self.kept.add(v)
+            places = union(tuple(p[0] for p in spots), shape[2]), union(tuple(p[1] for p in spots), shape[3])
+            self.kept.update(v for v, spot in zip(given, spots, strict=True) if spot != places)
             return Way(places, widened=_covers(places, shape))
         assert isinstance(rule, Slides | Convolves)  # noqa: S101 (there are no other rules)
         if pointed(rule):
@@ -159,7 +156,5 @@ def _covers(places: Places, shape: tuple[int, ...]) -> bool:
     return _area(places) >= _MOST * prod(shape[2:])
 
 
-def at_places(corners: list[tuple[int, int]], size: tuple[int, int]) -> Places:
-    """Places of one size by their corners: (down, right)."""
-    down, right = torch.tensor(corners, dtype=torch.long).view(-1, 2).unbind(1)
-    return Span(down.contiguous(), size[0]), Span(right.contiguous(), size[1])
+def _shifted(span: Span, by: int) -> Span:
+    return Span(tuple(start + by for start in span.starts), span.size)

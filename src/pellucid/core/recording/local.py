@@ -121,9 +121,7 @@ def _convolution(call: Call) -> Convolves | None:
     extents = [d * (k - 1) + 1 for d, k in zip(dilation, call.weight[2:], strict=True)]
     same = padding == "same"
     left = [(e - 1) // 2 for e in extents] if same else two(0 if padding == "valid" else padding)
-    rows, columns = (
-        Reach(extents[i], stride[i], left[i], call.given[2 + i], call.made[2 + i]) for i in (0, 1)
-    )
+    rows, columns = (Reach(extents[i], stride[i], left[i], call.given[2 + i], call.made[2 + i]) for i in (0, 1))
     return Convolves(rows, columns, stride, padding, dilation, call.arg(6, "groups", 1), weight, bias)
 
 
@@ -161,9 +159,7 @@ def _slides(
     margin: float,
     apply: Callable[[Tensor], Tensor],
 ) -> Slides:
-    rows, columns = (
-        Reach(extents[i], stride[i], padding[i], call.given[2 + i], call.made[2 + i]) for i in (0, 1)
-    )
+    rows, columns = (Reach(extents[i], stride[i], padding[i], call.given[2 + i], call.made[2 + i]) for i in (0, 1))
     return Slides(rows, columns, margin, apply)
 
 

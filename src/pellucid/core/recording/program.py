@@ -1,4 +1,4 @@
-"""What a change of one input sets in motion: the operations of a tape that depend on it, ready for any number of samples.
+"""What a change of one input sets in motion: the operations on a tape that depend on it, for any number of samples.
 
 Batch normalization behind a convolution that nobody else reads becomes part of the convolution's weights.
 """
@@ -193,12 +193,11 @@ def weights(program: Program, model: nn.Module) -> dict[int, tuple[Tensor, Tenso
 def _inside(
     weight: Tensor, bias: Tensor | None, norm: Norm, value: Callable[[int | None], Tensor | None]
 ) -> tuple[Tensor, Tensor]:
-    """Weights that convolve and normalize at once; worked out in double precision."""
+    """Weights that convolve and normalize at once; the factors are worked out in double precision."""
     mean, variance, scale, shift = (
-        None if v is None else v.double()
-        for v in map(value, (norm.mean, norm.variance, norm.weight, norm.bias))
+        None if v is None else v.double() for v in map(value, (norm.mean, norm.variance, norm.weight, norm.bias))
     )
     assert mean is not None and variance is not None  # noqa: S101 (`_norm` asked)
     factor = (variance + norm.epsilon).rsqrt() * (1.0 if scale is None else scale)
     offset = ((0.0 if bias is None else bias.double()) - mean) * factor + (0.0 if shift is None else shift)
-    return (weight.double() * factor.view(-1, 1, 1, 1)).to(weight.dtype), offset.to(weight.dtype)
+    return weight * factor.to(weight.dtype).view(-1, 1, 1, 1), offset.to(weight.dtype)
