@@ -6,11 +6,9 @@ passes are batched to fit in memory, reported and stopped is decided here, once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Annotated, TypeAlias
 
 import torch
@@ -19,12 +17,12 @@ from torch import Tensor, nn
 
 from pellucid.core import memory_format
 from pellucid.core.answer import Answer, Change, ask
-from pellucid.core.batching import Result, in_passes
-from pellucid.core.errors import BadInput, BadModel, Stopped
+from pellucid.core.batching import Result
+from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.folding import Folding, foldable
 from pellucid.core.inner import Inner
-from pellucid.core.memory import measuring
 from pellucid.core.network import Network
+from pellucid.core.passes import measured, precision
 from pellucid.core.replaced import at_embeddings, instead
 from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
 from pellucid.core.run import Run, current
@@ -33,7 +31,6 @@ from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 
 _MANY = 8  # samples from which on it pays to look for what can be folded
-
 
 Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
 
@@ -283,7 +280,7 @@ class Score:
         if self.model is None:  # nobody holds a lease over the results, so they are all worked out inside one
             with self.leased() as f:
                 return iter(list(f.passes(variations, one, what, backward=backward, folds=folds)))
-        run, since, model = current(), time.monotonic(), self.model
+        run, model = current(), self.model
         total = len(variations) if isinstance(variations, Sized) else None
         rows_ahead = batch_size(variations[0]) if isinstance(variations, list) and total == 1 else total
         if self.inner is not None:
@@ -295,46 +292,15 @@ class Score:
             run.checkpoint()
             device = next(iter(x.values())).device
             rows = rows if self.samples is None else self.samples[rows]
-            with torch.set_grad_enabled(backward), _precision(run.precision, device, backward):
+            with torch.set_grad_enabled(backward), precision(run.precision, device, backward):
                 if channels_last:
                     return memory_format.laid_out(self.net, model, x, lambda laid: one(self, laid, rows.to(device)))
                 return one(self, x, rows.to(device))
 
-        def first(x: Tensors, rows: Tensor) -> tuple[Result, int]:
-            if rows_ahead == 1:  # nothing follows that its size could be chosen for
-                return plain(x, rows), 1
-            with measuring(model, backward=backward) as footprint:
-                result = folded.first(partial(plain, x, rows))
-            return result, footprint.samples(run.memory, next(iter(x.values())).device)
-
-        def later(x: Tensors, rows: Tensor) -> Result:
-            return folded.later(partial(plain, x, rows))
-
-        return _counted(in_passes(variations, first, later, run), run, what, total, since)
+        return measured(model, variations, plain, what, folded, rows_ahead, backward=backward)
 
     def _foldable(self, model: nn.Module, run: Run, samples: int | None) -> bool:
         """Whether many passes follow, in which nothing but the score is looked at and the way back is the plain one."""
         looked_at = self.rules or self.changes or self.inner or self.target.sites or self.net.borrowed_because
         wanted = run.folding and run.precision == "model" and (samples is None or samples >= _MANY)
         return wanted and not looked_at and foldable(model)
-
-
-def _counted(results: Iterator[Result], run: Run, what: str, total: int | None, since: float) -> Iterator[Result]:
-    """Report progress; when stopped after something is known, end early and say so."""
-    done = 0
-    try:
-        for result in results:
-            done += 1
-            run.report(what, done, total, since)
-            yield result
-    except Stopped:
-        if not done:
-            raise
-        run.meter.stopped = f"after {done} of {total or '?'} {what}"
-
-
-def _precision(precision: str, device: torch.device, backward: bool) -> AbstractContextManager[object]:
-    """Low precision serves scoring alone: it was measured to change gradient maps by half."""
-    if precision == "bfloat16" and not backward:
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import torch
 
+from pellucid.core.edits import under_edits
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.probes.coalitions import Absent, Baseline, laid_back, parts, scores
+from pellucid.probes.coalitions import Absent, Baseline, laid_back, parts, without_each
 from pellucid.probes.fills import Fill
 from pellucid.probes.segments import By, Cells, Mask
 
@@ -41,8 +42,9 @@ def feature_ablation(
 ) -> Finding:
     """How much the score falls when each part alone is removed, `[batch, 1, ...]`; each place shows its part's fall.
 
-    The unit is the score's.  A stopped run shows 0 for parts that it did not come to.  Raises `BadOption` when the
-    mask does not fit, `Missing` when superpixels are wanted without scikit-image.
+    The unit is the score's.  On convolutional networks only what a part can change is computed, where that is exact and
+    cheaper: `facts["computed"]` says how.  A stopped run shows 0 for parts that it did not come to.  Raises `BadOption`
+    when the mask does not fit, `Missing` when superpixels are wanted without scikit-image.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(3, 1)
@@ -50,12 +52,12 @@ def feature_ablation(
     True
     """
     game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
-    most = max(game.counts)
-    without = ~torch.eye(most, dtype=torch.bool).expand(len(game.counts), most, most)
-    base = f(x).double().cpu()
-    falls = base[:, None] - scores(f, game.coalitions(without))
-    falls = torch.cat([falls, falls.new_zeros(len(falls), most - falls.shape[1])], 1)
-    return laid_back(game, [v[:n] for v, n in zip(falls, game.counts, strict=True)])
+    base = f(x)
+    edited = under_edits(f, x, without_each(game), base)
+    falls = torch.zeros(len(game.counts), max(game.counts), dtype=torch.double)
+    for player, score in edited.scores:
+        falls[:, player] = (base.double() - score.double()).cpu()
+    return laid_back(game, [v[:n] for v, n in zip(falls, game.counts, strict=True)], **edited.facts)
 
 
 def reference(

@@ -177,7 +177,11 @@ def reference(f: Score, x: Tensors, *, kind: Kind = "layers") -> Tensors:
         for v in (part[name] * gradient[name], *slowly.terms.values()):
             if v.ndim == 4 and v[0, 0].numel() > 1 and v.any():
                 layers = [v] if kind == "layers" else list(v.split(1, 1))
-                shown = v if kind == "signed" else torch.cat([(s - s.min()) / (s - s.min()).max() for s in map(abs, layers)], 1)
+                shown = (
+                    v
+                    if kind == "signed"
+                    else torch.cat([(s - s.min()) / (s - s.min()).max() for s in map(abs, layers)], 1)
+                )
                 maps = maps + F.interpolate(shown.sum(1, keepdim=True), maps.shape[2:], mode="bilinear")
         return {name: maps}
 

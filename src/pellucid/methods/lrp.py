@@ -61,7 +61,9 @@ def lrp(
     True
     """
     score = f(x)
-    shares = f.under(rules_of(preset, low, high), strict=strict).grad(x)  # of a score of 1: what flows back is linear in it
+    shares = f.under(rules_of(preset, low, high), strict=strict).grad(
+        x
+    )  # of a score of 1: what flows back is linear in it
     maps = each(lambda v: v * per_sample(score, v), shares)
     arrived = total(maps)
     kept = 1 - arrived / torch.where(score == 0, 1.0, score)

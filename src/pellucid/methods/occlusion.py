@@ -9,18 +9,19 @@ Not for:  evidence that is in several places at once: covering one of two equal 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from pellucid.core.edits import under_edits
 from pellucid.core.errors import BadOption
+from pellucid.core.local_edits import Box, Edits
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, per_sample
-from pellucid.probes.fills import Fill, Index, covering
+from pellucid.probes.fills import Covering, Fill, covering
 from pellucid.probes.variations import Variations
 from pellucid.probes.windows import Windows, sliding
 
@@ -46,8 +47,9 @@ def occlusion(
     """How much the score falls when each part is covered, `[batch, 1, ...]`; overlapping windows are averaged.
 
     Pictures are covered in squares through all channels, volumes in cubes, series and token sequences in stretches,
-    tables in groups of columns.  The unit is the score's.  A stopped run has the windows up to there.  Raises
-    `BadOption` when the window is larger than the input, or leaves nothing to paint it from.
+    tables in groups of columns.  The unit is the score's.  On convolutional networks only what a window can change is
+    computed, where that is exact and cheaper: `facts["computed"]` says how.  A stopped run has the windows up to there.
+    Raises `BadOption` when the window is larger than the input, or leaves nothing to paint it from.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(3, 1)
@@ -55,29 +57,47 @@ def occlusion(
     >>> torch.allclose(e.values, net.weight)
     True
     """
-    base, maps, places = f(x), Tensors(), 0
+    base, maps, facts = f(x), Tensors(), dict[str, Any](windows=0)
     resolution: tuple[int, int] | None = None
     for name, v in x.items():
         if v.is_floating_point():
             windows = _windows(f, name, v, window, stride)
-            maps[name] = _falls(f, x, name, windows, covering(v, windows.axes, fill, value), base)
-            places += len(windows.places)
+            maps[name], how = _falls(f, x, name, windows, covering(v, windows.axes, fill, value), base)
+            facts["windows"] += len(windows.places)
+            facts |= how if len(x) == 1 else {f"{name}: {k}": v for k, v in how.items()}
             resolution = (windows.grid[0], windows.grid[1]) if v.ndim == 4 else resolution
-    return Finding(maps, resolution=resolution, facts={"windows": places})
+    return Finding(maps, resolution=resolution, facts=facts)
 
 
 def _falls(
-    f: Score, x: Tensors, name: str, windows: Windows, covered: Callable[[Index], Tensor], base: Tensor
-) -> Tensor:
+    f: Score, x: Tensors, name: str, windows: Windows, covered: Covering, base: Tensor
+) -> tuple[Tensor, dict[str, Any]]:
     v = x[name]
     falls = torch.zeros_like(v if v.ndim == 2 else _one_channel(v, windows))
     count = torch.zeros_like(falls[:1])
-    covers = Variations(len(windows.places), lambda i: {**x, name: covered(windows.index(v, i))})
-    for i, score in enumerate(f.scores(covers)):
+    edited = under_edits(f, x, _covers(x, name, windows, covered), base)
+    for i, score in edited.scores:
         here = windows.index(falls, i)
         falls[here] += per_sample(base - score, falls)
         count[here] += 1
-    return falls / count.clamp(min=1)
+    return falls / count.clamp(min=1), edited.facts
+
+
+def _covers(x: Tensors, name: str, windows: Windows, covered: Covering) -> Edits:
+    """The covered inputs, and where each differs from the input."""
+    v = x[name]
+
+    def content(i: int, sample: int, box: Box) -> Tensor:
+        return covered.part(windows.index(v, i), sample, box)
+
+    def box(i: int, _sample: int) -> Box:
+        rows, columns = windows.places[i]
+        return rows, columns
+
+    wholes = Variations(len(windows.places), lambda i: {**x, name: covered(windows.index(v, i))})
+    if len(windows.axes) != 2:
+        return Edits(wholes, why_not="the input is no picture")
+    return Edits(wholes, name, box, content)
 
 
 def _one_channel(v: Tensor, windows: Windows) -> Tensor:
@@ -86,6 +106,8 @@ def _one_channel(v: Tensor, windows: Windows) -> Tensor:
 
 
 def _windows(f: Score, name: str, v: Tensor, window: int | None, stride: int | None) -> Windows:
+    if v.ndim == 1:
+        raise BadOption(f"Input {name!r} is one number a sample: there is no part of it to cover.", "Give it an axis.")
     axes = (1,) if name in f.positions or v.ndim == 2 else tuple(range(2, v.ndim))
     side = min(v.shape[a] for a in axes)
     size = window or max(1, round(side / 7))

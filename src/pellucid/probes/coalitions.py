@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.core.errors import BadOption
+from pellucid.core.local_edits import Box, Edits
 from pellucid.core.method import Finding
 from pellucid.core.option import Range
 from pellucid.core.score import Score
@@ -105,6 +106,45 @@ def parts(
 def _axes(labels: Tensor) -> tuple[int, ...]:
     """The axes along which an input is divided; of a single place, the last."""
     return tuple(a for a in range(1, labels.ndim) if labels.shape[a] > 1) or (labels.ndim - 1,)
+
+
+def without_each(game: Parts) -> Edits:
+    """The input without one player, one after another; who has fewer players than others keeps all of them."""
+    most, batch = max(game.counts), len(game.counts)
+    wholes = game.coalitions(~torch.eye(most, dtype=torch.bool).expand(batch, most, most))
+    if len(game.players.labels) > 1:
+        return Edits(wholes, why_not="the parts are spread over several inputs")
+    ((name, labels),) = game.players.labels.items()
+    v = game.x[name]
+    if v.ndim != 4:
+        return Edits(wholes, why_not="the input is no picture")
+    corners = [_corners(of_sample[0], most) for of_sample in labels]
+
+    def box(i: int, sample: int) -> Box:
+        top, bottom, left, right = corners[sample][i]
+        return slice(top, bottom), slice(left, right)
+
+    def content(i: int, sample: int, box: Box) -> Tensor:
+        one = slice(sample, sample + 1)
+        if name in game.absent:
+            here = labels[sample, :, *box] == i
+            return torch.where(here, game.absent[name][sample, :, *box], v[sample, :, *box])
+        return painted(v[one], _axes(labels), labels[one, 0] == i)[0, :, *box]
+
+    return Edits(wholes, name, box, content)
+
+
+def _corners(labels: Int[Tensor, "height width"], most: int) -> list[list[int]]:
+    """The box around each player: top, bottom, left, right; a place of no matter around one that is not there."""
+    found = []
+    for axis, extent in enumerate(labels.shape):
+        at = torch.arange(extent, device=labels.device).view(-1, *[1] * (1 - axis)).expand_as(labels).flatten()
+        for how, start in (("amin", extent), ("amax", -1)):
+            empty = torch.full((most,), start, device=labels.device)
+            found.append(empty.scatter_reduce(0, labels.flatten(), at, how))
+    top, bottom, left, right = found
+    boxes = torch.stack([top, bottom + 1, left, right + 1], 1)
+    return boxes.where((bottom >= 0)[:, None], torch.tensor([0, 1, 0, 1], device=labels.device)).tolist()
 
 
 def batched(drawn: Sequence[Tensor]) -> Bool[Tensor, "batch count players"]:

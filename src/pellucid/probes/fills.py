@@ -9,7 +9,8 @@ inpainted  painted from the surroundings of the cover (pull-push), so that the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
@@ -44,22 +45,49 @@ def stand_in(v: Tensor, axes: Sequence[int], kind: StandIn, value: float) -> Ten
     return mean + (v - mean).square().mean(tuple(axes), keepdim=True).sqrt() * current().normal(v)(0)
 
 
-def covering(v: Tensor, axes: Sequence[int], kind: Fill, value: float) -> Callable[[Index], Tensor]:
-    """A function from a box, as an index into `v`, to `v` with that box covered.
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """An input with a box of it covered: called with the box, an index into `v`, it gives the whole input.
+
+    Without a `fill`, what is covered is painted from its surroundings.
+    """
+
+    v: Tensor
+    axes: tuple[int, ...]
+    fill: Tensor | None
+
+    def __call__(self, box: Index) -> Tensor:
+        if self.fill is None:
+            return _painted_box(self.v, self.axes, box)
+        out = self.v.clone()
+        out[box] = self.fill[box]
+        return out
+
+    def part(self, box: Index, sample: int, within: tuple[slice, slice]) -> Tensor:
+        """The covered picture of one sample inside of `within`, which holds the box: `[channels, height, width]`."""
+        down, right = within
+        if self.fill is None:
+            here = self.v[sample : sample + 1]
+            return _painted_box(here, self.axes, (slice(None), *box[1:]))[0, :, down, right]
+        out = self.v[sample, :, down, right].clone()
+        rows, columns = box[2:]
+        top, left = rows.start - down.start, columns.start - right.start
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        out[:, top : top + height, left : left + width] = self.fill[sample, :, rows, columns]
+        return out
+
+
+def covering(v: Tensor, axes: Sequence[int], kind: Fill, value: float) -> Covering:
+    """What gives `v` with a box of it covered.
 
     >>> covering(torch.ones(1, 3), (1,), "constant", 0.0)((slice(None), slice(0, 2))).tolist()
     [[0.0, 0.0, 1.0]]
     """
-    if kind == "inpainted":
-        return lambda box: _painted_box(v, axes, box)
-    fill = stand_in(v, axes, kind, value)
-
-    def covered(box: Index) -> Tensor:
-        out = v.clone()
-        out[box] = fill[box]
-        return out
-
-    return covered
+    if kind != "inpainted":
+        return Covering(v, tuple(axes), stand_in(v, axes, kind, value))
+    if len(axes) > 2:
+        raise BadOption(f"fill={kind!r} paints pictures and series; the input is {tuple(v.shape)}.", "Choose blur.")
+    return Covering(v, tuple(axes), None)
 
 
 def _painted_box(v: Tensor, axes: Sequence[int], box: Index) -> Tensor:

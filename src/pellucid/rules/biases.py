@@ -208,7 +208,11 @@ def _of_any(func: Any, inputs: Any, varying: list[bool]) -> list[Tensor | None]:
         vs = [torch.zeros_like(y, requires_grad=True) for y in ys]
         try:
             back = torch.autograd.grad(ys, found, vs, create_graph=True, allow_unused=True)
-            along = sum((g * x.detach().nan_to_num(0.0, 0.0, 0.0)).sum() for g, x in zip(back, found, strict=True) if g is not None)
+            along = sum(
+                (g * x.detach().nan_to_num(0.0, 0.0, 0.0)).sum()
+                for g, x in zip(back, found, strict=True)
+                if g is not None
+            )
             into = torch.autograd.grad(along, vs, allow_unused=True) if isinstance(along, Tensor) else [None] * len(vs)
         except RuntimeError:  # no second derivative
             current().meter.without_rule.add(operation_name(func))

@@ -87,7 +87,9 @@ def _sequence(cell: Cell, states: int) -> Callable[..., Any]:
     """A layer as torch calls it: with padded sequences, or with packed ones and the samples of each step."""
 
     def run(input: Tensor, second: Any, third: Any, *rest: Any) -> Any:
-        packed = isinstance(third, Tensor | tuple | list) and isinstance(second, Tensor) and not second.is_floating_point()
+        packed = (
+            isinstance(third, Tensor | tuple | list) and isinstance(second, Tensor) and not second.is_floating_point()
+        )
         hx, weights, rest = (third, rest[0], rest[1:]) if packed else (second, third, rest)
         has_biases, layers, dropout, training, both = rest[:5]
         if dropout and training:

@@ -212,13 +212,20 @@ class Tape:
         operation = self.values[call.outputs[0]].operation
         return -1 if operation is None else operation
 
-    def replay(self, model: nn.Module, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def replay(
+        self,
+        model: nn.Module,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        see: Callable[[Operation, Mapping[int, Tensor]], None] | None = None,
+    ) -> Any:
         """Run the recorded operations again, one by one, on new inputs; the model's own code does not run.
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
-        that the model chose by looking at its input are followed as recorded.  Equal to the original output bit for
-        bit on equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a tape
-        without numbers, or other parameters.
+        that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
+        values that are alive behind it.  Equal to the original output bit for bit on equal inputs, in eval mode, on the
+        same machine.  Raises `BadInput` for a missing input, a tape without numbers, or other parameters.
 
         >>> import torch
         >>> from pellucid.core.recording.record import record_module
@@ -239,6 +246,8 @@ class Tape:
                 out = function(*_filled(step.args, env), **_filled(dict(step.kwargs), env))
                 _bind(step, out, env)
             env.update({new: env[old] for new, old in step.renames})
+            if see is not None:
+                see(op, env)
             for v in last.get(op.index, ()):
                 del env[v]
         return rebuilt(self.result, lambda ref: env[ref.id], Ref, deep=True)
