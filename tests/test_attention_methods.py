@@ -472,6 +472,17 @@ def test_a_score_that_does_not_depend_on_attention_is_refused(name: str) -> None
         METHODS[name](Beside(), pictures(), 1)
 
 
+@pytest.mark.parametrize("name", ["raw_attention", "attention_rollout"])
+def test_where_it_cannot_be_told_what_is_read_every_row_counts(name: str) -> None:
+    class Detached(ViT):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).detach()
+
+    x = pictures()
+    rows = [values(name, ViT(), x, position=i) for i in range(7)]
+    torch.testing.assert_close(values(name, Detached(), x), torch.stack(rows).mean(0))
+
+
 # Definitions
 
 
