@@ -17,7 +17,7 @@ from pellucid.core.errors import BadModel
 from pellucid.core.names import module_paths
 from pellucid.core.replaced import at_embeddings
 from pellucid.core.rule import operations_without_rule
-from pellucid.core.run import current
+from pellucid.core.run import Meter, current, running
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, rows
@@ -47,9 +47,10 @@ class Attends:
 def attention_of(f: Score, x: Tensors) -> tuple[Attends, ...]:
     """The attention operations that run on inputs of this shape, in order; found by one pass and remembered.
 
-    Raises `BadModel` when there are none.
+    Those that run after the last site that the target speaks of are not among them.  Raises `BadModel` when there is
+    none.
     """
-    key = ("attention", tuple((k, tuple(v.shape[1:])) for k, v in x.items()))
+    key = ("attention", f.target.sites, f.target.whole, tuple((k, tuple(v.shape[1:])) for k, v in x.items()))
     found = f.net.remembered.get(key)
     if not isinstance(found, tuple):
         found = f.net.remembered[key] = _look(f, rows(x, 0, 1))
@@ -203,9 +204,8 @@ def _look(f: Score, x: Tensors) -> tuple[Attends, ...]:
         for path, module in modules.items():
             if path and not isinstance(module, torch.jit.ScriptModule):
                 stack.callback(module.register_forward_hook(partial(end, path)).remove)
-        given, changes = at_embeddings(x, f.embedded)
-        with torch.enable_grad(), mode:
-            ask(f.net, model, given, changes={**changes, **f.changes})
+        with running(replace(current(), meter=Meter())), torch.enable_grad(), mode:
+            replace(f, model=model)._ask(x, torch.zeros(1, dtype=torch.long))
         after = _dependence([a.raw for a in mode.found])
         blocks = _blocks(mode.found, ends)
         sequence = [mode.lengths.issuperset(a.weights.shape[2:]) for a in mode.found]

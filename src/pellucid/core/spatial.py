@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.curvature import curvature_at
-from pellucid.core.errors import BadInput
+from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.last_map import Grid, places
 from pellucid.core.method import Finding
-from pellucid.core.score import Score, Seen
+from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, rows
 
@@ -120,12 +120,16 @@ def _last(f: Score, x: Tensors) -> Site:
     if isinstance(known, Site):
         return known
     one = rows(x, 0, 1)
-    last = next((s for s in reversed(found.tokens) if _matters(f.watch(one, s)[s], found.grid)), found.site)
+    last = next((s for s in reversed(found.tokens) if _matters(f, one, s, found.grid)), found.site)
     f.net.remembered[found] = last
     return last
 
 
-def _matters(seen: Seen, grid: Grid) -> bool:
+def _matters(f: Score, x: Tensors, site: Site, grid: Grid) -> bool:
+    try:
+        seen = f.watch(x, site)[site]
+    except BadModel:  # the score does not depend on what is there at all
+        return False
     return bool(_on_grid(seen.grad, grid).any())
 
 
