@@ -28,7 +28,7 @@ from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, each
 from pellucid.probes.baselines import Constant, mean_change
-from pellucid.probes.coalitions import laid_back
+from pellucid.probes.coalitions import Parts, laid_back
 from pellucid.probes.path import between, constant, gauss_legendre, whole
 from pellucid.probes.segments import By, Cells, Mask, Segments, segments
 from pellucid.probes.variations import Variations
@@ -78,7 +78,7 @@ def integrated_hessians(
     table, bent = _integrated(g, start, x, players, steps)
     rows = [t[:n, :n] for t, n in zip(table, players.counts, strict=True)]
     found = laid_back(
-        x, players, [t.sum(1) for t in rows], change, interactions=[t.tolist() for t in rows], points=steps
+        Parts(x, players, start), [t.sum(1) for t in rows], change, interactions=[t.tolist() for t in rows], points=steps
     )
     if bent:
         return found
