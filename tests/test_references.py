@@ -30,8 +30,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "smooth_grad": [{"samples": 5, "kind": kind} for kind in ("magnitude", "mean", "squared", "variance")],
     "gradient_shap": [{"samples": 5}, {"samples": 4, "noise": 0.3, "baseline": -0.5}],
     "integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3}, {"steps": 48, "start": "blur"}],
-    "conductance": [{"steps": 24}, {"steps": 24, "baseline": 0.3}],
-    "internal_influence": [{"steps": 48}, {"steps": 48, "baseline": 0.3}],
+    "conductance": [{"steps": 24, "baseline": 0.3}],
+    "internal_influence": [{"steps": 48, "baseline": 0.3}],
     "integrated_hessians": [{"steps": 40, "mask": (MASK == 7).long()}],
     "feature_ablation": [{}, {"cells": 2, "baseline": 0.4}, {"by": "slic", "cells": 3}, {"mask": MASK, "fill": "mean"}],
     "feature_permutation": [{}, {"cells": 2}, {"mask": MASK}, {"whole": True}],
@@ -74,7 +74,6 @@ SLOWLY = {
     "integrated_gradients": {"points": 300},
     "conductance": {"points": 300},
     "internal_influence": {"points": 300},
-    "integrated_hessians": {"points": 11},
     "blur_integrated_gradients": {"points": 3000},
 }  # midpoints: an error of 1 / 300^2 / 24 times the bend
 

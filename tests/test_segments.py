@@ -182,3 +182,19 @@ def test_a_game_over_superpixels_has_a_trust_card_and_a_report(name: str, tmp_pa
     assert all("Not tested" not in c.why for c in checks.values())
     page = found.save(tmp_path / "why.html").read_text(encoding="utf-8")
     assert "player values" not in page and "by = slic" in page
+
+
+def test_a_map_of_many_channels_is_divided_without_a_warning() -> None:
+    """A site's map has dozens of channels: what is the same in all of them is one segment, what differs is not."""
+    v = torch.zeros(1, 12, 24, 24)
+    v[:, 3:9, :, 12:] = torch.linspace(1, 2, 6)[:, None, None]
+    f = Score(Network(torch.nn.Flatten()), logit(0))
+    label = segments(f, {"x": v}, by="felzenszwalb", cells=2).labels["x"][0, 0]
+    assert len(label[:, :12].unique()) == len(label[:, 12:].unique()) == 1 and label[0, 0] != label[0, -1]
+
+
+def test_a_mask_may_tell_channels_apart() -> None:
+    f, v = Score(Network(torch.nn.Flatten()), logit(0)), torch.zeros(2, 3, 4, 4)
+    found = segments(f, {"x": v}, mask=torch.tensor([5, 2, 5])[:, None, None])
+    assert found.counts == (2, 2) and tuple(found.labels["x"].shape) == (2, 3, 4, 4)
+    assert found.labels["x"][1, :, 2, 3].tolist() == [1, 0, 1]

@@ -45,12 +45,10 @@ class Inner:
     def resumed(self, net: Network, model: nn.Module, x: Tensors, value: Tensor, which: Tensor) -> Answer | None:
         """What the network says with a value at the site, from there on; None when a whole pass has to run.
 
-        `x` is what the network is given.  A pass is recorded once enough of one sample's passes have come together.
+        `x` is what the network is given; all rows are of one sample.  A pass is recorded once enough of its passes have
+        come together.
         """
-        samples = set(which.tolist())
-        if len(samples) != 1:
-            return None
-        (sample,) = samples
+        sample = int(which[0])
         self.spent[sample] = self.spent.get(sample, 0) + len(which)
         if self.spent[sample] < _MANY:
             return None

@@ -243,7 +243,8 @@ class Score:
         current().meter.forwards += len(rows)
         given, changes = at_embeddings(x if self.inner is None else self.inner.fed(rows), self.embedded)
         if self.inner is not None:
-            value, plain = x[self.inner.name], not (sites or self.rules or self.changes or self.target.sites)
+            value, samples = x[self.inner.name], self._numbers()
+            plain = len(samples) == 1 and not (sites or self.rules or self.changes or self.target.sites)
             answer = self.inner.resumed(self.net, self.model, given, value, rows) if plain else None
             if answer is not None:
                 return answer

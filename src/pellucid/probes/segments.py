@@ -164,7 +164,7 @@ def _superpixels(v: Tensor, by: str, cells: int) -> Int[Tensor, "batch height wi
         if by == "slic":
             made = slic(image, cells**2, 10.0 if color else 0.1, start_label=0, convert2lab=color, channel_axis=-1)
         else:  # at most twice as many: no segment is smaller than half its share
-            made = felzenszwalb(image, 100, 0.5, -(-image.shape[0] * image.shape[1] // (2 * cells**2)))
+            made = felzenszwalb(_three(image), 100, 0.5, -(-image.shape[0] * image.shape[1] // (2 * cells**2)))
         found.append(torch.from_numpy(np.ascontiguousarray(made)).long())
     return _numbered(torch.stack(found))
 
@@ -175,7 +175,7 @@ def of_all_scales(picture: Tensor, scales: Sequence[float]) -> Bool[Tensor, "seg
     Sizes are in proportion to the picture: no segment is smaller than 0.3 % of it, and each is widened by a fortieth
     of its shorter side, so that the edges around a thing belong to it.  Raises `Missing` without scikit-image.
     """
-    divide, image = _divider("felzenszwalb", "felzenszwalb"), _image(picture)
+    divide, image = _divider("felzenszwalb", "felzenszwalb"), _three(_image(picture))
     height, width = image.shape[:2]
     least, wide = max(1, round(0.003 * height * width)), round(min(height, width) / 44.8)
     masks = []
@@ -204,3 +204,13 @@ def _image(picture: Tensor) -> NDArray[np.float64]:
     low, high = picture.aminmax()
     stretched = ((picture - low) / (high - low).clamp(min=1e-12)).permute(1, 2, 0)
     return np.ascontiguousarray(stretched.numpy())
+
+
+def _three(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An image of many channels by the three directions in which they vary most: scikit-image warns of more."""
+    if image.shape[2] <= 3:
+        return image
+    away = image.reshape(-1, image.shape[2])
+    away = away - away.mean(0)
+    _, _, directions = np.linalg.svd(away, full_matrices=False)
+    return np.ascontiguousarray((away @ directions[:3].T).reshape(*image.shape[:2], -1))
