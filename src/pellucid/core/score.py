@@ -29,7 +29,6 @@ from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 
-
 Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
 
 
@@ -109,8 +108,9 @@ class Score:
 
     def grads(self, variations: Iterable[Tensors]) -> Iterator[Tensors]:
         """The gradient at each variation of the input, many variations to a pass."""
-
-        return self.passes(variations, lambda f, x, rows: f.differentiated(x, rows)[1], "gradient passes", backward=True)
+        return self.passes(
+            variations, lambda f, x, rows: f.differentiated(x, rows)[1], "gradient passes", backward=True
+        )
 
     def differentiated(
         self, x: Tensors, rows: Tensor, around: AbstractContextManager[object] | None = None
@@ -150,7 +150,7 @@ class Score:
             met, start = [], baseline({k: v.detach() for k, v in x.items()})
             with Rewire(self.rules, met, rewires=False):  # a gradient is asked for where the input's will be
                 run({k: v.requires_grad_(x[k].requires_grad) for k, v in start.items()})
-        with Rewire(self.rules, met) as rewire:
+        with Rewire(self.rules, met, kept=current().meter.kept) as rewire:
             result = run(x)
         current().meter.without_rule |= rewire.gates
         return result

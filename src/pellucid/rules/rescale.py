@@ -65,7 +65,7 @@ def _slope(bend: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
 
 def _ratio(a: Tensor, change: Tensor, at: Tensor, slope: Tensor) -> Tensor:
-    """a over the change, and the slope where the change is no more than rounding."""
+    """A over the change, and the slope where the change is no more than rounding."""
     same = change.abs() <= 16 * torch.finfo(change.dtype).eps * at.abs()
     return torch.where(same, slope, _over(a, change))
 

@@ -14,7 +14,13 @@ from pellucid.core.target import Target
 from pellucid.views.number import count, number, percent, seconds
 from pellucid.views.view import Stack, Table, Text, View
 
-_LONG = ("tokens", "columns", "player values", "standard errors")  # facts that the map itself shows, or too long
+_LONG = (
+    "tokens",
+    "columns",
+    "player values",
+    "standard errors",
+    "kept back by operation",
+)  # facts that the map itself shows, or too long
 
 
 def method_title(explanation: Explanation) -> str:
