@@ -1,4 +1,4 @@
-"""LRP through transformers and recurrent layers: the modified gradient that it is, each rule by hand, what conserves."""
+"""LRP through transformers and memories: the modified gradient that it is, each rule by hand, what conserves."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ def test_softmax_by_its_expansion() -> None:
 def test_masked_logits_have_no_share() -> None:
     x = torch.randn(2, 4, dtype=torch.float64, generator=seeded(2))
     hidden = torch.tensor([False, True, False, False])
-    for f in (lambda v: v.masked_fill(hidden, -torch.inf), lambda v: v + torch.zeros(4).masked_fill(hidden, -torch.inf)):
+    for f in (
+        lambda v: v.masked_fill(hidden, -torch.inf),
+        lambda v: v + torch.zeros(4).masked_fill(hidden, -torch.inf),
+    ):
         found = lrp(Of(lambda v, f=f: f(v).softmax(1)), x, 0).values
         assert found.isfinite().all() and not found[:, 1].any() and found[:, 0].all()
 
@@ -91,8 +94,9 @@ def test_masked_logits_have_no_share() -> None:
     "formula",
     [
         lambda v: F.rms_norm(v, (4,)), lambda v: v * torch.rsqrt(v.square().mean(1, keepdim=True) + 1e-6),
-        lambda v: v / v.norm(dim=1, keepdim=True), lambda v: F.normalize(v), lambda v: v / (v.abs().sum(1, keepdim=True)),
-        F.gelu, F.silu, lambda v: F.max_pool1d(v[:, None], 4)[:, :, 0], lambda v: v.amax(1, keepdim=True), torch.logsumexp,
+        lambda v: v / v.norm(dim=1, keepdim=True), F.normalize, lambda v: v / (v.abs().sum(1, keepdim=True)),
+        F.gelu, F.silu, lambda v: F.max_pool1d(v[:, None], 4)[:, :, 0], lambda v: v.amax(1, keepdim=True),
+        torch.logsumexp,
     ],
     ids=["rms norm", "by hand", "quotient", "unit length", "shares", "gelu", "silu", "pool", "maximum", "logsumexp"],
 )  # fmt: skip

@@ -292,7 +292,7 @@ def test_strict_refuses_what_the_rules_do_not_cover() -> None:
         if method.family == "class activation":
             continue
         assert "cumprod" in method(net, x, 1).without_rule
-        with pytest.raises(BadModel, match="says nothing about: .*cumprod"):
+        with pytest.raises(BadModel, match=r"says nothing about: .*cumprod"):
             method(net, x, 1, strict=True)
         with running(Run(strict=True)), pytest.raises(BadModel, match="strict=True"):
             method(net, x, 1)
@@ -302,7 +302,16 @@ def test_strict_refuses_what_the_rules_do_not_cover() -> None:
 
 def test_a_rule_lists_what_it_covers() -> None:
     assert {"relu", "gelu", "max_pool"} <= set(GUIDED.covers) and "sigmoid" not in GUIDED.covers
-    wanted = {"softmax", "product", "layer_norm", "lstm", "gru_cell", "multi_head_attention_forward", "rms_norm", "silu"}
+    wanted = {
+        "softmax",
+        "product",
+        "layer_norm",
+        "lstm",
+        "gru_cell",
+        "multi_head_attention_forward",
+        "rms_norm",
+        "silu",
+    }
     for rule in (rescale(lambda x: x), lrp_rule("lrp", {})):
         assert wanted <= set(rule.covers)
 

@@ -53,10 +53,12 @@ def test_places_that_do_not_mix_have_what_they_add(bend: Callable[[Tensor], Tens
     [
         lambda v: torch.cat((v, torch.ones_like(v)), 1), lambda v: v + 3, lambda v: 2 - v, lambda v: v.sub_(1.5),
         lambda v: F.pad(v, (1, 1), value=2.0), lambda v: v.masked_fill(v > 1, 4.0), lambda v: 1 / (v * v + 1),
-        lambda v: v.mul_(v.sigmoid()), lambda v: F.layer_norm(v, (5,)), lambda v: v.softmax(2), lambda v: v.exp().log1p(),
+        lambda v: v.mul_(v.sigmoid()), lambda v: F.layer_norm(v, (5,)), lambda v: v.softmax(2),
+        lambda v: v.exp().log1p(),
         lambda v: F.scaled_dot_product_attention(v, v.flip(2), v.tanh(), is_causal=True), lambda v: v.cumsum(2).std(2),
         lambda v: F.silu(v, inplace=True), lambda v: v.clamp_(-0.2, 0.7), lambda v: torch.where(v > 0, v, v * v),
-        lambda v: v.chunk(2, 2)[0] @ v.mT[..., :2].exp(), lambda v: v.topk(2, 2)[0] ** 2, lambda v: torch.rand(5)[:5] + v,
+        lambda v: v.chunk(2, 2)[0] @ v.mT[..., :2].exp(), lambda v: v.topk(2, 2)[0] ** 2,
+        lambda v: torch.linspace(0, 1, 5) + v,
     ],
 )  # fmt: skip
 def test_every_operation_has_its_bias(formula: Callable[[Tensor], Tensor]) -> None:

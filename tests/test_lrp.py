@@ -69,6 +69,30 @@ def test_what_biases_keep_back_is_reported() -> None:
     assert float((1 - arrived / score).abs().max()) > 0.01 and any("kept back" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_operation_says_what_it_kept_back(preset: str) -> None:
+    """Together that is what did not arrive; without biases nobody keeps anything but the stabilizers."""
+    net, x = Net(block="attention", activation="gelu", seed=2).double(), picture(1, 3).double()
+    found = lrp(net, x, 1, preset=preset)
+    each = found.facts["kept back by operation"]
+    lost = torch.tensor(found.facts["share kept back"], dtype=torch.float64)
+    assert sum(each.values()) == pytest.approx(float(lost.mean()), abs=1e-9)
+    assert {"convolution.0", "convolution.1", "dense.0", "gelu.0", "product.1", "softmax.0"} <= set(each)
+    found = lrp(Blocks().double(), picture(4).double(), 1, preset=preset, low=-5.0, high=5.0)
+    assert max(map(abs, found.facts["kept back by operation"].values())) < 1e-3
+
+
+def test_the_layer_that_keeps_something_back_is_the_one_that_says_so() -> None:
+    """z = 3 x + 1 at x = 1 keeps a quarter; the layer on top has no bias."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1, bias=False)).double()
+    with torch.no_grad():
+        net[0].weight.fill_(3)
+        net[0].bias.fill_(1)
+        net[2].weight.fill_(2)
+    each = lrp(net, torch.ones(2, 1).double(), 0).facts["kept back by operation"]
+    assert each["dense.0"] == pytest.approx(0.25, abs=1e-5) and each["dense.1"] == pytest.approx(0, abs=1e-5)
+
+
 def test_epsilon_is_input_times_gradient_where_rectifiers_are_the_only_bends() -> None:
     """Without biases; through maxima, sums and batch normalization, too (Ancona et al. 2018)."""
     net, x = Blocks().double(), picture(4).double()
@@ -122,7 +146,7 @@ def test_a_product_halves() -> None:
         (lambda v: v * 2 - v.flip(1) / 3 + 0.1, set()),
         (lambda v: -v.cumsum(1).mean(1, keepdim=True).expand(-1, 4), set()),
     ],
-    ids=["softmax", "layer norm", "quotient", "linear", "sums"],
+    ids=["products", "gate", "hypotenuse", "layer norm", "quotient", "linear", "sums"],
 )
 def test_what_has_no_rule_is_named(formula: Callable[[Tensor], Tensor], named: set[str]) -> None:
     net = nn.Sequential(nn.Linear(4, 4), Of(formula), nn.Linear(4, 2)).double()

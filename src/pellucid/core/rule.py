@@ -12,8 +12,10 @@ what it met there.  The two passes are matched operation by operation, so no axi
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -67,7 +69,8 @@ class Rule:
     `keeps` are nonlinear operations whose plain gradient already is what the rule wants.  `expands` are functions that
     are written out in operations that the rule speaks of.  `baseline` makes the input that the rule compares with.
     A rule that `shares` lets shares of the score flow back, not slopes, so that it has to speak of linear operations
-    too; the first layer with weights is then the operation `first`, where the rule speaks of that.  For a rule that
+    too; the first layer with weights is then the operation `first`, and the last one `last`, where the rule speaks of
+    them.  For a rule that
     speaks of `bent`, a function of one number that directly follows a layer with weights is one operation with it.
     """
 
@@ -99,10 +102,17 @@ class Rewire(TorchFunctionMode):
     """Runs a model with rules in place of the plain gradients of the operations that they speak of.
 
     `met`: what the operations met in the baseline's pass, in order.  Without `rewires` this is that pass: it fills in
-    `met` and leaves every gradient as it is.
+    `met` and leaves every gradient as it is.  Of a rule that shares, what each operation keeps back is added to `kept`.
     """
 
-    def __init__(self, rules: Iterable[Rule], met: list[Met] | None = None, *, rewires: bool = True) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        met: list[Met] | None = None,
+        *,
+        rewires: bool = True,
+        kept: dict[str, float] | None = None,
+    ) -> None:
         super().__init__()
         rules = tuple(rules)
         self.by_operation = {name: backward for rule in rules for name, backward in rule.backward.items()}
@@ -114,6 +124,8 @@ class Rewire(TorchFunctionMode):
         self.first: Tensor | None = None  # what goes into the first layer with weights
         self.last: tuple[Tensor, Operation] | None = None  # the latest such layer and its result
         self.versions: list[int] = []  # ... which count how often a tensor was written into
+        self.counts = Counter[str]()
+        self.kept = dict[str, float]() if kept is None else kept
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, rewired when a rule speaks of it."""
@@ -138,6 +150,7 @@ class Rewire(TorchFunctionMode):
             self.remember(Met(call.name, tuple(v.detach().clone() for v in call.inputs)))
             return self.noted(call, func(*args, **kwargs))
         met = self.recall(call)
+        backward = self.weighed(call.name, backward) if self.shares else backward
         if written is None:
             return self.noted(call, _rewired(call, backward, met, call.inputs))
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history
@@ -169,10 +182,31 @@ class Rewire(TorchFunctionMode):
 
     def spoken_of(self, call: Operation) -> Backward | None:
         """The rule for an operation."""
-        if self.shares and "layer" in call.options and (self.first is None or self.first is call.inputs[0]):
+        usual = self.by_operation.get(call.name)
+        if not self.shares or "layer" not in call.options:
+            return usual
+        if self.first is None or self.first is call.inputs[0]:
             self.first = call.inputs[0]
-            return self.by_operation.get("first", self.by_operation.get(call.name))
-        return self.by_operation.get(call.name)
+            usual = self.by_operation.get("first", usual)
+        return partial(self.last_or, usual) if usual is not None and "last" in self.by_operation else usual
+
+    def weighed(self, name: str, backward: Backward) -> Backward:
+        """The same way back, on which is noted how much of what flows in does not flow out."""
+        key = f"{name}.{self.counts[name]}"
+        self.counts[name] += 1
+
+        def back(step: Step) -> tuple[Tensor, ...]:
+            down = backward(step)
+            lost = step.up.sum() - torch.stack([v.sum() for v in down]).sum()
+            self.kept[key] = self.kept.get(key, 0.0) + float(lost)
+            return down
+
+        return back
+
+    def last_or(self, usual: Backward, step: Step) -> tuple[Tensor, ...]:
+        """Which layer was the last one is known on the way back only."""
+        is_last = self.last is not None and self.last[1] is step.operation
+        return (self.by_operation["last"] if is_last else usual)(step)
 
     def remember(self, met: Met) -> None:
         """Keep what an operation met."""

@@ -39,12 +39,13 @@ class Progress:
 
 @dataclass(slots=True)
 class Meter:
-    """What was spent so far; passes are counted in samples."""
+    """What was spent so far; passes are counted in samples.  `kept`: what each operation kept back of shares, in all."""
 
     forwards: int = 0
     backwards: int = 0
     stopped: str = ""
     without_rule: set[str] = field(default_factory=set)
+    kept: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

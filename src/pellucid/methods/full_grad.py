@@ -1,7 +1,7 @@
-r"""FullGrad: the input's share of the score and the share of every bias inside the network, which together are all of it.
+r"""FullGrad: the input's share of the score and that of every bias inside the network, which together are all of it.
 
-$$f(x) = \sum_i x_i \frac{\partial f}{\partial x_i} + \sum_{\text{operations}} b\cdot\frac{\partial f}{\partial y},\qquad
-y = J x + b\ \text{near } x$$
+$$f(x) = \sum_i x_i \frac{\partial f}{\partial x_i} + \sum_{\text{operations}} b\cdot\frac{\partial f}{\partial y},
+\qquad y = J x + b\ \text{near } x$$
 
 Biases are those of layers, the shifts of normalizations, constants that are added, and what bends leave (a SiLU is
 $y = y'(x)\,x + b$ near $x$), each with a map of its own wherever its operation keeps places apart.  The picture that
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -89,7 +90,8 @@ class _Maps:
     """The maps of one sample as they come in: those of one size together, since enlarging is linear."""
 
     def __init__(self, x: Tensors, kind: Kind) -> None:
-        self.x, self.kind = x, kind
+        self.x = x
+        self.kind: Kind = kind
         self.of_size: dict[tuple[str, torch.Size], Tensor] = {}
         self.placed = self.rest = next(v for v in x.values() if v.is_floating_point()).new_zeros(())
 
@@ -176,13 +178,10 @@ def reference(f: Score, x: Tensors, *, kind: Kind = "layers") -> Tensors:
         maps = torch.zeros_like(part[name][:, :1])
         for v in (part[name] * gradient[name], *slowly.terms.values()):
             if v.ndim == 4 and v[0, 0].numel() > 1 and v.any():
-                layers = [v] if kind == "layers" else list(v.split(1, 1))
-                shown = (
-                    v
-                    if kind == "signed"
-                    else torch.cat([(s - s.min()) / (s - s.min()).max() for s in map(abs, layers)], 1)
-                )
-                maps = maps + F.interpolate(shown.sum(1, keepdim=True), maps.shape[2:], mode="bilinear")
+                layers = [v] if kind == "layers" else list(torch.split(v, 1, 1))
+                sizes = [(s.abs() - s.abs().min()) / (s.abs() - s.abs().min()).max() for s in layers]
+                shown = (v if kind == "signed" else torch.cat(sizes, 1)).sum(1, keepdim=True)
+                maps = maps + F.interpolate(shown, maps.shape[2:], mode="bilinear")
         return {name: maps}
 
     with running(replace(current(), max_batch=1)):
@@ -208,20 +207,26 @@ class _Slowly(TorchFunctionMode):
             result: Tensor = func(*given.values(), **(kwargs or {}))
             return result
 
-        function, inputs = again, tuple(args[i].detach() for i in varying)
+        function: Callable[..., Tensor] = again
+        inputs = tuple(args[i].detach() for i in varying)
         self.terms[self.done] = torch.zeros(())
         if func is F.batch_norm and self.before is not None and args[0] is self.before[0]:
             _, layer, start, earlier = self.before
             del self.terms[earlier]  # one layer with this
-            function, inputs = lambda v: again(layer(v)), (start,)
+            function, inputs = partial(_after, again, layer), (start,)
+        jacobian: Any = torch.autograd.functional.jacobian
         with torch.enable_grad():
-            slopes = torch.autograd.functional.jacobian(function, inputs, vectorize=True)
+            slopes = jacobian(function, inputs, vectorize=True)
         along = [(j * v).flatten(out.ndim).sum(-1) for j, v in zip(slopes, inputs, strict=True)]
         bias = out.detach() - sum(along)
         bias = bias * (bias.abs() > 1e-12 * out.detach().abs().max())  # rounding
-        y: Tensor = _Ear.apply(out, bias, self.terms, self.done)
+        y: Tensor = _Ear.apply(out, bias, self.terms, self.done)  # type: ignore[no-untyped-call]  # torch's own
         self.before = (y, again, inputs[0], self.done)
         return y
+
+
+def _after(second: Callable[..., Tensor], first: Callable[..., Tensor], v: Tensor) -> Tensor:
+    return second(first(v))
 
 
 class _Ear(torch.autograd.Function):

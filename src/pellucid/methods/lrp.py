@@ -25,6 +25,7 @@ import torch
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
+from pellucid.core.run import current
 from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors, each, per_sample, total
 from pellucid.rules.lrp import STABILIZER
@@ -51,8 +52,10 @@ def lrp(
 ) -> Finding:
     """Shares of the score by the rules of a preset.
 
-    Shapes follow the input; the unit is the score's.  `facts` compares the relevance that arrived with the score, and
-    `without_rule` names operations through which the plain gradient flowed, where shares are not to be trusted.
+    Shapes follow the input; the unit is the score's.  `facts` compares the relevance that arrived with the score and
+    says what each operation on the way (`convolution.3` is the fourth) kept back: shares of the score, averaged over
+    the samples, which add up to what did not arrive.  `without_rule` names operations through which the plain gradient
+    flowed, where shares are not to be trusted.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU(), torch.nn.Linear(2, 1, bias=False))
@@ -61,16 +64,16 @@ def lrp(
     True
     """
     score = f(x)
-    shares = f.under(rules_of(preset, low, high), strict=strict).grad(
-        x
-    )  # of a score of 1: what flows back is linear in it
+    # of a score of 1: what flows back is linear in it
+    shares = f.under(rules_of(preset, low, high), strict=strict).grad(x)
     maps = each(lambda v: v * per_sample(score, v), shares)
     arrived = total(maps)
     kept = 1 - arrived / torch.where(score == 0, 1.0, score)
     facts = {"score": score.tolist(), "relevance at the input": arrived.tolist(), "share kept back": kept.tolist()}
+    each_kept = {k: v / len(score) for k, v in reversed(current().meter.kept.items())}  # each sample began with 1
     worst = float(kept.abs().max())
     notes = (f"Biases and stabilizers kept back up to {worst:.0%} of the score.",) if worst > 0.01 else ()
-    return Finding(maps, facts=facts, notes=notes)
+    return Finding(maps, facts={**facts, "kept back by operation": each_kept}, notes=notes)
 
 
 def reference(weights: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor) -> torch.Tensor:

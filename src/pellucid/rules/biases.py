@@ -95,7 +95,9 @@ class Biases(TorchFunctionMode):
         self.follow(name, (*args, *kwargs.values()), out)
         for y, bias in zip(_results(out), biases(out), strict=False):
             if bias is not None:
-                y.register_hook(partial(self.hear, name, bias, self.axes.get(y), taken))
+                known: Order | None = self.axes.get(y, None)  # type: ignore[no-untyped-call]  # torch's own
+                hear = partial(self.hear, name, bias, known, taken)
+                y.register_hook(hear)  # type: ignore[no-untyped-call]  # torch does not type it
                 self.last = (y, bias, taken) if layer else self.last
         return out
 
@@ -178,7 +180,7 @@ def _biases(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _of_curve(curve: Operation) -> Tensor | None:
-    """Y - x dy/dx of a function of one number."""
+    """The bias y - x dy/dx of a function of one number."""
     x = curve.inputs[0].detach()
     if curve.name in _CUTS:
         if curve.name == "relu6":
@@ -193,7 +195,7 @@ def _of_curve(curve: Operation) -> Tensor | None:
 
 
 def _of_any(func: Any, inputs: Any, varying: list[bool]) -> list[Tensor | None]:
-    """Y - J x of whatever can be differentiated twice: J x is the slope, by v, of what J sends back for v."""
+    """The bias y - J x of whatever can be differentiated twice: J x is the slope, by v, of what J sends back for v."""
     found, marks = list[Tensor](), iter(varying)
 
     def leaf(v: Tensor) -> Tensor:
@@ -208,12 +210,12 @@ def _of_any(func: Any, inputs: Any, varying: list[bool]) -> list[Tensor | None]:
         vs = [torch.zeros_like(y, requires_grad=True) for y in ys]
         try:
             back = torch.autograd.grad(ys, found, vs, create_graph=True, allow_unused=True)
-            along = sum(
-                (g * x.detach().nan_to_num(0.0, 0.0, 0.0)).sum()
-                for g, x in zip(back, found, strict=True)
-                if g is not None
-            )
-            into = torch.autograd.grad(along, vs, allow_unused=True) if isinstance(along, Tensor) else [None] * len(vs)
+            sent: list[Tensor | None] = list(back)  # None where nothing depends on it, whatever torch's types say
+            pairs = [(g, x) for g, x in zip(sent, found, strict=True) if g is not None]
+            if not pairs:
+                return [y.detach() for y in ys]
+            along = torch.stack([(g * x.detach().nan_to_num(0.0, 0.0, 0.0)).sum() for g, x in pairs]).sum()
+            into: tuple[Tensor | None, ...] = torch.autograd.grad(along, vs, allow_unused=True)
         except RuntimeError:  # no second derivative
             current().meter.without_rule.add(operation_name(func))
             return []
@@ -221,7 +223,7 @@ def _of_any(func: Any, inputs: Any, varying: list[bool]) -> list[Tensor | None]:
 
 
 def _but_for_rounding(bias: Tensor, y: Tensor) -> Tensor | None:
-    """None for a bias that is nothing but rounding; where it is infinite it hides something, and nothing comes back."""
+    """The bias; None when it is nothing but rounding.  Where it is infinite it hides something: nothing comes back."""
     bias, size = (v.detach().nan_to_num(0.0, 0.0, 0.0) for v in (bias, y))
     noise = _NOISE * torch.finfo(y.dtype).eps * size.abs().amax() if size.numel() else 0
     return bias if bias.numel() and bool(bias.abs().amax() > noise) else None

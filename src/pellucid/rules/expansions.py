@@ -82,7 +82,7 @@ def _least_or_less(input: Tensor, other: Any, keepdim: bool = False) -> Any:
     return _less_of(input, other) if isinstance(other, Tensor) else _least(input, other, keepdim)
 
 
-def _plus_product(input: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
+def _plus_product(input: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Any:
     return input + value * (a * b)
 
 
@@ -117,9 +117,11 @@ _SIMPLER: Mapping[Any, Callable[..., Any]] = {
     **{func: opened(func) for func in (F.softmin, F.normalize, F.instance_norm, F.local_response_norm)},
     **BLOCKS,
 }
-_QUOTIENTS = (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide)
-_QUOTIENTS = (*_QUOTIENTS, Tensor.true_divide, Tensor.__truediv__)
-_QUOTIENTS_IN_PLACE = (Tensor.div_, Tensor.true_divide_, Tensor.__itruediv__)
+_QUOTIENTS: tuple[Any, ...] = (
+    *(torch.div, torch.divide, torch.true_divide),
+    *(Tensor.div, Tensor.divide, Tensor.true_divide, Tensor.__truediv__),
+)
+_QUOTIENTS_IN_PLACE: tuple[Any, ...] = (Tensor.div_, Tensor.true_divide_, Tensor.__itruediv__)
 _INVERSES = dict.fromkeys((Tensor.__rdiv__, Tensor.__rtruediv__), _number_divided)
 
 # For a rule that follows every signal.

@@ -61,7 +61,7 @@ def taylor(step: Step) -> tuple[Tensor]:
 
 def by_weight(step: Step) -> tuple[Tensor]:
     """Logsumexp: to each logit by its weight in the softmax, which is its slope."""
-    return step.vjp(step.up)
+    return (step.vjp(step.up)[0],)
 
 
 def less_the_sum(step: Step) -> tuple[Tensor]:
@@ -73,53 +73,53 @@ def less_the_sum(step: Step) -> tuple[Tensor]:
 
 def plus(step: Step) -> tuple[Tensor]:
     """z_ij = max(x_i w_ij, 0): only what spoke for the output (z+)."""
-    return _shared(step, step.up, _positive(step))
+    return shared(step, step.up, _positive(step))
 
 
 def alpha_beta(step: Step, alpha: float, beta: float) -> tuple[Tensor]:
     """Alpha times what spoke for the output less beta times what spoke against it; alpha - beta = 1."""
-    (x,), layer = step.x, _layer(step)
+    (x,), layer = step.x, layer_of(step)
     w, b = layer.weight, layer.bias
     against = [(x.clamp(min=0), w.clamp(max=0), _least(b)), (x.clamp(max=0), w.clamp(min=0), None)]
-    return (alpha * _shared(step, step.up, _positive(step))[0] - beta * _shared(step, step.up, against)[0],)
+    return (alpha * shared(step, step.up, _positive(step))[0] - beta * shared(step, step.up, against)[0],)
 
 
 def gamma(step: Step, by: float) -> tuple[Tensor]:
     """z_ij = x_i w_ij, and (1 + gamma) times that where it has the sign of the output."""
-    (x,), layer = step.x, _layer(step)
+    (x,), layer = step.x, layer_of(step)
     w, b = layer.weight, layer.bias
     x_up, x_down, w_up, w_down = x.clamp(min=0), x.clamp(max=0), w + by * w.clamp(min=0), w + by * w.clamp(max=0)
     b_up, b_down = (None, None) if b is None else (b + by * b.clamp(min=0), b + by * b.clamp(max=0))
     y = step.y
-    of_positive = _shared(step, step.up * (y > 0), [(x_up, w_up, b_up), (x_down, w_down, None)])
-    of_negative = _shared(step, step.up * (y < 0), [(x_up, w_down, b_down), (x_down, w_up, None)])
+    of_positive = shared(step, step.up * (y > 0), [(x_up, w_up, b_up), (x_down, w_down, None)])
+    of_negative = shared(step, step.up * (y < 0), [(x_up, w_down, b_down), (x_down, w_up, None)])
     return (of_positive[0] + of_negative[0],)
 
 
 def squared(step: Step) -> tuple[Tensor]:
     """z_ij = w_ij squared, whatever the input (w2); the bias keeps back its square."""
-    (x,), layer = step.x, _layer(step)
+    (x,), layer = step.x, layer_of(step)
     bias = None if layer.bias is None else layer.bias.square()
-    return _shared(step, step.up, [(torch.ones_like(x), layer.weight.square(), bias)])
+    return shared(step, step.up, [(torch.ones_like(x), layer.weight.square(), bias)])
 
 
 def flat(step: Step) -> tuple[Tensor]:
     """z_ij = 1: the same for every input that the output sees."""
-    (x,), layer = step.x, _layer(step)
-    return _shared(step, step.up, [(torch.ones_like(x), torch.ones_like(layer.weight), None)])
+    (x,), layer = step.x, layer_of(step)
+    return shared(step, step.up, [(torch.ones_like(x), torch.ones_like(layer.weight), None)])
 
 
 def box(step: Step, low: float | None, high: float | None) -> tuple[Tensor]:
     """z_ij = x_i w_ij - l max(w_ij, 0) - h min(w_ij, 0), for inputs from l to h (zB): never negative."""
-    (x,), w = step.x, _layer(step).weight
+    (x,), w = step.x, layer_of(step).weight
     axes = tuple(range(1, x.ndim))
     l = x.amin(axes, keepdim=True).expand_as(x) if low is None else torch.full_like(x, low)  # noqa: E741
     h = x.amax(axes, keepdim=True).expand_as(x) if high is None else torch.full_like(x, high)
-    return _shared(step, step.up, [(x, w, None), (-l, w.clamp(min=0), None), (-h, w.clamp(max=0), None)])
+    return shared(step, step.up, [(x, w, None), (-l, w.clamp(min=0), None), (-h, w.clamp(max=0), None)])
 
 
 def _positive(step: Step) -> list[Part]:
-    (x,), layer = step.x, _layer(step)
+    (x,), layer = step.x, layer_of(step)
     w, b = layer.weight, layer.bias
     most = None if b is None else b.clamp(min=0)
     return [(x.clamp(min=0), w.clamp(min=0), most), (x.clamp(max=0), w.clamp(max=0), None)]
@@ -129,14 +129,15 @@ def _least(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.clamp(max=0)
 
 
-def _layer(step: Step) -> Weighted:
+def layer_of(step: Step) -> Weighted:
+    """The layer with weights that a step went through."""
     layer: Weighted = step.operation.options["layer"]
     return layer
 
 
-def _shared(step: Step, relevance: Tensor, parts: Sequence[Part]) -> tuple[Tensor]:
+def shared(step: Step, relevance: Tensor, parts: Sequence[Part]) -> tuple[Tensor]:
     """Relevance shared out over inputs in proportion to their contributions, which are those of all parts together."""
-    apply = _layer(step).apply
+    apply = layer_of(step).apply
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x, _, _ in parts]
         z = torch.stack([apply(leaf, w, b) for leaf, (_, w, b) in zip(leaves, parts, strict=True)]).sum(0)

@@ -1,4 +1,4 @@
-"""Normalizations and lengths written out in means, squares and roots, so that rules which speak of those reach inside."""
+"""Normalizations and lengths written out in means, squares and roots, so that rules for those reach inside."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def standardized(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 
 
 def _instance_norm(
-    input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Tensor | None = None,
-    bias: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, running_mean: Tensor | None = None,
+    running_var: Tensor | None = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Any:  # fmt: skip
     if not use_input_stats:

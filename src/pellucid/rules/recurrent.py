@@ -55,8 +55,8 @@ def _along(cell: Cell, steps: Sequence[Tensor], state: State, weights: Sequence[
             state = tuple(torch.cat((v, s[len(v) : len(x)])) for v, s in zip(state, start, strict=True))
         state = cell(x, state, *weights)
         out.append(state[0])
-    ends = (state, *reversed(done))
-    return out, tuple(torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*ends, strict=True))
+    ends = [state, *reversed(done)]
+    return out, tuple(torch.cat([end[i] for end in ends]) for i in range(len(state)))
 
 
 def _layers(
@@ -64,7 +64,7 @@ def _layers(
 ) -> tuple[list[Tensor], State]:
     """All layers; `start` and the end hold `[layers x directions, batch, width]`, `count` the weights of each."""
     ends, groups = list[State](), _groups(weights, count)
-    for layer in range(layers):
+    for _ in range(layers):
         found = []
         for direction in range(1 + both):
             state = tuple(v[len(ends)] for v in start)
@@ -86,22 +86,19 @@ def _groups(weights: Sequence[Tensor], count: int) -> Iterator[list[Any]]:
 def _sequence(cell: Cell, states: int) -> Callable[..., Any]:
     """A layer as torch calls it: with padded sequences, or with packed ones and the samples of each step."""
 
-    def run(input: Tensor, second: Any, third: Any, *rest: Any) -> Any:
-        packed = (
-            isinstance(third, Tensor | tuple | list) and isinstance(second, Tensor) and not second.is_floating_point()
-        )
-        hx, weights, rest = (third, rest[0], rest[1:]) if packed else (second, third, rest)
+    def run(input: Tensor, second: Any, third: Any, *others: Any) -> Any:
+        packed = isinstance(second, Tensor) and not second.is_floating_point()
+        state, weights, rest = (third, others[0], others[1:]) if packed else (second, third, others)
         has_biases, layers, dropout, training, both = rest[:5]
         if dropout and training:
             return NotImplemented
-        first = not packed and bool(rest[5])
-        steps = list(input.split(second.tolist())) if packed else list(input.unbind(1 if first else 0))
-        start = tuple(hx) if states > 1 else (hx,)
+        time = 1 if not packed and rest[5] else 0
+        steps = list(torch.split(input, second.tolist()) if packed else input.unbind(time))
+        start: Any = tuple(state) if states > 1 else (state,)
         count = len(weights) // (layers * (1 + both))
-        assert count in (2, 3, 4, 5) and bool(has_biases) == (count > 3)  # noqa: S101 (torch's own order)
-        out, end = _layers(cell, steps, start, weights, count, layers, both)
-        whole = torch.cat(out) if packed else torch.stack(out, 1 if first else 0)
-        return (whole, *end)
+        assert bool(has_biases) == (count > 3)  # noqa: S101 (the order that `_groups` relies on)
+        out, end = _layers(cell, steps, start, list(weights), count, layers, both)
+        return (torch.cat(out) if packed else torch.stack(out, time), *end)
 
     return run
 

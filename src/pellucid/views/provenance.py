@@ -20,6 +20,7 @@ _LONG = (
     "player values",
     "standard errors",
     "interactions",
+    "kept back by operation",
 )  # facts that the map itself shows, or too long
 
 
