@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -14,11 +15,18 @@ from torch import Tensor, nn
 
 STEPS, SAMPLES, NOISE, WINDOW, STRIDE = 50, 20, 0.15, 32, 16
 WINDOWS = 13 * 13  # 224 pixels, 32 wide, every 16: (224 - 32) / 16 + 1 a side.
+LARGER = (512, 1024)  # sides of pictures, for methods whose gain grows with them
 
 
 @cache
 def subject(network: str) -> Subject:
-    return SUBJECTS[network]()
+    """The network by its name in `SUBJECTS`, or with a larger picture: "resnet18 at 512 px"."""
+    name, _, side = network.partition(" at ")
+    known = SUBJECTS[name]()
+    if not side:
+        return known
+    size = (int(side.removesuffix(" px")),) * 2
+    return replace(known, x=nn.functional.interpolate(known.x, size=size, mode="bicubic", align_corners=False))
 
 
 def own(network: str) -> Subject:
@@ -67,12 +75,12 @@ def captum_grad_cam(network: str) -> Call:
     return call
 
 
-def captum_occlusion(network: str, batch: int) -> Call:
+def captum_occlusion(network: str, batch: int, window: int = WINDOW, stride: int = STRIDE) -> Call:
     from captum import attr
 
     s = own(network)
-    method, options = attr.Occlusion(s.model), {"sliding_window_shapes": (3, WINDOW, WINDOW)}
-    options |= {"strides": (3, STRIDE, STRIDE), "perturbations_per_eval": batch}
+    method, options = attr.Occlusion(s.model), {"sliding_window_shapes": (3, window, window)}
+    options |= {"strides": (3, stride, stride), "perturbations_per_eval": batch}
 
     def call() -> Tensor:
         with torch.no_grad():
@@ -185,11 +193,22 @@ def rows(network: str) -> Iterator[Case]:
     )
 
 
+def larger(network: str, side: int) -> Case:
+    """Occlusion of a larger picture by 16 x 16 windows side by side (captum wants no gaps between them)."""
+    named, width = f"{network} at {side} px", side // 16
+    us = Contestant(OURS, partial(ours, named, "occlusion", {"window": width, "stride": width}))
+    captum = Contestant("captum", partial(captum_occlusion, named, 1, width, width), "as it comes: 1 window a pass")
+    floor = Floor(16 * 16 + 1, partial(bare_forward, named), "forward passes")
+    return Case(f"occlusion, {named}", (us, captum), (floor,))
+
+
 if __name__ == "__main__":
     main(
         "Attribution",
         "One 224 x 224 picture, one class, five methods. Equal weights for everyone; peers get the model in eval mode "
-        "with its parameters as they are (nobody freezes them for a user), and the floor has them frozen.",
-        [case for network in SUBJECTS for case in rows(network)],
+        "with its parameters as they are (nobody freezes them for a user), and the floor has them frozen. Occlusion "
+        "also on larger pictures; its floor are whole passes, which it goes below where windows change little.",
+        [case for network in SUBJECTS for case in rows(network)]
+        + [larger(network, side) for network in ("efficientnet_lite0", "resnet18") for side in LARGER],
         ("captum", "grad-cam"),
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score, Strict
-from pellucid.core.spatial import feature_map, laid_over
+from pellucid.core.spatial import FeatureMap, over_sites
 from pellucid.core.tensors import Tensors, total
 from pellucid.rules.excitation import excitation
 from pellucid.rules.lrp import STABILIZER
@@ -54,14 +54,18 @@ def excitation_backprop(
     [[0.25, 0.75]]
     """
     under = f.under(excitation(contrast=contrast), strict=strict)
+    arrived: list[Tensor] = []
+
+    def picked(seen: FeatureMap) -> Tensor:
+        arrived.append(seen.grad.flatten(1).sum(1))
+        return seen.grad.sum(1, keepdim=True)
+
     if site:
-        seen = feature_map(under, x, site)
-        found = laid_over(seen.grad.sum(1, keepdim=True), x, seen, signed=contrast)
-        arrived = seen.grad.flatten(1).sum(1)
+        found = over_sites(under, x, site, picked, signed=contrast)
     else:
-        maps = under.grad(x)
-        found, arrived = Finding(maps, signed=contrast), total(maps)
-    facts = {**found.facts, "probability that arrived": arrived.tolist()}
+        found = Finding(under.grad(x), signed=contrast)
+        arrived.append(total(found.maps))
+    facts = {**found.facts, "probability that arrived": torch.stack(arrived).mean(0).tolist()}
     return Finding(found.maps, signed=contrast, resolution=found.resolution, facts=facts)
 
 

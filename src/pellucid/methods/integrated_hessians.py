@@ -78,7 +78,11 @@ def integrated_hessians(
     table, bent = _integrated(g, start, x, players, steps)
     rows = [t[:n, :n] for t, n in zip(table, players.counts, strict=True)]
     found = laid_back(
-        Parts(x, players, start), [t.sum(1) for t in rows], change, interactions=[t.tolist() for t in rows], points=steps
+        Parts(x, players, start),
+        [t.sum(1) for t in rows],
+        change,
+        interactions=[t.tolist() for t in rows],
+        points=steps,
     )
     if bent:
         return found
