@@ -209,9 +209,9 @@ def test_a_result_that_is_returned_unread_is_no_folded_one() -> None:
 
 def test_nothing_is_folded_where_hooks_look_on() -> None:
     model = with_statistics(Straight())
-    assert foldable(model)
+    assert foldable(model, Run(), 9) and not foldable(model, Run(), 2)
     handle = model.conv.register_forward_hook(lambda *_: None)
-    assert not foldable(model)
+    assert not foldable(model, Run(), 9)
     handle.remove()
     model.norm.train()
     assert found(model, X) == 0

@@ -26,8 +26,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.lease import weights_of
+from pellucid.core.run import Run
 
 R = TypeVar("R")
+_MANY = 8  # samples from which on it pays to look for what can be folded
 _CONVOLUTIONS = frozenset({F.conv1d, F.conv2d, F.conv3d})
 _HARMLESS = frozenset(
     ("size", "dim", "ndimension", "numel", "nelement", "stride", "is_contiguous", "is_floating_point")
@@ -43,9 +45,13 @@ class Fold:
     mean: Tensor
 
 
-def foldable(model: nn.Module) -> bool:
-    """Whether nobody but the model's own operations sees what lies between a convolution and its normalization."""
-    return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+def foldable(model: nn.Module, run: Run, samples: int | None) -> bool:
+    """Whether many passes follow, in which only the model sees what lies between a convolution and its normalization.
+
+    `samples`: how many there will be, if that is known.
+    """
+    pays = run.folding and run.precision == "model" and (samples is None or samples >= _MANY)
+    return pays and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 class Folding:

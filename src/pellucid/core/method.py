@@ -141,11 +141,10 @@ class Method(Generic[P]):
             network=net.name,
             source=net.source,
             labels=net.labels,
-            versions={"pellucid": _version(), "torch": torch.__version__, "python": platform.python_version()},
+            versions=_versions(),
             cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - since),
             signed=self.signed if found.signed is None else found.signed,
-            resolution=found.resolution,
-            gap=found.gap,
+            resolution=found.resolution, gap=found.gap,
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
             facts=found.facts,
@@ -243,6 +242,10 @@ def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
         kinds = ", ".join(str(d).removeprefix("torch.") for d in net.dtypes)
         notes.append(f"The model mixes number formats: {kinds}.")
     return tuple(notes)
+
+
+def _versions() -> dict[str, str]:
+    return {"pellucid": _version(), "torch": torch.__version__, "python": platform.python_version()}
 
 
 @cache  # the package's metadata is a file that is read and parsed anew at every question

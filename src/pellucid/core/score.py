@@ -1,7 +1,6 @@
 """The function being explained: network, target and rules composed into one number a sample.
 
-All that a method ever sees.  `f(x)`, `f.grad(x)`, `f.watch(x, sites)`, `f.under(rule)`, `f.do(site=change)`: how
-passes are batched to fit in memory, reported and stopped is decided here, once.
+All that a method ever sees: `f(x)`, `f.grad(x)`, `f.watch(x, sites)`, `f.under(rule)`, `f.do(site=change)`.
 """
 
 from __future__ import annotations
@@ -24,13 +23,12 @@ from pellucid.core.inner import Inner
 from pellucid.core.network import Network
 from pellucid.core.passes import measured, precision
 from pellucid.core.replaced import at_embeddings, instead
-from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
-from pellucid.core.run import Run, current
+from pellucid.core.rule import Met, Rewire, Rule
+from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
-
-_MANY = 8  # samples from which on it pays to look for what can be folded
+from pellucid.core.uncovered import operations_without_rule
 
 Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
 
@@ -287,7 +285,8 @@ class Score:
         if self.inner is not None:
             self.inner.expect(self._numbers(), total)
         channels_last = memory_format.prepare(self.net, model, run, rows_ahead)
-        folded = Folding(model if folds and self._foldable(model, run, rows_ahead) else None)
+        seen = self.rules or self.changes or self.inner or self.target.sites or self.net.borrowed_because
+        folded = Folding(model if folds and not seen and foldable(model, run, rows_ahead) else None)
 
         def plain(x: Tensors, rows: Tensor) -> Result:
             run.checkpoint()
@@ -299,9 +298,3 @@ class Score:
                 return one(self, x, rows.to(device))
 
         return measured(model, variations, plain, what, folded, rows_ahead, backward=backward)
-
-    def _foldable(self, model: nn.Module, run: Run, samples: int | None) -> bool:
-        """Whether many passes follow, in which nothing but the score is looked at and the way back is the plain one."""
-        looked_at = self.rules or self.changes or self.inner or self.target.sites or self.net.borrowed_because
-        wanted = run.folding and run.precision == "model" and (samples is None or samples >= _MANY)
-        return wanted and not looked_at and foldable(model)

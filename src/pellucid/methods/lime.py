@@ -88,8 +88,7 @@ def lime(
     }
     values, errors = [fit.coefficients[1:] for fit in fits], [fit.errors[1:] for fit in fits]
     found = laid_back(game, values, errors=errors, **facts)
-    near = [_near(d[:known], width) for d in drawn]
-    counting = [float(w.sum() ** 2 / w.square().sum()) for w in near]
+    counting = [float(w.sum() ** 2 / w.square().sum()) for w in (_near(d[:known], width) for d in drawn)]
     narrow = sum(c < _LEAST * n for c, n in zip(counting, game.counts, strict=True))
     why = f"The kernel is narrow: no more than {min(counting):.0f} coalitions count, too few for the players."
     return replace(found, notes=(*found.notes, why)) if narrow else found
