@@ -77,9 +77,9 @@ def lime(
         raise BadOption(f"samples={samples} for {short} players: expected at least {least}.", "Or make fewer players.")
     drawn = [_drawn(n, key, m) for n, key, m in zip(game.counts, everything(x), wanted, strict=True)]
     worth = scores(f, game.coalitions(batched(drawn)))
-    known = worth.shape[1]
-    if known < _LEAST * max(game.counts) + 2:
-        raise Stopped(f"Stopped after {known} coalitions; {max(game.counts)} players need more.")
+    known, most = worth.shape[1], max(game.counts)
+    if known < _LEAST * most + 2:
+        raise Stopped(f"Stopped after {known} coalitions; {most} players need more.")
     fits = [_fit(d[:known], w[: len(d)], width, ridge) for d, w in zip(drawn, worth, strict=True)]
     facts: dict[str, Any] = {
         "R2": [fit.r2 for fit in fits],
@@ -88,8 +88,7 @@ def lime(
     }
     values, errors = [fit.coefficients[1:] for fit in fits], [fit.errors[1:] for fit in fits]
     found = laid_back(game, values, errors=errors, **facts)
-    near = [_near(d[:known], width) for d in drawn]
-    counting = [float(w.sum() ** 2 / w.square().sum()) for w in near]
+    counting = [float(w.sum() ** 2 / w.square().sum()) for w in (_near(d[:known], width) for d in drawn)]
     narrow = sum(c < _LEAST * n for c, n in zip(counting, game.counts, strict=True))
     why = f"The kernel is narrow: no more than {min(counting):.0f} coalitions count, too few for the players."
     return replace(found, notes=(*found.notes, why)) if narrow else found
