@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,11 @@ def coalition_table(n: int) -> Tensor:
 
 def exact(worth: Tensor) -> Tensor:
     """Shapley values by the definition over orders of joining, in its closed form: plain, one coalition at a time."""
+    return _exact(tuple(worth.tolist()))
+
+
+@cache  # tests ask for the same few games hundreds of times
+def _exact(worth: tuple[float, ...]) -> Tensor:
     n = int(math.log2(len(worth)))
     out = [0.0] * n
     for number in range(2**n):
@@ -41,7 +47,7 @@ def exact(worth: Tensor) -> Tensor:
         for player in range(n):
             if not number >> player & 1:
                 share = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
-                out[player] += share * float(worth[number | 1 << player] - worth[number])
+                out[player] += share * (worth[number | 1 << player] - worth[number])
     return torch.tensor(out, dtype=torch.double)
 
 

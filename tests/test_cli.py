@@ -240,7 +240,8 @@ def declared(option: tuple[inspect.Parameter, Any]) -> dict[str, Any]:
     """What `--json` should say, read off the annotation without the package's own reader."""
     parameter, hint = option
     base, extras = get_args(hint)[0], get_args(hint)[1:]
-    choices = list(get_args(base)) if get_origin(base) is Literal else []
+    literal = next((part for part in (base, *get_args(base)) if get_origin(part) is Literal), None)
+    choices = list(get_args(literal))
     kinds = {bool, int, float, str, torch.Tensor} & {base, *get_args(base)}
     limits = next(([e.low, e.high] for e in extras if isinstance(e, Range)), None)
     return {

@@ -42,8 +42,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "feature_ablation": {"cells": 3},
     "feature_permutation": {"cells": 2},
     "shapley_values": {"cells": 2},
-    "shapley_interactions": {"cells": 2},
-    "kernel_shap": {"cells": 3, "samples": 36},
+    "shapley_interactions": {"cells": 2, "fill": "constant"},  # second differences: blurred, they are rounding
+    "kernel_shap": {"cells": 3, "samples": 48},
     "shapley_sampling": {"cells": 2, "pairs": 4},
     "partition_shap": {"cells": 3, "most": 24},
     "lime": {"cells": 3, "samples": 40},
@@ -186,6 +186,7 @@ def test_samples_with_a_class_each_are_explained_for_their_own(name: str, option
 @few
 @given(blocks, seeds, pictures)
 def test_spelling_does_not_matter(name: str, activation: str, block: str, seed: int, x: Tensor) -> None:
+    x = x if METHODS[name].together else x[:1]  # one sample is spelled like the others
     base = values(name, Net("module", activation, block, seed), x)
     for style in STYLES[1:]:
         close(values(name, Net(style, activation, block, seed), x), base, 1e-5)

@@ -106,6 +106,11 @@ class Method(Generic[P]):
             stack.enter_context(torch.no_grad())
             return self._explain(network, model, x, target, at, chosen, run)
 
+    def _enough(self, x: Tensors) -> Tensors:
+        if self.together and batch_size(x) < 2:
+            raise BadInput(f"{self.name} compares samples with each other; one was given.", "Give at least two.")
+        return x
+
     def _find(self, f: Score, x: Tensors, options: dict[str, Any]) -> Finding:
         result = self.recipe(f, x, **options)  # type: ignore[call-arg]  # checked against the recipe's own options
         found = result if isinstance(result, Finding) else Finding(result)
@@ -124,9 +129,7 @@ class Method(Generic[P]):
         run: Run,
     ) -> Explanation:
         since = time.monotonic()
-        given = _like_the_model(as_tensors(x, net.inputs), model)
-        if self.together and batch_size(given) < 2:
-            raise BadInput(f"{self.name} compares samples with each other; one was given.", "Give at least two.")
+        given = self._enough(_like_the_model(as_tensors(x, net.inputs), model))
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
         f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)

@@ -52,22 +52,20 @@ def leaves(tree: Any, kind: type = Tensor, *, deep: bool = False) -> list[Any]:
     [1.0, 2.0]
     """
     found: list[Any] = []
-    _gather(tree, kind, deep, set(), found)
+    seen: set[int] = set()
+    ahead = [tree]  # no recursion: this runs several times for every operation that is recorded
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, kind):
+            found.append(node)
+        elif type(node) in _PLAIN:
+            continue
+        elif type(node) is tuple:
+            ahead.extend(reversed(node))
+        elif id(node) not in seen:
+            seen.add(id(node))  # a cycle ends here, and what is shared counts once, as in `rebuilt`
+            ahead.extend(value for _, value in reversed(parts(node, deep=deep)))
     return found
-
-
-def _gather(tree: Any, kind: type, deep: bool, seen: set[int], found: list[Any]) -> None:
-    if isinstance(tree, kind):
-        found.append(tree)
-    elif type(tree) in _PLAIN:
-        return
-    elif type(tree) is tuple:
-        for value in tree:
-            _gather(value, kind, deep, seen, found)
-    elif id(tree) not in seen:
-        seen.add(id(tree))  # a cycle ends here, and what is shared counts once, as in `rebuilt`
-        for _, value in parts(tree, deep=deep):
-            _gather(value, kind, deep, seen, found)
 
 
 def _rebuilt(tree: Any, change: Callable[[Any], Any], kind: type, deep: bool, memo: dict[int, Any]) -> Any:

@@ -77,9 +77,9 @@ def lime(
         raise BadOption(f"samples={samples} for {short} players: expected at least {least}.", "Or make fewer players.")
     drawn = [_drawn(n, key, m) for n, key, m in zip(game.counts, everything(x), wanted, strict=True)]
     worth = scores(f, game.coalitions(batched(drawn)))
-    known = worth.shape[1]
-    if known < _LEAST * max(game.counts) + 2:
-        raise Stopped(f"Stopped after {known} coalitions; {max(game.counts)} players need more.")
+    known, most = worth.shape[1], max(game.counts)
+    if known < _LEAST * most + 2:
+        raise Stopped(f"Stopped after {known} coalitions; {most} players need more.")
     fits = [_fit(d[:known], w[: len(d)], width, ridge) for d, w in zip(drawn, worth, strict=True)]
     facts: dict[str, Any] = {
         "R2": [fit.r2 for fit in fits],

@@ -95,7 +95,7 @@ def parts(
         raise BadOption(f"baseline={baseline} with fill={fill!r}: only a constant fill has one.", "Leave one out.")
     players, absent = segments(f, x, by=by, cells=cells, mask=mask, most=most), Tensors()
     for name, labels in players.labels.items():
-        v, axes = x[name], _axes(labels)
+        v, axes = x[name].contiguous(), _axes(labels)  # in one layout, so that a blur is the same to the last bit
         usual: Fill = PICTURES if v.ndim == 4 and baseline is None else "constant"
         kind = fill or usual
         if kind != "inpainted":
