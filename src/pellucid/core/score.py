@@ -23,11 +23,12 @@ from pellucid.core.batching import Result, in_passes
 from pellucid.core.errors import BadModel, Stopped
 from pellucid.core.memory import measuring
 from pellucid.core.network import Network
-from pellucid.core.rule import Met, Rewire, Rule, operations_without_rule
+from pellucid.core.rule import Met, Rewire, Rule
 from pellucid.core.run import Run, current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
+from pellucid.core.uncovered import operations_without_rule
 
 Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
 
