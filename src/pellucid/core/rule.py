@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -149,7 +150,9 @@ class Rewire(TorchFunctionMode):
             self.remember(Met(call.name, tuple(v.detach().clone() for v in call.inputs)))
             return self.noted(call, func(*args, **kwargs))
         met = self.recall(call)
-        backward = self.weighed(call.name, backward) if self.shares else backward
+        if self.shares:  # a normalization has the number of the layer that it is one with
+            self.counts[call.name] -= func is F.batch_norm and "layer" in call.options
+            backward = self.weighed(call.name, backward)
         if written is None:
             return self.noted(call, _rewired(call, backward, met, call.inputs))
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history

@@ -39,7 +39,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Meter:
-    """What was spent so far; passes are counted in samples.  `kept`: what each operation kept back of the shares."""
+    """What was spent so far; passes are counted in samples.  `kept`: what each operation kept back of shares."""
 
     forwards: int = 0
     backwards: int = 0

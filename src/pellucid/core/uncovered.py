@@ -1,4 +1,7 @@
-"""What rules did not speak of, found in the gradient graph of a score that ran under them."""
+"""What a rule left out: the operations between the input and a score that ran under the plain gradient.
+
+They are found in the gradient graph, so that scripted code, custom functions and the inside of fused layers count too.
+"""
 
 from __future__ import annotations
 

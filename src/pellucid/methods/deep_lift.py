@@ -5,15 +5,15 @@ $$A_i(x) = m_i\,(x_i - x^0_i),\qquad m = \frac{y - y^0}{z - z^0}\ \text{ in plac
 Slopes say what a small change would do; multipliers say what the whole change from the baseline did, so a saturated
 unit still passes on its share, and the values add up to $f(x) - f(x^0)$ exactly, without a path.  The rule is applied
 to operations: activations of any kind and spelling, max pooling, products of two signals (squeeze-and-excitation,
-attention), softmax, layer and group normalization.  Linear operations need none.
+attention), softmax, normalizations, recurrent layers.  Linear operations need none.
 
 The rescale rule is the default.  The reveal-cancel rule treats positive and negative contributions to a layer that a
 bend follows apart, so that contributions which cancel before it are seen: of min(a, b) = a - relu(a - b), each input
 gets half where rescale gives all to one.  It shares out the same change otherwise.
 
 Good for: values that add up for the price of little more than one gradient; saturated networks.
-Not for:  inputs where the baseline is itself a meaningful picture; operations with a memory (LSTM, GRU), whose inside
-          has no rule: `without_rule` then names them, and `gap` says what it costs.
+Not for:  inputs where the baseline is itself a meaningful picture (several baselines: deep_shap).  `without_rule` names
+          what the rules do not cover, and `gap` says what it costs.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ The presets are those of Montavon et al. 2019 and Kohlbrenner et al. 2020, arXiv
 `epsilon_gamma_box`: epsilon for dense layers, gamma (0.25) for convolutions, the box rule for the first layer;
 `epsilon_plus_flat`: epsilon, z+, flat; `alpha2_beta1`: epsilon, and alpha-beta for convolutions; `w2`: epsilon, z+, and
 the w-square rule for the first layer.  Batch normalization that directly follows a layer is one layer with it.
+In every preset softmax, products and what normalizes have the rules of AttnLRP (Achtibat et al. 2024,
+arXiv:2402.05602), so that `attention`, the preset to ask for with transformers, is `epsilon`.
 
 Good for: maps with little noise on convolutional networks; reading what each layer contributed.
 Not for:  values that must add up: biases and the stabilizer of the divisions keep back a part of the score, and

@@ -86,7 +86,7 @@ def _plus_product(input: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> A
     return input + value * (a * b)
 
 
-def _mixed(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+def _mixed(input: Tensor, end: Tensor, weight: Any) -> Any:
     return input + (end - input) * weight
 
 
