@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.core.network import Network
+from pellucid.core.rule import Rewire
 from pellucid.core.score import Score
 from pellucid.core.target import logit
 from pellucid.methods import all_methods
 from pellucid.methods.integrated_hessians import interactions
 from pellucid.probes.path import constant
 from pellucid.probes.segments import segments
+from pellucid.rules.softplus import softplus
 from pellucid.views.pairs import pairs
 from tests.networks import Chain, Net, picture, randomized
 
@@ -83,9 +85,36 @@ def test_a_network_of_relus_does_not_bend_and_says_so(style: str) -> None:
     plain = METHODS["integrated_hessians"](net, x, 1, cells=2)
     table = torch.tensor(plain.facts["interactions"][0])
     assert (table == torch.diag(table.diagonal())).all() and "does not bend" in plain.notes[-1]
-    if style != "arithmetic":  # which has a clamp among its spellings
-        smooth = METHODS["integrated_hessians"](net, x, 1, cells=2, softplus=10.0)
-        assert torch.tensor(smooth.facts["interactions"][0]).count_nonzero() == 16 and not smooth.notes
+    smooth = METHODS["integrated_hessians"](net, x, 1, cells=2, softplus=10.0)
+    assert torch.tensor(smooth.facts["interactions"][0]).count_nonzero() == 16 and not smooth.notes
+
+
+@pytest.mark.parametrize("style", ["functional", "in place", "arithmetic"])
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_softplus_stands_in_however_it_is_spelled(style: str, activation: str, seed: int) -> None:
+    x = 4 * picture(2, 1).double()
+    one, other = (
+        matrix("integrated_hessians", Net(s, activation, "plain", seed).double(), x, 1, cells=2, softplus=3.0)
+        for s in ("module", style)
+    )
+    torch.testing.assert_close(other, one)
+
+
+def test_softplus_comes_to_the_network_as_it_sharpens() -> None:
+    spelled = (
+        lambda v: torch.nn.functional.leaky_relu(v, 0.2),
+        torch.nn.functional.hardtanh,
+        lambda v: v.clamp(max=0.5),
+        lambda v: torch.nn.functional.relu6(v),
+    )
+    for function in spelled:
+        v = torch.linspace(-7, 8, 301, dtype=torch.float64).requires_grad_()
+        for sharpness, near in ((5.0, 0.3), (50.0, 0.03)):
+            with Rewire((softplus(sharpness),)):
+                smooth = function(v)
+            # each kink moves by log 2 / b at most, and there are at most two of them
+            assert 0 < float((smooth - function(v)).detach().abs().max()) <= near
 
 
 def test_softplus_explains_the_smooth_neighbor() -> None:

@@ -43,7 +43,7 @@ CANDIDATES: Mapping[str, Mapping[str, Any]] = {
 BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "extremal_perturbation": {"steps": 40},
     "hsic": {"masks": 256},
-    "integrated_hessians": {"steps": 4, "cells": 3},
+    "integrated_hessians": {"steps": 4, "cells": 2},
     "kernel_shap": {"samples": 256},
     "lime": {"samples": 256},
     "partition_shap": {"most": 256},
