@@ -187,7 +187,7 @@ def pictures(samples: int = 1, side: int = 48) -> Tensor:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "occlusion": {"window": 7, "stride": 5},
+    "occlusion": {"window": 7, "stride": 8},
     "feature_ablation": {"cells": 8, "baseline": 0.3},
 }
 
@@ -285,7 +285,7 @@ def test_the_passes_are_counted() -> None:
 
 def test_a_stopped_run_has_the_windows_up_to_there() -> None:
     asked = iter(range(10**6))
-    with running(Run(max_batch=4, stop=lambda: next(asked) > 12)):
+    with running(Run(max_batch=4, stop=lambda: next(asked) > 5)):
         found = METHODS["occlusion"](Shallow(7), pictures(), 1, **OPTIONS["occlusion"])
     whole = METHODS["occlusion"](Shallow(7), pictures(), 1, **OPTIONS["occlusion"])
     assert found.stopped.startswith("after ") and "changes" in found.stopped
@@ -330,10 +330,25 @@ class Aliasing(nn.Module):
         return z
 
 
+class NeverTwo(nn.Module):
+    """Does not take two samples together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Shallow(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) == 2:
+            raise RuntimeError("not two")
+        y: Tensor = self.inner(x)
+        return y
+
+
 @pytest.mark.parametrize(
     ("model", "x", "target", "why"),
     [
         (Global().double(), pictures().double(), 1, "looks at numbers while it runs"),
+        (NeverTwo().double(), pictures().double(), 1, "cannot be recorded for one and for two samples (not two)"),
         (Wide().double(), pictures().double(), 1, "of whole passes to compute only what changes"),
         (Aliasing().double(), pictures().double(), 1, "seen through several views"),
         (Shallow(11), pictures(), channel("two", 3), "the target speaks of values inside the network"),
@@ -391,13 +406,14 @@ def test_new_weights_are_used_at_once() -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
 def test_networks_of_the_zoo(name: str) -> None:
+    """Slow, for these are the real ones: every convolution of a network that people use, against 25 whole passes."""
     try:
         net = zoo.open(name)
     except Missing:
         pytest.skip(f"{name} is not installed")
     x = F.interpolate(torch.randn(1, 3, 14, 14, generator=seeded(1)), size=(96, 96), mode="bicubic")
     target = logit(3) if name != "vgg16" else 1.0 * scalar(lambda y: y.mean((1, 2, 3)))
-    found, whole = both("occlusion", net, x, target, window=20, stride=24)
+    found, whole = both("occlusion", net, x, target, window=16, stride=20)
     assert followed_by(found), found.facts
     same(found, whole)
 

@@ -22,7 +22,7 @@ from pellucid.core.run import current, running
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
 
-_FEW = 12  # changes for which learning a network's operations does not pay
+_FEW = 20  # changes for which learning a network's operations does not pay
 _SPREAD = 1e-5  # of the range of the scores: by how much the two ways may differ
 _ROUNDING = 16  # units in the last place of the network's largest output: whole passes differ by as much themselves
 
@@ -103,7 +103,7 @@ def _probed(f: Score, edits: Edits, reuse: Reuse, base: Tensor, facts: dict[str,
     every = torch.stack([*known.values(), base])
     spread = every.amax(0) - every.amin(0)
     rounding = _ROUNDING * torch.finfo(base.dtype).eps * reuse.largest
-    worst = float((differences / spread.clamp(min=torch.finfo(base.dtype).tiny)).max())
+    worst = float((differences / spread.clamp(min=rounding or 1.0)).max())
     if not bool((differences <= (_SPREAD * spread).clamp(min=rounding)).all()):
         reuse.forget()
         return {}, f"computing only what changes gave other scores, by {worst:.1g} of their range"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, log
 from typing import Any
@@ -54,6 +55,15 @@ def _regions(group: list[int], boxes: list[list[Box]], extent: tuple[int, ...], 
     return list(regions.values())
 
 
+@contextmanager
+def _unfit_on_errors(what: str) -> Iterator[None]:
+    """What a network does not do on its tape, it may well do whole."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise Unfit(f"{what} ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
+
+
 def _evenly(many: list[int], most: int) -> list[list[int]]:
     """Pieces of about one size, none of more than `most`."""
     size = ceil(len(many) / max(1, ceil(len(many) / most)))
@@ -101,7 +111,8 @@ class Reuse:
             current().meter.forwards += _RECORDING
             args, kwargs = self._given(0)
             try:
-                known = program(self.f.model, args, kwargs, self.name)
+                with _unfit_on_errors("its operations cannot be recorded for one and for two samples"):
+                    known = program(self.f.model, args, kwargs, self.name)
             except Unfit as error:
                 known = error
             self.f.net.remembered[self._key] = known
@@ -153,9 +164,10 @@ class Reuse:
         kept = frozenset[int]().union(*(j.layout.kept for j in self.jobs))
         held = sum(values[v].bytes for v in kept if values[v].origin not in ("parameter", "buffer"))
         whole = 3 * max(v.bytes for v in values if v.origin == "operation")  # what one whole pass takes in any case
-        if held > max(current().memory, 2 * whole):
-            raise Unfit(f"the unchanged pass would take {held / 2**20:.0f} MiB")
-        self._hold_all = held * batch_size(self.x) <= max(current().memory, 2 * whole)
+        most = max(current().memory, 2 * whole)
+        if held > most:
+            raise Unfit(f"{held / 2**20:.0f} MiB of the unchanged pass would have to be kept, not {most / 2**20:.0f}")
+        self._hold_all = held * batch_size(self.x) <= most
 
     def scores(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Changes with their scores, `[batch]` each."""
@@ -193,16 +205,13 @@ class Reuse:
         boxes = [_box(job.layout.first, *at) for at in which.tolist()]
         patches = torch.stack([self.content(job.changes[k], sample, box) for k, box in zip(some, boxes, strict=True)])
         assert f.model is not None  # noqa: S101 (leased)
-        try:
-            with torch.no_grad():
-                chosen = which[:, 0], which[:, 1]
-                out = Pass(self.program, job.layout, f.model, self.weights, unchanged, chosen).run(patches)
-                sizes = [v.abs().max() for v in leaves(out, deep=True) if v.is_floating_point() and v.numel()]
-                self.largest = max(self.largest, float(torch.stack(sizes).max()) if sizes else 0.0)
-                row = torch.full((len(some),), sample, device=patches.device)
-                return f.target.of(Answer(f.net, out, {}, row if f.samples is None else f.samples.to(row)[row]))
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise Unfit(f"its operations do not run on parts: {str(error).splitlines()[0]}") from error
+        with _unfit_on_errors("its operations do not run on parts"), torch.no_grad():
+            chosen = which[:, 0], which[:, 1]
+            out = Pass(self.program, job.layout, f.model, self.weights, unchanged, chosen).run(patches)
+            sizes = [v.abs().max() for v in leaves(out, deep=True) if v.is_floating_point() and v.numel()]
+            self.largest = max([self.largest, *map(float, sizes)])
+            row = torch.full((len(some),), sample, device=patches.device)
+            return f.target.of(Answer(f.net, out, {}, row if f.samples is None else f.samples.to(row)[row]))
 
     def _pass_unchanged(self, sample: int) -> Unchanged:
         if sample not in self._unchanged:
@@ -211,6 +220,6 @@ class Reuse:
             assert self.f.model is not None  # noqa: S101 (leased)
             current().meter.forwards += 1
             layouts = [job.layout for job in self.jobs]
-            with torch.no_grad():
+            with _unfit_on_errors("its recording does not run again"), torch.no_grad():
                 self._unchanged[sample] = Unchanged(self.program, layouts, self.f.model, *self._given(sample))
         return self._unchanged[sample]
