@@ -34,7 +34,11 @@ class Gate(nn.Module):
 PAIRS = torch.tensor([[3.0, 2.0], [2.0, 5.0], [4.0, 0.5], [1.0, 1.0]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("bend", [F.relu, torch.relu_, lambda v: v.clamp(min=0), nn.ReLU(inplace=True)], ids=str)
+@pytest.mark.parametrize(
+    "bend",
+    [F.relu, torch.relu_, lambda v: v.clamp(min=0), nn.ReLU(inplace=True)],
+    ids=["f", "in place", "clamp", "module"],
+)
 def test_reveal_cancel_halves_a_minimum(bend: Callable[[Tensor], Tensor]) -> None:
     """Section 3.5.3 of the paper: half of min(a, b) for each, where rescale gives one of them all."""
     net = Gate(False, bend).double()

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     import timm
     import torchvision
     from zennit.attribution import Gradient, IntegratedGradients, SmoothGrad
-    from zennit.composites import GuidedBackprop
+    from zennit.composites import BetaSmooth, GuidedBackprop
 
 pytestmark = pytest.mark.filterwarnings("ignore:::zennit")
 
@@ -214,3 +214,10 @@ def test_relu6_between_two_layers_in_matrix_form() -> None:
     right = (last.weight[CLASS].clamp(min=0) * ((before > 0) & (before < 6))) @ first.weight
     same(ours("guided_backprop", net, x), right.detach())
     assert torch.equal(theirs(net, x.clone(), composite=GuidedBackprop()), theirs(net, x.clone()))
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 10.0])
+def test_beta_smooth_through_relu_modules(sharpness: float, x: Tensor) -> None:
+    net = network("vgg11_bn")
+    found = METHODS["beta_smooth"](net, x, CLASS, sharpness=sharpness)
+    same(found.values, theirs(net, x.clone(), composite=BetaSmooth(beta_smooth=sharpness)))
