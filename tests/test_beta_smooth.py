@@ -32,7 +32,7 @@ class Chain(nn.Module):
 X = torch.randn(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 SPELLINGS = {
     "function": F.relu, "module": nn.ReLU(), "in place": lambda v: F.relu(v, inplace=True), "method": Tensor.relu,
-    "clamp": lambda v: v.clamp(min=0), "maximum": lambda v: torch.maximum(v, torch.zeros_like(v)),
+    "clamp": lambda v: v.clamp(min=0),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -74,16 +75,12 @@ class Folding:
         """The result of another pass; if it reads what lies inside a fold, it is run again, and nothing is folded."""
         if not self.folds:
             return one()
-        mode = _Folded(self.folds)
-        try:
-            with mode:
-                result = one()
-        except _Misread:
-            mode.misread = True
-        if mode.misread or mode.between:
-            self.folds = {}
-            return one()
-        return result
+        with suppress(_Misread), _Folded(self.folds) as mode:
+            result = one()
+            if not mode.misread and not mode.between:
+                return result
+        self.folds = {}
+        return one()
 
 
 class _Misread(Exception):

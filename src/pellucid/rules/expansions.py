@@ -5,6 +5,7 @@ Only layers with a formula of their own are here; the values are those of the la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 

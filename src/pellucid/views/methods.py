@@ -9,9 +9,9 @@ from pellucid.core.method import Method
 from pellucid.views.view import Fold, Heading, Stack, Table, Text, View
 
 
-def methods_view(found: Iterable[Described]) -> View:
+def methods_view(found: Iterable[Method[...]]) -> View:
     """All methods, by family: what each shows and costs, what it promises, its options and its paper."""
-    families: dict[str, list[Described]] = {}
+    families: dict[str, list[Method[...]]] = {}
     for m in sorted(found, key=lambda m: (m.family, m.name)):
         families.setdefault(m.family, []).append(m)
     parts: list[View] = [Heading("Methods", 1)]
@@ -20,7 +20,7 @@ def methods_view(found: Iterable[Described]) -> View:
     return Stack(tuple(parts))
 
 
-def _entry(m: Described) -> View:
+def _entry(m: Method[...]) -> View:
     promises = ", ".join(str(p.name).lower().replace("_", " ") for p in m.promises) or "nothing"
     facts = f"Cost: {_plain(m.cost)}. Promises: {promises}. {m.paper}."
     options = tuple((o.name, _default(o.default), o.expected, o.doc) for o in m.options)
