@@ -215,13 +215,13 @@ def followed_by(found: Any) -> bool:
 def test_maps_are_those_of_whole_passes(name: str, dtype: torch.dtype) -> None:
     found, whole = both(name, Shallow().to(dtype), pictures(2).to(dtype))
     assert followed_by(found), found.facts
-    same(found, whole)
+    same(found, whole, 1e-5 if dtype == torch.float64 else 1e-4)  # these maps span a hundredth of the score
 
 
 @pytest.mark.parametrize("fill", ["constant", "mean", "blur", "noise", "inpainted"])
 @pytest.mark.parametrize(("window", "stride"), [(9, 4), (5, 7)])
 def test_with_every_fill(fill: str, window: int, stride: int) -> None:
-    found, whole = both("occlusion", Shallow(1), pictures(), fill=fill, window=window, stride=stride)
+    found, whole = both("occlusion", Shallow(1).double(), pictures().double(), fill=fill, window=window, stride=stride)
     assert followed_by(found), found.facts
     same(found, whole)
 

@@ -237,7 +237,7 @@ def test_an_expanded_input_is_taken_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in ("smooth_grad", "gradient_shap")])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_single_precision_agrees_with_double(name: str, block: str) -> None:
-    if (name, block) == ("guided_integrated_gradients", "pool"):
+    if name in ("guided_integrated_gradients", "conductance") and block == "pool":
         pytest.skip("its path begins on an even picture, where rounding chooses the winner of a max pool")
     net, x = Net(activation="gelu", block=block, seed=4), picture(2)
     single = values(name, net, x)

@@ -49,7 +49,9 @@ def beta_smooth(
     return f.under(smoothed(sharpness), strict=strict).grad(x)
 
 
-def reference(weights: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor, sharpness: float) -> torch.Tensor:
+def reference(
+    weights: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor, sharpness: float = 10.0
+) -> torch.Tensor:
     """The definition in matrix form, for a chain of linear layers `(weight, bias)` with ReLU between them, output 0."""
     before: list[torch.Tensor] = []
     a = x

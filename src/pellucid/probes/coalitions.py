@@ -82,7 +82,8 @@ def parts(
 ) -> Parts:
     """The input in parts, as the options say; `most`: how many to make of it when `cells` does not say.
 
-    Without a fill, what is absent is the baseline where one is given; else a blur in pictures and 0 elsewhere.
+    Without a fill, what is absent is the baseline where one is given; else a blur in pictures and 0 elsewhere,
+    as at an inner site.
     Raises `BadOption` for a baseline beside a fill that has no use for it.
 
     >>> from pellucid.core.network import Network
@@ -96,7 +97,7 @@ def parts(
     players, absent = segments(f, x, by=by, cells=cells, mask=mask, most=most), Tensors()
     for name, labels in players.labels.items():
         v, axes = x[name].contiguous(), _axes(labels)  # in one layout, so that a blur is the same to the last bit
-        usual: Fill = PICTURES if v.ndim == 4 and baseline is None else "constant"
+        usual: Fill = PICTURES if v.ndim == 4 and baseline is None and f.inner is None else "constant"
         kind = fill or usual
         if kind != "inpainted":
             absent[name] = stand_in(v, axes, kind, baseline or 0.0)

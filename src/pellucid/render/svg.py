@@ -96,7 +96,7 @@ def _box(mark: Box, themed: bool) -> str:
 
 
 def _line(mark: Line, themed: bool) -> str:
-    path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in mark.points)
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in mark.points).replace(".0", "")
     dash = f' stroke-dasharray="{mark.dash}"' if mark.dash else ""
     look = f'{_paint(mark.role, themed, stroke=True)} stroke-width="{_n(mark.width)}"{dash}'
     return f'<path d="{path}" fill="none" stroke-linejoin="round" {look}/>'

@@ -16,7 +16,7 @@ from pellucid.views.provenance import method_title
 from pellucid.views.trust import summary_of
 from pellucid.views.view import Cell, Columns, Fold, Heading, Heat, Stack, Table, Text, View
 
-SIDE = 168
+SIDE = 144
 COLUMNS = ("method", "faithfulness", "95 % interval", "verdict", "passes", "time")
 
 
