@@ -58,6 +58,7 @@ KINDS = (("residual", 1), ("attention", 3))
 def test_a_site_is_the_input_of_what_lies_behind_it(name: str, block: str, batch: int) -> None:
     net, x, rest, value = split(block, batch=batch)
     options = QUICK.get(name, {}) | ({"rectify": False} if "rectify" in (o.name for o in METHODS[name].options) else {})
+    options |= {"fill": "constant"} if "fill" in (o.name for o in METHODS[name].options) else {}  # what a site has
     found, want = METHODS[name](net, x, 1, "act1", **options), METHODS[name](rest, value, 1, **options)
     close(found.values, want.values, 1e-9)
     assert bool(found.values.any()) or name == "excitation_backprop"  # nothing excites this class
@@ -82,6 +83,7 @@ def test_a_class_for_each_sample() -> None:
     target = pl.logit((0, 2, 1, 0))
     for name in ("integrated_gradients", "occlusion", "kernel_shap", "ablation_cam"):
         options = QUICK.get(name, {}) | ({"steps": None, "tolerance": 0.01} if name == "integrated_gradients" else {})
+        options |= {"fill": "constant"} if name == "kernel_shap" else {}
         found, want = METHODS[name](net, x, target, "act1", **options), METHODS[name](rest, value, target, **options)
         close(found.values, want.values, 1e-9)
 

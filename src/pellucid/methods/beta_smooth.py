@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from pellucid.core.method import Promise, method
 from pellucid.core.option import Range
@@ -53,7 +54,7 @@ def reference(
     weights: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor, sharpness: float = 10.0
 ) -> torch.Tensor:
     """The definition in matrix form, for a chain of linear layers `(weight, bias)` with ReLU between them, output 0."""
-    before: list[torch.Tensor] = []
+    before: list[Tensor] = []
     a = x
     for w, b in weights:
         before.append(a @ w.T + b)
