@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pellucid.core.attention import Attention, attended
-from pellucid.core.attention_passes import attention, attention_of
+from pellucid.core.attention.catch import Attention, attended
+from pellucid.core.attention.passes import attention, attention_of
 from pellucid.core.errors import BadModel
 from pellucid.core.method import Method
 from pellucid.core.network import Network

@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.attention_passes import attention, attention_of
+from pellucid.core.attention.passes import attention, attention_of
 from pellucid.core.errors import BadModel
 from pellucid.core.network import Network
 from pellucid.core.score import Score

@@ -24,13 +24,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pellucid.core.attention import Attention
-from pellucid.core.attention_passes import Attends, attention, attention_of
-from pellucid.core.errors import BadModel
-from pellucid.core.method import Finding, Promise, method
-from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import (
+from pellucid.core.attention.catch import Attention
+from pellucid.core.attention.flow import (
     Layers,
     Position,
     on_inputs,
@@ -38,7 +33,12 @@ from pellucid.core.token_flow import (
     refuse_what_is_not_attention,
     refuse_windows,
 )
-from pellucid.core.tokens import Stream, streams
+from pellucid.core.attention.passes import Attends, attention, attention_of
+from pellucid.core.attention.tokens import Stream, streams
+from pellucid.core.errors import BadModel
+from pellucid.core.method import Finding, Promise, method
+from pellucid.core.score import Score
+from pellucid.core.tensors import Tensors
 
 
 @method(

@@ -19,14 +19,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from pellucid.core.attention import Attention
-from pellucid.core.attention_passes import Attends, attention, attention_of
-from pellucid.core.errors import BadModel
-from pellucid.core.method import Finding, Promise, method
-from pellucid.core.option import Range
-from pellucid.core.score import Score
-from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import (
+from pellucid.core.attention.catch import Attention
+from pellucid.core.attention.flow import (
     Position,
     last_query,
     on_inputs,
@@ -34,7 +28,13 @@ from pellucid.core.token_flow import (
     refuse_what_is_not_attention,
     refuse_windows,
 )
-from pellucid.core.tokens import Stream, streams
+from pellucid.core.attention.passes import Attends, attention, attention_of
+from pellucid.core.attention.tokens import Stream, streams
+from pellucid.core.errors import BadModel
+from pellucid.core.method import Finding, Promise, method
+from pellucid.core.option import Range
+from pellucid.core.score import Score
+from pellucid.core.tensors import Tensors
 
 Heads = Literal["mean", "max", "min"]
 

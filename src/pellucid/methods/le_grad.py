@@ -21,14 +21,14 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from pellucid.core.attention import Attention
-from pellucid.core.attention_passes import Attends, attention, attention_layer_by_layer, attention_of, blocks_of
+from pellucid.core.attention.catch import Attention
+from pellucid.core.attention.flow import Layers, on_inputs, refuse_none, refuse_windows
+from pellucid.core.attention.passes import Attends, attention, attention_layer_by_layer, attention_of, blocks_of
+from pellucid.core.attention.tokens import Stream, streams
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import Layers, on_inputs, refuse_none, refuse_windows
-from pellucid.core.tokens import Stream, streams
 
 Readout = Literal["layer", "score"]
 

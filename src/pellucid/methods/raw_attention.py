@@ -18,15 +18,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from pellucid.core.attention import Attention
-from pellucid.core.attention_passes import Attends, attention, attention_of
+from pellucid.core.attention.catch import Attention
+from pellucid.core.attention.flow import Position, last_query, on_inputs, read_from, refuse_none, refuse_windows
+from pellucid.core.attention.passes import Attends, attention, attention_of
+from pellucid.core.attention.tokens import streams
 from pellucid.core.errors import BadOption
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors
-from pellucid.core.token_flow import Position, last_query, on_inputs, read_from, refuse_none, refuse_windows
-from pellucid.core.tokens import streams
 
 
 @method(

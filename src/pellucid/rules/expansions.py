@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pellucid.core.attention import attended
+from pellucid.core.attention.catch import attended
 from pellucid.core.opened import opened
 from pellucid.rules.normalizations import NORMALIZATIONS
 from pellucid.rules.recurrent import RECURRENT

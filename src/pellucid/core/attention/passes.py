@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.core.answer import Answer, Change, ask, follow
-from pellucid.core.attention import Attending, Attention, Keep
+from pellucid.core.attention.catch import Attending, Attention, Keep
 from pellucid.core.errors import BadModel
 from pellucid.core.names import module_paths
 from pellucid.core.replaced import at_embeddings

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.core.attention import Attention
-from pellucid.core.attention_passes import Attends
+from pellucid.core.attention.catch import Attention
+from pellucid.core.attention.passes import Attends
+from pellucid.core.attention.tokens import Stream
 from pellucid.core.errors import BadModel, BadOption
 from pellucid.core.method import Finding
 from pellucid.core.network import Network
 from pellucid.core.option import Range
 from pellucid.core.tensors import Tensors
-from pellucid.core.tokens import Stream
 
 Position: TypeAlias = Annotated[
     int | None, Range(0, 1_000_000), "token whose row is read; none: those that the score is read from"

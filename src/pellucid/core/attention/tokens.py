@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.core.attention_passes import Attends
+from pellucid.core.attention.passes import Attends
 from pellucid.core.errors import BadModel
 from pellucid.core.last_map import Grid, places
 from pellucid.core.replaced import IDS
