@@ -3,6 +3,7 @@
 #   make test        lint, types, tests, coverage, and shapes at run time
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
+#   make docs        write the pages on the methods, with their pictures
 #   make setup | peers | test-fast | clean | clean-all
 
 SHELL := bash
@@ -10,7 +11,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit shapes peers test-peers bench clean clean-all
+.PHONY: help setup demo test test-fast lint types unit shapes docs peers test-peers bench clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -96,6 +97,9 @@ unit: $(VENV)/.dev
 
 shapes: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED) $(CHECKED_TESTS) -m 'not peers and not slow' -q
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/build.py
 
 test-fast: lint
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not peers and not slow' -q
