@@ -63,8 +63,8 @@ def captum_gradient_shap(network: str) -> Call:
     return lambda: method.attribute(s.x, torch.zeros_like(s.x), n_samples=REFERENCE, target=s.target)
 
 
-def rows(network: str, last: str, middle: str, channels: tuple[int, int]) -> Iterator[Case]:
-    """The methods on one network; `last` and `middle` are sites with 7 x 7 and 14 x 14 places."""
+def rows(network: str, sites: tuple[str, ...] = (), channels: tuple[int, ...] = ()) -> Iterator[Case]:
+    """The methods on one network; `sites` are rectified maps of 7 x 7 and 14 x 14 places, of so many channels."""
 
     def case(name: str, method: str, floor: Floor, *peers: Contestant, site: str = "", **options: Any) -> Case:
         us = Contestant(OURS, partial(ours, network, method, site, options))
@@ -78,10 +78,12 @@ def rows(network: str, last: str, middle: str, channels: tuple[int, int]) -> Ite
     def cam(name: str, site: str) -> Contestant:
         return Contestant("pytorch-grad-cam", partial(pytorch_grad_cam, network, name, site), scaled, True)
 
-    for where, site, count in (("7 x 7", last, channels[0]), ("14 x 14", middle, channels[1])):
+    # Where activations have a sign, pytorch-grad-cam puts their minimum less 1e7 in the place of a channel.
+    for where, site, count in zip(("7 x 7", "14 x 14"), sites, channels, strict=False):
         floor = forwards(count + 1)
         yield case(f"ablation_cam at {where}", "ablation_cam", floor, cam("AblationCAM", site), site=site)
-    yield case("score_cam", "score_cam", forwards(channels[0]), cam("ScoreCAM", last), site=last)
+        if where == "7 x 7":
+            yield case("score_cam", "score_cam", forwards(count), cam("ScoreCAM", site), site=site)
     one = Floor(1, partial(bare_gradient, network), "gradient pass")
     yield case("full_grad", "full_grad", one, cam("FullGrad", ""))
     other = "other coalitions: the maps differ by their errors"
@@ -101,8 +103,8 @@ if __name__ == "__main__":
         "Maps, masks and coalitions",
         "As above. The floor counts whole passes, which methods that run only what lies behind a map need not make.",
         [
-            *rows("efficientnet_lite0", "blocks.6", "blocks.4", (320, 112)),
-            *rows("resnet18", "layer4", "layer3", (512, 256)),
+            *rows("efficientnet_lite0"),
+            *rows("resnet18", ("layer4", "layer3"), (512, 256)),
         ],
         ("captum", "grad-cam"),
     )
