@@ -69,7 +69,7 @@ def _twice(f: Score, score: Tensor, leaves: Tensors, along: Tensors) -> tuple[Te
         if "derivative" not in str(error) and "double backward" not in str(error):
             raise
         raise BadModel(
-            f"{f.net.name} holds an operation that torch cannot differentiate twice: {str(error).splitlines()[0]}",
+            f"{f.net.name} holds an operation that torch cannot differentiate twice: {str(error).splitlines()[0].rstrip('.')}.",
             "Use a method that takes first derivatives, such as grad_cam, or none, such as shapley_values.",
         ) from error
     pairs = zip(leaves.items(), slope, strict=True)
