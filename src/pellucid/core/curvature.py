@@ -68,8 +68,9 @@ def _twice(f: Score, score: Tensor, leaves: Tensors, along: Tensors) -> tuple[Te
     except (RuntimeError, NotImplementedError) as error:
         if "derivative" not in str(error) and "double backward" not in str(error):
             raise
+        why = str(error).splitlines()[0].rstrip(".")
         raise BadModel(
-            f"{f.net.name} holds an operation that torch cannot differentiate twice: {str(error).splitlines()[0].rstrip('.')}.",
+            f"{f.net.name} holds an operation that torch cannot differentiate twice: {why}.",
             "Use a method that takes first derivatives, such as grad_cam, or none, such as shapley_values.",
         ) from error
     pairs = zip(leaves.items(), slope, strict=True)
