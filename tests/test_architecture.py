@@ -26,6 +26,7 @@ LAYERS = (
     ("core",),
     ("doors", "rules", "probes"),
     ("methods", "dream", "concepts", "causal", "decision", "diagnosis"),
+    ("trials",),
     ("checks",),
     ("views",),
     ("render",),

@@ -13,13 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from pellucid.checks.agreement import entropy, interval, pearson, ranks, spearman
-from pellucid.checks.card import known_checks, trust_card
+from pellucid.checks import all_checks
+from pellucid.checks.card import trust_card
 from pellucid.checks.completeness import completeness
 from pellucid.checks.faithfulness import faithfulness, null_scores, score_map
-from pellucid.checks.layout import Layout, layout_of
 from pellucid.checks.localization import localization, located
-from pellucid.checks.probed import ProbeSet, ceiling, edges, masked, probe_set
 from pellucid.checks.randomization import randomization, unlearned
 from pellucid.checks.stability import near_copies, stability
 from pellucid.core.check import Verdict
@@ -31,6 +29,9 @@ from pellucid.core.score import Score
 from pellucid.core.target import log_odds, logit, scalar
 from pellucid.probes.infill import blur, constant, mean, pull_push
 from pellucid.probes.masks import blobs, landscapes, spans, subsets
+from pellucid.trials.agreement import entropy, interval, pearson, ranks, spearman
+from pellucid.trials.layout import Layout, layout_of
+from pellucid.trials.probed import ProbeSet, ceiling, edges, masked, probe_set
 
 SIDE = 32
 CORNER = (slice(4, 14), slice(18, 28))  # where the planted evidence lies
@@ -573,7 +574,8 @@ def test_localization_on_planted_truth_with_mask_and_boxes():
 
 
 def test_the_card_finds_the_checks_in_their_folder_in_reading_order():
-    assert list(known_checks()) == ["faithfulness", "stability", "randomization", "completeness", "localization"]
+    placed = sorted((check.place, name) for name, check in all_checks().items() if check.place)
+    assert " ".join(name for _, name in placed) == "faithfulness stability randomization completeness localization"
 
 
 def test_the_card_runs_what_applies_and_measures_the_time():

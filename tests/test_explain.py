@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.checks.probed import probe_set
 from pellucid.core.check import Verdict
 from pellucid.surfaces.explain import CANDIDATES, Comparison
 from pellucid.surfaces.facts import facts
 from pellucid.surfaces.show import notebook
+from pellucid.trials.probed import probe_set
 from tests.networks import Chain, Net, picture
 
 SIDE, CORNER = 16, 6
@@ -89,7 +89,7 @@ def test_the_kept_map_is_tested_on_masks_that_did_not_choose_it(corner, monkeypa
         return probed
 
     monkeypatch.setattr("pellucid.surfaces.explain.probe_set", kept(chose))
-    monkeypatch.setattr("pellucid.checks.faithfulness.probe_set", kept(tested))
+    monkeypatch.setattr(sys.modules["pellucid.checks.faithfulness"], "probe_set", kept(tested))
     why = pl.explain(*corner)
     (choosing,), (testing,) = chose, tested
     assert not {tuple(m) for m in choosing.flatten(1).tolist()} & {tuple(m) for m in testing.flatten(1).tolist()}

@@ -28,7 +28,9 @@ from tests.networks import Net, picture
 METHODS = all_methods()
 NAN = float("nan")
 CHECKS = (
-    Check("completeness", 0.01, Verdict.HOLDS, "It adds up.", 0.0, 0.02, (("random", NAN), ("ceiling", 1.0)), 0.5),
+    Check(
+        "completeness", 0.01, Verdict.HOLDS, "It adds up.", 0.0, 0.02, (("random", NAN), ("ceiling", 1.0)), seconds=0.5
+    ),
     Check("stability", NAN, Verdict.UNKNOWN, "It could not be told."),
 )
 LOST = ("net", "score", "again", "saved_fingerprint")  # what belongs to the living explanation, or names its network

@@ -203,7 +203,7 @@ def test_true_cells_are_the_means_of_what_was_enlarged():
 
 def faithful(why: str, verdict: Verdict) -> Check:
     references = (("random", 0.2), ("edges", 0.3), ("center", 0.1), ("ceiling", 0.8))
-    return Check("faithfulness", 0.6, verdict, why, 0.5, 0.7, references, 1.5)
+    return Check("faithfulness", 0.6, verdict, why, 0.5, 0.7, references, seconds=1.5)
 
 
 @pytest.mark.parametrize(

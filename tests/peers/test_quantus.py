@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pellucid.checks.agreement import pearson
 from pellucid.checks.faithfulness import score_map
 from pellucid.checks.localization import localization
-from pellucid.checks.probed import probe_set
 from pellucid.core.explanation import Explanation
 from pellucid.methods import all_methods
+from pellucid.trials.agreement import pearson
+from pellucid.trials.probed import probe_set
 from tests.networks import randomized
 
 with warnings.catch_warnings():

@@ -6,11 +6,19 @@ import math
 
 from pellucid.core.check import Check, Verdict
 from pellucid.core.explanation import Explanation
+from pellucid.core.measure import measure
 
-PLACE = 6  # On the card.
 ALLOWED = 0.05
 
 
+@measure(
+    title="Completeness",
+    family="axiom",
+    paper="Sundararajan, Taly, Yan 2017, arXiv:1703.01365",
+    better="lower",
+    cost="no pass",
+    place=6,
+)
 def completeness(explanation: Explanation) -> Check:
     """The largest relative gap, |sum of the map - change of the score| / |change of the score|, over the samples.
 

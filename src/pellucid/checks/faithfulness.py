@@ -19,15 +19,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.checks.agreement import FLAT, interval, pearson, resamples
-from pellucid.checks.layout import Layout, score_of
-from pellucid.checks.probed import GENTLE, ProbeSet, probe_set
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
+from pellucid.core.measure import measure
 from pellucid.core.run import current
+from pellucid.trials.agreement import FLAT, interval, pearson, resamples
+from pellucid.trials.layout import Layout, score_of
+from pellucid.trials.probed import GENTLE, ProbeSet, probe_set
 
-PLACE = 1  # On the card.
 NULLS = 499
 BOOTSTRAPS = 1000
 ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
@@ -190,6 +190,14 @@ def _words(layout: Layout) -> tuple[str, str, str]:
     return layout.kind, "hidden", "hiding"
 
 
+@measure(
+    title="Faithfulness on shared probes",
+    family="faithfulness",
+    paper="Bluecher et al. 2024, arXiv:2401.06654 (fairness); recipe measured on planted truth",
+    better="higher",
+    cost="`count` + 2 forward passes a sample, none with `probes`",
+    place=1,
+)
 def faithfulness(explanation: Explanation, *, probes: Sequence[ProbeSet] | None = None, count: int = 64) -> Check:
     """Where the map is strong, does removing that part hurt the answer?  r in -1..1; the sentence says what it means.
 

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pellucid.checks.layout import Layout, layout_of
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
+from pellucid.core.measure import measure
 from pellucid.core.run import current
 from pellucid.core.tensors import digest
+from pellucid.trials.layout import Layout, layout_of
 
-PLACE = 7  # On the card.
 NULLS = 499
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom, in pixels; right and bottom excluded
@@ -39,6 +39,14 @@ class Located:
     p: float
 
 
+@measure(
+    title="Evidence inside a region",
+    family="localization",
+    paper="Wang et al. 2020, arXiv:1910.01279; Zhang et al. 2016, arXiv:1608.00507",
+    better="higher",
+    cost="no pass",
+    place=7,
+)
 def localization(explanation: Explanation, *, mask: Tensor | Sequence[Box] | None = None) -> Check:
     """The share, in 0..1, of the map's positive evidence that lies in the region, beside the region's area.
 

@@ -14,22 +14,30 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pellucid.checks.agreement import entropy, spearman
-from pellucid.checks.layout import score_of
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadModel
 from pellucid.core.explanation import Explanation
+from pellucid.core.measure import measure
 from pellucid.core.network import Network
 from pellucid.core.run import current
 from pellucid.core.tensors import Tensors, batch_size, digest, rows
+from pellucid.trials.agreement import entropy, spearman
+from pellucid.trials.layout import score_of
 
-PLACE = 4  # On the card.
 SAME = 0.95
 COPIES = 16  # Samples that new batch statistics are measured on.
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
+@measure(
+    title="Weights drawn anew",
+    family="sanity",
+    paper="Adebayo et al. 2018, arXiv:1810.03292",
+    better="neither",
+    cost="one explanation",
+    place=4,
+)
 def randomization(explanation: Explanation) -> Check:
     """Rank correlation, in -1..1, of the map's absolute values with those from a network that never learned.
 

@@ -10,22 +10,30 @@ import math
 import torch
 from torch import Tensor
 
-from pellucid.checks.agreement import spearman
-from pellucid.checks.layout import Layout, layout_of, score_of
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
+from pellucid.core.measure import measure
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, batch_size, digest, each, per_sample
+from pellucid.trials.agreement import spearman
+from pellucid.trials.layout import Layout, layout_of, score_of
 
-PLACE = 3  # On the card.
 COPIES = 5
 NOISE = 0.02  # Standard deviation, as a share of the input's range.
 CELLS = 14  # Maps are compared by the means of at most 14 x 14 cells: a shift by a pixel is no instability.
 ENOUGH = math.sqrt(0.5)  # From here on, near copies share at least half of the ranking's variance.
 
 
+@measure(
+    title="Stability under small noise",
+    family="stability",
+    paper="Alvarez-Melis, Jaakkola 2018, arXiv:1806.08049",
+    better="higher",
+    cost="six explanations and ten forward passes",
+    place=3,
+)
 def stability(explanation: Explanation) -> Check:
     """Mean rank correlation, in -1..1, between the map and the maps of five near copies (noise of 2 % of the range).
 

@@ -7,11 +7,16 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """What a check found.  UNKNOWN is an honest answer: the test did not apply, or was not fair."""
+    """What a check found.
+
+    UNKNOWN is an honest answer: the test did not apply, or was not fair.  MEASURED is a number that has no right value,
+    or none that would hold for every network: it compares maps, and judges none.
+    """
 
     HOLDS = "holds"
     FAILS = "fails"
     UNKNOWN = "can't tell"
+    MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,9 @@ class Check:
     """A name, a number with its interval, a verdict, and one plain sentence that a newcomer understands.
 
     `references` are named numbers on the same scale that give the value its meaning (a random map, an edge map,
-    the ceiling that any heat map could reach).  NaN says that a number does not exist.
+    the ceiling that any heat map could reach).  `each` is the number of every sample, in order; `curves` are named
+    lists of numbers that the value sums up (what was removed, what was left of the score).  NaN says that a number does
+    not exist.  `passes`: forward and backward passes spent, counted in samples; `seconds` of wall time.
     """
 
     name: str
@@ -29,4 +36,7 @@ class Check:
     low: float = float("nan")
     high: float = float("nan")
     references: tuple[tuple[str, float], ...] = ()
+    each: tuple[float, ...] = ()
+    curves: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    passes: int = 0
     seconds: float = 0.0

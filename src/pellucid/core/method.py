@@ -99,10 +99,11 @@ class Method(Generic[P]):
         an amount of noise) speak of that value.  Raises `BadInput` when there is no such site.
         """
         chosen = checked(self.options, options, self.name)
-        network = net if isinstance(net, Network) else Network(net)
+        network, outer = net if isinstance(net, Network) else Network(net), current().meter
         with ExitStack() as stack:
             model = stack.enter_context(network.lease())
             run = stack.enter_context(running(replace(current(), meter=Meter())))
+            stack.callback(outer.add, run.meter)
             stack.enter_context(torch.no_grad())
             return self._explain(network, model, x, target, at, chosen, run)
 

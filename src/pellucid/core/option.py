@@ -9,7 +9,7 @@ import inspect
 import json
 import math
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -83,11 +83,12 @@ class Option:
             ) from None
 
 
-def options_of(function: Callable[..., object]) -> tuple[Option, ...]:
-    """The options that a function declares: its keyword-only parameters, in order."""
+def options_of(function: Callable[..., object], among: Collection[str] | None = None) -> tuple[Option, ...]:
+    """The options that a function declares: its keyword-only parameters, in order; or those `among` some names."""
     hints = get_type_hints(function, include_extras=True)
     keyword_only = (p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)
-    return tuple(option_of(p.name, hints[p.name], p.default) for p in keyword_only)
+    wanted = (p for p in keyword_only if among is None or p.name in among)
+    return tuple(option_of(p.name, hints[p.name], p.default) for p in wanted)
 
 
 def option_of(name: str, hint: Any, default: Any) -> Option:

@@ -47,6 +47,11 @@ class Meter:
     without_rule: set[str] = field(default_factory=set)
     kept: dict[str, float] = field(default_factory=dict)
 
+    def add(self, other: Meter) -> None:
+        """Count the passes that were spent on a part of the work."""
+        self.forwards += other.forwards
+        self.backwards += other.backwards
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

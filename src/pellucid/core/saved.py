@@ -91,21 +91,29 @@ def load(path: str | Path, methods: Mapping[str, Callable[..., Explanation]]) ->
         raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
 
 
+def _check(facts: dict[str, Any]) -> Check:
+    """A check as it was; files of earlier versions lack some of its parts."""
+    references, curves = (facts.get(k, ()) for k in ("references", "curves"))
+    return Check(
+        **{
+            **facts,
+            "verdict": Verdict[facts["verdict"]],
+            "references": tuple((name, _number(v)) for name, v in references),
+            "each": tuple(map(_number, facts.get("each", ()))),
+            "curves": tuple((name, tuple(map(_number, values))) for name, values in curves),
+        }
+    )
+
+
+def _number(v: float | None) -> float:
+    return float("nan") if v is None else v
+
+
 def _from_facts(
     facts: dict[str, Any], tensors: Tensors, methods: Mapping[str, Callable[..., Explanation]]
 ) -> Explanation:
     masks = iter([tensors[f"mask {i}"] for i in range(sum(k.startswith("mask ") for k in tensors))])
-    nan = float("nan")
-    checks = tuple(
-        Check(
-            **{
-                **c,
-                "verdict": Verdict[c["verdict"]],
-                "references": tuple((n, nan if v is None else v) for n, v in c["references"]),
-            }
-        )
-        for c in facts["checks"]
-    )
+    checks = tuple(map(_check, facts["checks"]))
     return Explanation(
         maps=_named("map ", tensors),
         x=_named("x ", tensors),

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from pellucid import methods as methods_package
 from pellucid.checks.card import trust_card
 from pellucid.checks.faithfulness import faithfulness
-from pellucid.checks.layout import layout_of, score_of
 from pellucid.checks.localization import region
-from pellucid.checks.probed import ProbeSet, probe_set
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
@@ -30,6 +28,8 @@ from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
+from pellucid.trials.layout import layout_of, score_of
+from pellucid.trials.probed import ProbeSet, probe_set
 
 # Cheap methods of different kinds, from which the most faithful one is chosen when none is named.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {

@@ -15,8 +15,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from pellucid.checks.agreement import pearson
-from pellucid.checks.layout import Layout, layout_of
 from pellucid.core.embedding import embedded
 from pellucid.core.errors import BadInput, Stopped
 from pellucid.core.run import current
@@ -25,6 +23,8 @@ from pellucid.core.target import Target, Term
 from pellucid.core.tensors import Tensors, batch_size, digest, rows
 from pellucid.probes.infill import constant, mean, pull_push
 from pellucid.probes.masks import highest, landscapes
+from pellucid.trials.agreement import pearson
+from pellucid.trials.layout import Layout, layout_of
 
 AREAS = (0.30, 0.20, 0.12, 0.07)  # Shares to remove, largest first; the first that is gentle enough is taken.
 PILOT = 8  # Probes that must be gentle before the others of that share are run.
