@@ -33,13 +33,14 @@ class FeatureMap:
     """The channels at a site, and the score's gradient on them; `name` is the picture that they belong to.
 
     A transformer's tokens are laid back onto their grid; those that stand for no patch (classes, registers) are left
-    out.
+    out.  `raw` is what is at the site, as the network has it.
     """
 
     name: str
     site: Site
     value: Float[Tensor, "batch channels height width"]
     grad: Float[Tensor, "batch channels height width"]
+    raw: Float[Tensor, "batch *axes"]
 
 
 def image_input(x: Tensors) -> str:
@@ -60,7 +61,7 @@ def feature_map(f: Score, x: Tensors, site: str) -> FeatureMap:
     where = Site.parse(site) if site else _last(f, x)
     seen = f.watch(x, where)[where]
     value, grad = (_as_map(v, f, x, where) for v in (seen.value, seen.grad))
-    return FeatureMap(name, where, value, grad)
+    return FeatureMap(name, where, value, grad, seen.value)
 
 
 def over_sites(

@@ -59,19 +59,19 @@ def _cam(f: Score, x: Tensors, rectify: bool, seen: FeatureMap) -> Tensor:
 
 def _falls(f: Score, x: Tensors, seen: FeatureMap) -> Tensor:
     """What the score loses without each channel, `[batch, channels]`."""
-    channels, base, falls = seen.value.shape[1], f(x), list[Tensor]()
-    for i, score in enumerate(base):
-        one, here = rows(x, i, i + 1), f.among([i])
-        value = here.values(one, seen.site)[seen.site]
-        found = list(scores_behind(here, one, seen.site, Variations(channels, partial(_without, value))))
-        if len(found) < channels:
+    channels, falls = seen.value.shape[1], list[Tensor]()
+    for i, value in enumerate(torch.split(seen.raw, 1)):
+        variations = Variations(channels + 1, partial(_without, value))
+        scores = list(scores_behind(f.among([i]), rows(x, i, i + 1), seen.site, variations))
+        if len(scores) <= channels:
             raise Stopped("Stopped before every channel had been left out.", "Run it again to get a map.")
-        falls.append(score - torch.cat(found))
+        falls.append(scores[0] - torch.cat(scores[1:]))
     return torch.stack(falls)
 
 
-def _without(value: Tensor, channel: int) -> Tensors:
-    return {"value": _channel_off(channel, value)}
+def _without(value: Tensor, number: int) -> Tensors:
+    """The value as it is at number 0, and without channel `number` - 1 from there on."""
+    return {"value": _channel_off(number - 1, value) if number else value}
 
 
 def _channel_off(channel: int, value: Tensor) -> Tensor:
