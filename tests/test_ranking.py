@@ -1,4 +1,4 @@
-"""Probe sets that grow, rankings with ties, the race of candidates, and the card's budgets: on networks known exactly."""
+"""Probe sets that grow, rankings with ties, the race of candidates, the card's budgets: on networks known exactly."""
 
 from __future__ import annotations
 
