@@ -29,6 +29,9 @@ CANDIDATES: Mapping[Trust, Asked] = MappingProxyType(
     }
 )
 
+# For what gives no gradient and shows nothing inside: a function, a model behind an address.
+BLIND: Asked = MappingProxyType({"occlusion": {}, "kernel_shap": {"samples": 256}, "feature_ablation": {}})
+
 
 @dataclass(frozen=True, slots=True)
 class Race:
@@ -98,9 +101,9 @@ def _raced(found: Sequence[Explanation], trust: Trust) -> tuple[Race, Explanatio
 
 def _weakest(best: Explanation, probes: Sequence[ProbeSet]) -> Word:
     maps = probes[0].layout.map_of(best)
-    words = [score_map(m, p).word for m, p in zip(maps, probes, strict=True)]
+    words = {score_map(m, p).word for m, p in zip(maps, probes, strict=True)}
     order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")
-    return min(words, key=order.index)
+    return next(word for word in order if word in words)
 
 
 def _rows(race: Race) -> list[tuple[Any, ...]]:

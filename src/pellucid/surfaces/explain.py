@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
-from pellucid.surfaces.choose import CANDIDATES, most_faithful
+from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
 
@@ -83,7 +83,7 @@ class Comparison:
 
 
 def explain(
-    net: Network | nn.Module | str,
+    net: Network | nn.Module | str | Callable[..., Any],
     x: Inputs | str | Path,
     target: Target | int | str | None = None,
     *,
@@ -95,7 +95,7 @@ def explain(
 ) -> Explanation:
     """Why did the network say that?  A map of the evidence with its measured trust card.
 
-    `net` is a network, a module or a name that `pellucid.open` knows; `x` a tensor or a picture's file.  Without a
+    `net` is a network, or what `pellucid.open` takes; `x` a tensor or a picture's file.  Without a
     `target` the top class is explained; without a `method`, several race and the most faithful one for this network and
     input is kept.  With `at`, the value at that inner site is explained in the place of the input.
     `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.  `trust` is how much testing it
@@ -117,7 +117,7 @@ def explain(
     if mask is not None:
         _refuse_misfit(mask, network, as_tensors(given, network.inputs))
     if method is None:
-        e = most_faithful(_explained(network, given, target, at, CANDIDATES[trust])[0], trust)
+        e = most_faithful(_candidates(network, given, target, at, trust), trust)
     else:
         e = _method(method)(network, given, target, at, **(options or {}))
     return check(replace(e, notes=(*said, *e.notes)), mask=mask, trust=trust)
@@ -149,7 +149,7 @@ def check(
 
 
 def compare(
-    net: Network | nn.Module | str,
+    net: Network | nn.Module | str | Callable[..., Any],
     x: Inputs | str | Path,
     target: Target | int | str | None = None,
     *,
@@ -219,7 +219,7 @@ def load(path: str | Path) -> Explanation:
     return load_file(path, methods_package.all_methods())
 
 
-def _network(net: Network | nn.Module | str) -> Network:
+def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:
     return net if isinstance(net, Network) else open_network(net)
 
 
@@ -250,6 +250,20 @@ def _refuse_misfit(mask: Tensor, net: Network | None, x: Tensors) -> None:
     if layout.kind != "picture":
         raise BadInput(f"A mask was given, but the input is a {layout.kind}, not a picture.", "Leave it out.")
     region(mask, layout, batch_size(x))
+
+
+def _candidates(
+    net: Network, x: Inputs, target: Target | int | str | None, at: Site | str | None, trust: Trust
+) -> list[Explanation]:
+    """What those methods found that are worth a race; where none applies, those that need no look inside."""
+    try:
+        return _explained(net, x, target, at, CANDIDATES[trust])[0]
+    except BadModel:
+        try:
+            return _explained(net, x, target, at, BLIND)[0]
+        except BadModel:
+            pass
+        raise
 
 
 def _explained(
