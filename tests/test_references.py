@@ -57,6 +57,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"steps": 3, "cells": 2, "areas": "0.2, 0.5", "kind": "delete", "fill": "constant"},
     ],
     "blur_integrated_gradients": [{"steps": 200}, {"steps": 200, "blur": 0.1}],
+    "wavelet_gradients": [
+        *({}, {"levels": 1}, {"kind": "magnitude"}, {"scale": 2}),
+        {"samples": 3, "noise": 0.1, "scale": 0},
+    ],
+    "wavelet_integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3, "scale": 1}],
     "guided_integrated_gradients": [{"steps": 5}, {"steps": 6, "apart": 1.0, "baseline": 0.3}],
     "full_grad": [{}, {"kind": "channels"}, {"kind": "signed"}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
@@ -75,6 +80,7 @@ SLOWLY = {
     "conductance": {"points": 300},
     "internal_influence": {"points": 300},
     "blur_integrated_gradients": {"points": 3000},
+    "wavelet_integrated_gradients": {"points": 300},
 }  # midpoints: an error of 1 / 300^2 / 24 times the bend
 
 
