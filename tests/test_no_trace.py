@@ -44,6 +44,7 @@ FEW: dict[str, dict[str, Any]] = {
     "sobol": {"designs": 2, "cells": 2},
     "blur_integrated_gradients": {"steps": 3},
     "guided_integrated_gradients": {"steps": 3},
+    "sequential_integrated_gradients": {"steps": 2, "cells": 2},
     "wavelet_integrated_gradients": {"steps": 3},
     "hsic": {"masks": 4, "cells": 2},
     "extremal_perturbation": {"steps": 2, "cells": 2},

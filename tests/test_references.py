@@ -62,6 +62,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"samples": 3, "noise": 0.1, "scale": 0},
     ],
     "wavelet_integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3, "scale": 1}],
+    "sequential_integrated_gradients": [{"steps": 48, "cells": 2}, {"steps": 48, "mask": MASK, "baseline": 0.3}],
     "guided_integrated_gradients": [{"steps": 5}, {"steps": 6, "apart": 1.0, "baseline": 0.3}],
     "full_grad": [{}, {"kind": "channels"}, {"kind": "signed"}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
@@ -78,6 +79,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 SLOWLY = {
     "integrated_gradients": {"points": 300},
     "conductance": {"points": 300},
+    "sequential_integrated_gradients": {"points": 300},
     "internal_influence": {"points": 300},
     "blur_integrated_gradients": {"points": 3000},
     "wavelet_integrated_gradients": {"points": 300},

@@ -158,7 +158,7 @@ def _apart(c: Tensor, axis: int, stands_for: tuple[int, ...], *, squares: bool) 
     """The way back from averages and differences to pairs; with `squares`, by the squares of the weights."""
     pairs, odd = divmod(len(stands_for), 2)
     first, second = _shares(stands_for, axis, c)
-    average, rest, difference = torch.split(c, (pairs, odd, pairs), axis)
+    average, rest, difference = torch.split(c, [pairs, odd, pairs], axis)
     if squares:
         a, b = first * average + second * difference, second * average + first * difference
     else:

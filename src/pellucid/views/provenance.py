@@ -18,6 +18,7 @@ _LONG = (
     "tokens",
     "columns",
     "player values",
+    "falls",
     "standard errors",
     "interactions",
     "kept back by operation",
