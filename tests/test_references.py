@@ -72,6 +72,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "finer_cam": [{}, {"site": "conv1", "others": 1, "strength": 0.5, "rectify": False}],
     "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "shapley_cam": [{}, {"site": "conv1", "rectify": False}],
+    "seg_eigen_cam": [{}, {"site": "conv1", "centered": True}],
     "kpca_cam": [{}, {"site": "conv1", "gamma": 0.1}],
     "fem": [{"sigmas": 1.0}, {"site": "conv1", "sigmas": 0.5}],
     "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
