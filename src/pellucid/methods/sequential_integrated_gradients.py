@@ -29,6 +29,7 @@ from pellucid.probes.segments import By, Cells, Mask, Segments, segments
 from pellucid.probes.variations import Variations
 
 _USUAL = 16  # parts, when nothing is said: each costs a path of its own
+_ALLOWED = 0.05  # gap above which a note says so
 
 
 @method(
@@ -82,7 +83,7 @@ def sequential_integrated_gradients(
         reached += 1
     whole(reached, len(path))
     falls = (known[-1][:, None] - torch.stack(known[:-1], 1)).double().cpu()
-    return Finding(maps, facts={"points": steps, **_kept(maps, players, falls)})
+    return _finding(maps, players, falls, steps)
 
 
 def _toward(start: Tensors, x: Tensors, players: Segments, player: int, at: float) -> Tensors:
@@ -90,17 +91,21 @@ def _toward(start: Tensors, x: Tensors, players: Segments, player: int, at: floa
     return x | {k: torch.where(v == player, start[k] + at * (x[k] - start[k]), x[k]) for k, v in players.labels.items()}
 
 
-def _kept(maps: Tensors, players: Segments, falls: Float[Tensor, "batch players"]) -> dict[str, object]:
+def _finding(maps: Tensors, players: Segments, falls: Float[Tensor, "batch players"], steps: int) -> Finding:
     """What each part's values add up to, and how far that is from what the score loses without it."""
     sums = torch.zeros_like(falls)
     for k, v in maps.items():
         sums.scatter_add_(1, players.labels[k].expand_as(v).flatten(1).cpu(), v.flatten(1).double().cpu())
-    largest = falls.abs().amax(1).clamp(min=1e-6)
-    return {
+    gap = (sums - falls).abs().amax(1) / falls.abs().amax(1).clamp(min=1e-6)
+    facts = {
+        "points": steps,
         "player values": [row[:n].tolist() for row, n in zip(sums, players.counts, strict=True)],
         "falls": [row[:n].tolist() for row, n in zip(falls, players.counts, strict=True)],
-        "largest gap of a part": ((sums - falls).abs().amax(1) / largest).tolist(),
+        "largest gap of a part": gap.tolist(),
     }
+    missed = f"The values of a part miss what the score loses without it by up to {float(gap.max()):.0%} of the largest"
+    notes = (f"{missed} loss after {steps} points; ask for more.",) if float(gap.max()) > _ALLOWED else ()
+    return Finding(maps, facts=facts, notes=notes)
 
 
 def reference(
