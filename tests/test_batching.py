@@ -33,6 +33,8 @@ FEW = {"integrated_gradients": {"steps": 5},
        "partition_shap": {"cells": 3, "most": 50}, "sobol": {"designs": 2, "cells": 2},
        "hsic": {"masks": 8, "cells": 3},
        "guided_integrated_gradients": {"steps": 3}, "blur_integrated_gradients": {"steps": 5},
+       "wavelet_integrated_gradients": {"steps": 5},
+       "sequential_integrated_gradients": {"steps": 2, "cells": 2},
        "extremal_perturbation": {"steps": 3, "cells": 3}}  # fmt: skip
 
 

@@ -41,6 +41,7 @@ BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "lime": {"samples": 256},
     "partition_shap": {"most": 256},
     "rise": {"masks": 256},
+    "sequential_integrated_gradients": {"steps": 16, "cells": 2},
     "shapley_interactions": {"samples": 256},
     "shapley_sampling": {"pairs": 3},
     "sobol": {"designs": 8},
