@@ -9,22 +9,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from pellucid.checks import all_checks
-from pellucid.checks.localization import Box
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadOption, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import Measure
 from pellucid.trials.probed import ProbeSet
+from pellucid.trials.regions import Marked
 
 
 def trust_card(
     explanation: Explanation,
     *,
     probes: int | Sequence[ProbeSet] = 64,
-    mask: Tensor | Sequence[Box] | None = None,
+    mask: Marked | None = None,
     which: Sequence[str] | None = None,
 ) -> tuple[Check, ...]:
     """Run the checks that apply to an explanation, or those named in `which`; each with what it took.

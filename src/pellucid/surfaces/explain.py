@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from pellucid import methods as methods_package
 from pellucid.checks.card import trust_card
 from pellucid.checks.faithfulness import faithfulness
-from pellucid.checks.localization import region
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
@@ -30,6 +29,7 @@ from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
+from pellucid.trials.regions import region
 
 # Cheap methods of different kinds, from which the most faithful one is chosen when none is named.
 CANDIDATES: Mapping[str, Mapping[str, Any]] = {
