@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -16,12 +16,14 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.core.option import Range
 from pellucid.core.run import current
+from pellucid.core.tensors import digest
 from pellucid.trials.agreement import interval, resamples
 from pellucid.trials.components import components
 from pellucid.trials.regions import ENOUGH, NOWHERE, Marked, marks, unmarked
 
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)  # false alarms a picture (Setio et al. 2017)
-ROLLS = 19  # random maps: each picture's own map, rolled over the border
+ROLLS = 19  # for chance: the marked objects lie elsewhere, rolled over the border
+MOST = 2**19  # places whose parts are looked for at a time
 
 
 @measure(
@@ -47,7 +49,8 @@ def free_response(
     part reaches into it.  So a map that lights up everywhere finds nothing.  At each rate the best threshold counts
     that raises no more alarms.  `mask` as for `localization`; samples in which nothing is marked take part with their
     false alarms.  `curves`: false alarms a picture and share found at every threshold, and the share found at each
-    rate.  Chance is what the same maps reach when each is rolled over the border at random (the mean of 19 times).  The
+    rate.  Chance is what the same maps reach when the
+    marked objects lie elsewhere, rolled over the border at random (the mean of 19 times).  The
     interval is by bootstrap over samples.  `each`: the mean share of a sample's own objects, at the thresholds chosen
     for all.  UNKNOWN without a mask, and when no map has a positive value.  Raises `BadInput` when the mask does not
     fit or nothing at all is marked, and `BadOption` for tables, whose columns have no neighbors.
@@ -72,14 +75,10 @@ def free_response(
         return Check("free_response", math.nan, Verdict.UNKNOWN, NOWHERE)
     levels = _levels(maps, thresholds)
     objects = components(given.regions)
-    found = torch.stack([_alarms(m, o, levels, overlap) for m, o in zip(maps, objects, strict=True)])
+    counted = [_counted_at(m, _with_rolled(o, digest(m)), levels, overlap) for m, o in zip(maps, objects, strict=True)]
+    found, *rolled = torch.stack(counted, 1)
     counts = objects.flatten(1).amax(1).double()
-    generator = current().generator("free_response", "rolls")
-    rolled = [
-        torch.stack([_alarms(_rolled(m, generator), o, levels, overlap) for m, o in zip(maps, objects, strict=True)])
-        for _ in range(ROLLS)
-    ]
-    chance = sum(float(at_rates(r, counts).mean()) for r in rolled) / ROLLS
+    chance = sum(float(at_rates(r, counts).mean()) for r in rolled) / len(rolled)
     return _worded(found, counts, levels, chance)
 
 
@@ -87,32 +86,37 @@ def _levels(maps: Float[Tensor, "batch *places"], count: int) -> list[float]:
     """Thresholds, the highest first: values so ranked that each lets in a fixed factor more places than the last."""
     values = maps[maps > 0].flatten().sort(descending=True).values
     ranks = torch.logspace(0, math.log10(len(values)), count, dtype=torch.double).round().long().clamp(1, len(values))
-    return torch.unique(values[ranks - 1]).flip(0).tolist()
+    found: list[float] = torch.unique(values[ranks - 1]).flip(0).tolist()
+    return found
 
 
-def _alarms(
-    places: Float[Tensor, "*places"], objects: Tensor, levels: Sequence[float], overlap: float
-) -> Float[Tensor, "levels two"]:
-    """At each threshold the number of false alarms and of the sample's objects that are found."""
-    rows: list[tuple[int, int]] = []
-    some = max(2**22 // places.numel(), 1)  # masks of so many thresholds at a time
-    for batch in _in_parts(levels, some):
-        above = torch.stack([places >= level for level in batch])
-        rows.extend(_counted(parts, objects, overlap) for parts in components(above))
-    return torch.tensor(rows, dtype=torch.double)
+def _with_rolled(objects: Tensor, key: str) -> list[Tensor]:
+    """The marked objects, and then again and again somewhere else: it is cheaper to move them than the map."""
+    generator = current().generator("free_response", key)
+    axes = tuple(range(objects.ndim))
+    shifts = [[int(torch.randint(n, (), generator=generator)) for n in objects.shape] for _ in range(ROLLS)]
+    return [objects, *(objects.roll(shift, axes) for shift in shifts)]
 
 
-def _in_parts(levels: Sequence[float], size: int) -> Iterator[Sequence[float]]:
-    return (levels[start : start + size] for start in range(0, len(levels), size))
+def _counted_at(
+    places: Float[Tensor, "*places"], marked: Sequence[Tensor], levels: Sequence[float], overlap: float
+) -> Float[Tensor, "marked levels two"]:
+    """For each way the objects lie, at each threshold, the number of false alarms and of objects found."""
+    rows: list[list[tuple[int, int]]] = []
+    some = max(MOST // places.numel(), 1)
+    for start in range(0, len(levels), some):
+        above = torch.stack([places >= level for level in levels[start : start + some]])
+        rows.extend([_counted(parts, objects, overlap) for objects in marked] for parts in components(above))
+    return torch.tensor(rows, dtype=torch.double).transpose(0, 1)
 
 
 def _counted(parts: Tensor, objects: Tensor, overlap: float) -> tuple[int, int]:
     """How many parts are false alarms, and how many objects a right part reaches into."""
     sizes = torch.bincount(parts.flatten())[1:]
-    marked = torch.bincount(parts[objects > 0], minlength=len(sizes) + 1)[1:]
-    right = marked >= overlap * sizes
-    reached = torch.cat([right.new_zeros(1), right])[parts]
-    return int((~right).sum()), int(torch.unique(objects[reached & (objects > 0)]).numel())
+    inside = objects > 0
+    right = torch.bincount(parts[inside], minlength=len(sizes) + 1)[1:] >= overlap * sizes
+    reached = torch.cat([right.new_zeros(1), right])[parts[inside]]
+    return int((~right).sum()), int(torch.unique(objects[inside][reached]).numel())
 
 
 def at_rates(found: Float[Tensor, "batch levels two"], counts: Float[Tensor, " batch"]) -> Float[Tensor, " rates"]:
@@ -125,18 +129,13 @@ def at_rates(found: Float[Tensor, "batch levels two"], counts: Float[Tensor, " b
     return torch.stack([torch.where(alarms <= rate, share, 0.0).amax() for rate in RATES])
 
 
-def _rolled(places: Tensor, generator: torch.Generator) -> Tensor:
-    shifts = [int(torch.randint(n, (), generator=generator)) for n in places.shape]
-    return places.roll(shifts, tuple(range(places.ndim)))
-
-
 def _worded(found: Tensor, counts: Tensor, levels: Sequence[float], chance: float) -> Check:
     shares = at_rates(found, counts)
     alarms, share = found[..., 0].mean(0), found[..., 1].sum(0) / counts.sum()
     at_one = float(shares[RATES.index(1.0)])
     why = (
         f"The maps find {float(shares.mean()):.0%} of the {int(counts.sum())} marked objects on average over the usual "
-        f"rates, {at_one:.0%} at one false alarm a sample; rolled at random they find {chance:.0%}."
+        f"rates, {at_one:.0%} at one false alarm a sample; if the objects lay elsewhere, it would be {chance:.0%}."
     )
     low, high = _interval(found, counts)
     return Check(

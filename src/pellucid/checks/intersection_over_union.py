@@ -15,7 +15,7 @@ from pellucid.core.errors import BadOption
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.trials.components import boxed, components, largest, otsu
-from pellucid.trials.regions import Marked, levels, marks, mean_of, measured, positive, unmarked
+from pellucid.trials.regions import Marked, Marks, levels, marks, mean_of, measured, positive, unmarked
 
 Threshold: TypeAlias = Literal["otsu", "area", "level", "value"]
 Figure: TypeAlias = Literal["iou", "dice"]
@@ -66,6 +66,10 @@ def intersection_over_union(
     if found.layout.kind == "table" and cut.largest:
         raise BadOption("A table's columns have no neighbors, so there are no connected parts.", "Leave it out.")
 
+    return _compared(found, cut, boxes, figure)
+
+
+def _compared(found: Marks, cut: Cut, boxes: bool, figure: Figure) -> Check:
     def score(places: Tensor, inside: Tensor) -> float:
         above = cut.above(places, inside)
         if above is None:
