@@ -54,7 +54,7 @@ def marks(explanation: Explanation, mask: Marked, *, pooling: Pooling = "sum", e
     >>> marks(why, torch.tensor([True, False, False, False])).regions.tolist()
     [[True, False, False, False]]
     """
-    layouts = sorted(_layouts(explanation), key=lambda layout: layout.kind != "picture")
+    layouts = sorted(layouts_of(explanation), key=lambda layout: layout.kind != "picture")
     if not layouts:
         layouts = [layout_of(explanation.net, explanation.explained)]
     tail = tuple(mask.shape) if isinstance(mask, Tensor) else ()
@@ -64,7 +64,7 @@ def marks(explanation: Explanation, mask: Marked, *, pooling: Pooling = "sum", e
     return Marks(layout, _pooled(values, layout, pooling), region(mask, layout, len(values), empty=empty))
 
 
-def _layouts(explanation: Explanation) -> Iterator[Layout]:
+def layouts_of(explanation: Explanation) -> Iterator[Layout]:
     """The places of every input that has a map; words are explained at their vectors."""
     for name, v in explanation.explained.items():
         if name not in explanation.maps:
