@@ -14,13 +14,14 @@ from pellucid.core.check import Verdict
 from pellucid.core.errors import BadInput, Missing
 from pellucid.core.method import Promise, method
 from pellucid.core.network import Network
-from pellucid.core.target import log_odds, probability, scalar
+from pellucid.core.target import log_odds, logit, probability, scalar
 from pellucid.methods import all_methods
 from pellucid.trials.mosaic import arrangements, mosaic
 from tests.networks import randomized
 
 METHODS = all_methods()
 CLASSES, SIDE = 5, 8
+EACH = logit([0, 1, 2, 3])
 
 
 class Brightest(nn.Module):
@@ -215,23 +216,24 @@ OPTIONS = {
 def test_everything_that_goes_back_to_the_input_is_exactly_right_where_cells_are_apart(name, head):
     net = Network(randomized(Convolutions(head), 3))
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    why = METHODS[name](net, x, [0, 1, 2, 3], **OPTIONS.get(name, {}))
+    why = METHODS[name](net, x, EACH, **OPTIONS.get(name, {}))
     found = grid_pointing_game(why, sure=0.0, setting="difull")
     assert found.value == 1.0 and found.verdict is Verdict.HOLDS, found.why
 
 
 def test_a_method_with_a_leak_fails():
-    found = grid_pointing_game(leaking(Network(randomized(Convolutions(), 3)), torch.rand(4, 3, 8, 8), [0, 1, 2, 3]),
-                               sure=0.0, setting="difull")  # fmt: skip
+    why = leaking(Network(randomized(Convolutions(), 3)), torch.rand(4, 3, 8, 8), EACH)
+    found = grid_pointing_game(why, sure=0.0, setting="difull")
     assert found.verdict is Verdict.FAILS and 0.9 < found.value < 1
 
 
 def test_methods_that_ask_are_measured_and_those_that_read_layers_are_not():
     net, x = Network(randomized(Convolutions(), 3)), torch.rand(4, 3, 8, 8)
-    asked = METHODS["occlusion"](net, x, [0, 1, 2, 3], window=4, stride=4)  # windows within a cell: nothing leaks
+    asked = METHODS["occlusion"](net, x, EACH, window=4, stride=4)  # windows within a cell: nothing leaks
     found = grid_pointing_game(asked, sure=0.0, setting="difull")
     assert found.verdict is Verdict.MEASURED and found.value == pytest.approx(1.0, abs=1e-3)
-    for why in (METHODS["grad_cam"](net, x, [0, 1, 2, 3]), METHODS["saliency"](net, x, [0, 1, 2, 3], at="stem")):
+    inner = METHODS["saliency"](net, x, EACH, at="stem")
+    for why in (METHODS["grad_cam"](net, x, EACH), inner):
         check = grid_pointing_game(why, sure=0.0, setting="difull")
         assert check.verdict is Verdict.UNKNOWN and "inner layers" in check.why
-    assert 0 <= grid_pointing_game(METHODS["saliency"](net, x, [0, 1, 2, 3], at="stem"), sure=0.0).value <= 1
+    assert 0 <= grid_pointing_game(inner, sure=0.0).value <= 1
