@@ -167,7 +167,7 @@ def _mosaics(
     score: Score, x: dict[str, Tensor], labels: Sequence[int], side: int, most: int, sure: float, cells: str
 ) -> list[Mosaic]:
     ((name, pictures),) = x.items()
-    chance = score.outside.outputs(x).double().softmax(1).cpu()
+    chance = score.outside.outputs(x).cpu().double().softmax(1)
     usable = [i for i, c in enumerate(labels) if float(chance[i, c]) >= sure]
     generator = current().generator("grid_pointing_game", digest(pictures))
     chosen = arrangements(labels, usable, side**2, most, generator)
