@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.core.option import Range
 from pellucid.trials.layout import Layout
-from pellucid.trials.regions import Marked, area, grown, marks, measured, positive, unmarked
+from pellucid.trials.regions import Marked, area_of, grown, marks, measured, positive, unmarked
 
 MISS = 15 / 224  # The paper allows 15 pixels, on pictures whose shorter side is about 224.
 
@@ -50,12 +51,13 @@ def pointing_game(
         return unmarked("pointing_game")
     found = marks(explanation, mask)
     reach = _reach(found.layout, tolerance)
+    found = replace(found, regions=grown(found.regions, reach))
 
     def hit(places: Tensor, inside: Tensor) -> float:
         if positive(places) is None:
             return math.nan
         top = places == places.max()
-        return float((top & grown(inside[None], reach)[0]).sum() / top.sum())
+        return float((top & inside).sum() / top.sum())
 
     def said(value: float, chance: float) -> str:
         several = len(found.maps) > 1
@@ -65,7 +67,7 @@ def pointing_game(
         near = f" or within {reach:.3g} places of it" if reach else ""
         return f"{share} {end} the marked region{near}; a place drawn at random would be in {chance:.0%} of cases."
 
-    return measured("pointing_game", found, hit, lambda _, inside: area(grown(inside[None], reach)[0]), said)
+    return measured("pointing_game", found, hit, area_of, said)
 
 
 def _reach(layout: Layout, tolerance: float | None) -> float:

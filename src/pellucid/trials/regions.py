@@ -11,7 +11,6 @@ from typing import Literal, TypeAlias
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional
 
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput
@@ -160,18 +159,14 @@ def grown(regions: Bool[Tensor, "batch *places"], radius: float) -> Bool[Tensor,
     >>> grown(torch.tensor([[False, False, False, True]]), 2).tolist()
     [[False, True, True, True]]
     """
-    reach = math.floor(radius)
-    if reach == 0:
-        return regions
-    if regions.ndim == 2:
-        wide = functional.max_pool1d(regions[:, None].float(), 2 * reach + 1, stride=1, padding=reach)
-        return wide[:, 0].bool()
-    out, size = torch.zeros_like(regions), regions.shape[1]
-    for away in range(min(reach, size - 1) + 1):
-        slices = grown(regions.flatten(0, 1), math.sqrt(radius**2 - away**2)).view_as(regions)
-        out[:, away:] |= slices[:, : size - away]
-        out[:, : size - away] |= slices[:, away:]
-    return out
+    away = torch.where(regions, 0.0, math.inf)  # squared distance to the nearest marked place, axis by axis
+    for axis in range(1, regions.ndim):
+        known, size = away.clone(), regions.shape[axis]
+        for step in range(1, min(math.floor(radius), size - 1) + 1):
+            for to, of in ((step, 0), (0, step)):
+                here = away.narrow(axis, to, size - step)
+                torch.minimum(here, known.narrow(axis, of, size - step) + step**2, out=here)
+    return away <= radius**2
 
 
 def area_of(_: Tensor, inside: Tensor) -> float:
