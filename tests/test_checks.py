@@ -23,7 +23,8 @@ from pellucid.core.score import Score
 from pellucid.core.target import logit, scalar
 from pellucid.probes.masks import blobs, landscapes
 from pellucid.trials.layout import layout_of
-from pellucid.trials.probed import edges, probe_set
+from pellucid.trials.probed import probe_set
+from pellucid.trials.yardsticks import edges
 from tests.planted import CORNER, SIDE, Corner, gradient_x_input, lit_corner, noise, seeded
 
 

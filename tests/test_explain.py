@@ -17,7 +17,7 @@ from torch import Tensor
 
 import pellucid as pl
 from pellucid.core.check import Verdict
-from pellucid.surfaces.explain import CANDIDATES
+from pellucid.surfaces.choose import CANDIDATES
 from pellucid.surfaces.facts import facts
 from pellucid.trials.probed import probe_set
 from tests.corner import CORNER, SIDE, check_of, corner_mask, unopened
@@ -31,7 +31,7 @@ def test_without_a_method_the_candidate_that_is_most_faithful_is_kept(corner):
     why = pl.explain(*corner)
     note = next(note for note in why.notes if note.startswith("Chosen"))
     told = {name: float(r) for name, r in re.findall(r"(\w+) (-?[\d.]+|nan)(?=[,)])", note)}
-    assert set(told) <= set(CANDIDATES)
+    assert set(told) <= set(CANDIDATES["standard"])
     assert told[why.method] == max(r for r in told.values() if not math.isnan(r))
     assert f"of {len(told)} methods" in note
     assert check_of(why, "faithfulness").verdict is Verdict.HOLDS
@@ -51,7 +51,7 @@ def test_the_kept_map_is_tested_on_masks_that_did_not_choose_it(corner, monkeypa
 
         return probed
 
-    monkeypatch.setattr("pellucid.surfaces.explain.probe_set", kept(chose))
+    monkeypatch.setattr("pellucid.surfaces.choose.probe_set", kept(chose))
     monkeypatch.setattr(sys.modules["pellucid.checks.faithfulness"], "probe_set", kept(tested))
     why = pl.explain(*corner)
     (choosing,), (testing,) = chose, tested

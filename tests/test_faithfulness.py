@@ -23,7 +23,8 @@ from pellucid.core.target import log_odds, logit
 from pellucid.probes.masks import blobs, landscapes
 from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout, layout_of
-from pellucid.trials.probed import ProbeSet, ceiling, masked, probe_set
+from pellucid.trials.probed import ProbeSet, masked, probe_set
+from pellucid.trials.yardsticks import ceiling
 from tests.planted import SIDE, Corner, gradient_x_input, lit_corner, noise, seeded
 
 
@@ -44,7 +45,7 @@ class Columns(nn.Module):
 
 def probes_by_hand(masks: Tensor, drops: Tensor) -> ProbeSet:
     layout = Layout("picture", "x", (2, 3), tuple(masks.shape[1:]))
-    return ProbeSet(layout, 0, "key", masks, drops.double(), 1.0, 0.8, True, 0.3, 0.9, "nothing", (), 0)
+    return ProbeSet(layout, 0, "key", masks, drops.double(), 1.0, 0.8, True, 0.3, 0.9, "nothing", (), 0, 0)
 
 
 def test_score_map_is_pearson_between_sums_and_drops():

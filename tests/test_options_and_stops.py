@@ -38,6 +38,7 @@ AVERAGES = (
     "hsic",
     "extremal_perturbation",
     "blur_integrated_gradients",
+    "wavelet_integrated_gradients",
 )
 
 

@@ -15,7 +15,7 @@ from pellucid.methods.input_x_gradient import input_x_gradient
 from pellucid.methods.saliency import saliency
 from pellucid.trials.components import boxed, components, largest, otsu
 from pellucid.trials.layout import Layout
-from pellucid.trials.regions import grown, levels, marks, region, share_of_top
+from pellucid.trials.regions import dilated, levels, marks, region, share_of_top
 from tests.flood import flooded
 from tests.given_maps import pictured, with_map
 
@@ -111,14 +111,14 @@ def test_channels_are_taken_together_as_asked():
     assert marks(with_map(-values), mask, pooling="absolute").maps[0, 0, 0] == 2.0
 
 
-# --- grown, top shares, levels -----------------------------------------------------------------------------------
+# --- dilated, top shares, levels -----------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 99), st.floats(0, 4.5), st.sampled_from([(9,), (7, 6), (5, 4, 6)]))
-def test_grown_regions_are_all_places_within_the_distance(seed, radius, shape):
+def test_dilated_regions_are_all_places_within_the_distance(seed, radius, shape):
     mask = some_masks((2, *shape), 0.1, seed)
     where = torch.cartesian_prod(*[torch.arange(n) for n in shape]).view(-1, len(shape)).double()
-    for one, wide in zip(mask, grown(mask, radius), strict=True):
+    for one, wide in zip(mask, dilated(mask, radius), strict=True):
         marked = where[one.flatten()]
         near = (torch.cdist(where, marked) <= radius + 1e-12).any(1) if len(marked) else torch.zeros(len(where))
         assert torch.equal(wide.flatten(), near.bool())

@@ -14,7 +14,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.core.option import Range
 from pellucid.trials.layout import Layout
-from pellucid.trials.regions import Marked, area_of, grown, marks, measured, positive, unmarked
+from pellucid.trials.regions import Marked, area_of, dilated, marks, measured, positive, unmarked
 
 MISS = 15 / 224  # The paper allows 15 pixels, on pictures whose shorter side is about 224.
 
@@ -51,7 +51,7 @@ def pointing_game(
         return unmarked("pointing_game")
     found = marks(explanation, mask)
     reach = _reach(found.layout, tolerance)
-    found = replace(found, regions=grown(found.regions, reach))
+    found = replace(found, regions=dilated(found.regions, reach))
 
     def hit(places: Tensor, inside: Tensor) -> float:
         if positive(places) is None:

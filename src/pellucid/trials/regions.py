@@ -18,7 +18,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.run import current
 from pellucid.trials.agreement import interval, resamples
 from pellucid.trials.layout import Layout, layout_of
-from pellucid.trials.probed import center
+from pellucid.trials.yardsticks import center
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom, in pixels; right and bottom excluded
 Marked: TypeAlias = Tensor | Sequence[Box] | Sequence[Sequence[Box]]  # boxes for all samples, or a list for each
@@ -153,10 +153,10 @@ def levels(
     return marked.cumsum(0), counts.cumsum(0)
 
 
-def grown(regions: Bool[Tensor, "batch *places"], radius: float) -> Bool[Tensor, "batch *places"]:
+def dilated(regions: Bool[Tensor, "batch *places"], radius: float) -> Bool[Tensor, "batch *places"]:
     """Regions with every place at most `radius` away from them, in places (Euclidean).
 
-    >>> grown(torch.tensor([[False, False, False, True]]), 2).tolist()
+    >>> dilated(torch.tensor([[False, False, False, True]]), 2).tolist()
     [[False, True, True, True]]
     """
     away = torch.where(regions, 0.0, math.inf)  # squared distance to the nearest marked place, axis by axis
