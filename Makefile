@@ -26,7 +26,8 @@ PARALLEL := --numprocesses=auto
 # Every call checked against its type hints, shapes included.  It takes twice the time, and with coverage four times,
 # so what runs under it is what calls each function and each method at least once.
 CHECKED := --jaxtyping-packages='pellucid,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
-CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py network.py targets.py saved.py views.py images.py)
+CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py faithfulness.py probes.py network.py targets.py \
+  saved.py views.py images.py localization.py regions.py free_response.py disagreement.py)
 BENCHMARKS := $(filter-out %/harness.py %/networks.py,$(sort $(wildcard benchmarks/*.py)))
 
 # The build machines have no GPU, and a CUDA torch is 3 GB of nothing there; tests/test_packaging.py looks.
