@@ -51,7 +51,8 @@ def sensitivity_n(
     >>> round(sensitivity_n(why).value, 4)
     1.0
     """
-    curves, chance, sizes = [], [], (1,)
+    curves, chance = [], []
+    sizes: tuple[int, ...] = ()
     with samples(explanation, scale) as found:
         for sample in found:
             at_least(sample.layout, 2)

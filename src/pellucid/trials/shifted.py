@@ -1,0 +1,100 @@
+"""A network that takes its input in other units, so that zero lies elsewhere, and computes the same for all that."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pellucid.core.errors import BadModel
+from pellucid.core.network import Network
+from pellucid.core.tensors import Tensors
+from pellucid.trials.unlearned import layers_of
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+ROUNDING = 1e-3  # of the largest output: by how much the two networks may differ
+
+
+class Padded(nn.Module):
+    """A convolution that pads with a number other than zero."""
+
+    def __init__(self, layer: nn.Module, pad: list[int], value: float) -> None:
+        super().__init__()
+        self.layer, self.pad, self.value = layer, pad, value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad, then convolve."""
+        out: Tensor = self.layer(functional.pad(x, self.pad, value=self.value))
+        return out
+
+
+def shifted(net: Network, x: Tensors, name: str, shift: float) -> Network | None:
+    """The network for inputs to whose values (of the input `name`) `shift` was added; None where there is no such one.
+
+    The shift is folded into the bias of the first layer: b - shift * (sum of a unit's weights); a convolution that pads
+    with zeros pads with the shift.  Both networks are then run, on both inputs, and must put out the same: a network
+    that normalizes its input first, or reads it in several places, is found so and has no such form.
+
+    >>> net = Network(nn.Linear(3, 2))
+    >>> other = shifted(net, {"input": torch.ones(1, 3)}, "input", 2.0)
+    >>> torch.allclose(other.model(torch.full((1, 3), 3.0)), net.model(torch.ones(1, 3)), atol=1e-5)
+    True
+    """
+    first = next(iter(layers_of(net, x)), None)
+    with net.lease() as leased, torch.no_grad():
+        if first is None:
+            return None
+        try:
+            model = copy.deepcopy(leased) if net.borrowed_because else leased
+            layer = model.get_submodule(first.name)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            return None
+        if not isinstance(layer, _LAYERS):
+            return None
+        before = net.pick(net.call(leased, x)).clone()
+        model = _with(model, first.name, _folded(layer, shift))
+        try:
+            after = net.pick(net.call(model, {**x, name: x[name] + shift}))
+        except (BadModel, RuntimeError):
+            return None
+        if after.shape != before.shape or bool((after - before).abs().max() > ROUNDING * before.abs().max()):
+            return None
+    return Network(model, inputs=net.inputs, labels=net.labels, output=net.output, name=f"{net.name}, input shifted")
+
+
+def _with(model: nn.Module, path: str, layer: nn.Module) -> nn.Module:
+    """The model with another layer at a path; the model is changed, so it must be a double."""
+    if not path:
+        return layer
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, layer)
+    return model
+
+
+def _folded(layer: nn.Module, shift: float) -> nn.Module:
+    weight: Tensor = layer.weight  # type: ignore[assignment]  # a linear layer or a convolution
+    bias = layer.bias
+    new = copy.copy(layer)
+    new._parameters = dict(layer._parameters)
+    start = bias.detach() if isinstance(bias, Tensor) else weight.new_zeros(len(weight))
+    new.bias = nn.Parameter(start - shift * weight.detach().flatten(1).sum(1), requires_grad=False)
+    pad = [] if isinstance(layer, nn.Linear) else _padding(layer)
+    if not any(pad) or layer.padding_mode != "zeros":  # other paddings take from the input, and shift with it
+        return new
+    new.padding = "valid" if isinstance(layer.padding, str) else tuple(0 for _ in layer.padding)  # type: ignore[assignment,arg-type,union-attr]
+    return Padded(new, pad, shift)
+
+
+def _padding(layer: nn.Module) -> list[int]:
+    """How much a convolution pads, as functional.pad wants it: last axis first, before and after."""
+    sides: list[int] = []
+    kernel, dilation, padding = layer.kernel_size, layer.dilation, layer.padding
+    for i, (k, d) in reversed(list(enumerate(zip(kernel, dilation, strict=True)))):
+        if isinstance(padding, str):
+            total = d * (k - 1) if padding == "same" else 0
+            sides += [total // 2, total - total // 2]
+        else:
+            sides += [padding[i]] * 2  # type: ignore[index,list-item]
+    return sides
