@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -11,11 +12,17 @@ from torch import Tensor
 from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
 from pellucid.core.network import Network
+from pellucid.core.option import Range
 from pellucid.core.replaced import IDS
 from pellucid.core.run import current
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, digest, each, per_sample, rows
 from pellucid.trials.layout import score_of
+
+Radius: TypeAlias = Annotated[
+    float, Range(1e-9, 10.0), "how far each value is moved at most, as a share of the sample's range"
+]
+Copies: TypeAlias = Annotated[int, Range(1, 10_000), "near copies, each explained"]
 
 
 def flat(explanation: Explanation) -> Float[Tensor, "batch n"]:
@@ -69,3 +76,17 @@ def nearby(x: Tensors, radius: float, draw: int) -> Tensors:
         return v + radius * per_sample(high - low, v) * (2 * torch.stack(draws) - 1).to(device=v.device, dtype=v.dtype)
 
     return {**x, **each(moved, x)}
+
+
+def around(explanation: Explanation, radius: float, copies: int) -> list[tuple[Tensors, Float[Tensor, "batch n"]]]:
+    """Near copies of the input, with their maps.  Raises `BadInput` for words, `Missing` without the network."""
+    refuse_words(explanation)
+    near = [nearby(explanation.x, radius, draw) for draw in range(copies)]
+    return [(x, flat(explanation.rerun(x=x, seed=explanation.seed))) for x in near]
+
+
+def gaps(x: Tensors, near: Tensors) -> Float[Tensor, " batch"]:
+    """Each sample's Euclidean distance between two inputs, over all of them."""
+    away = torch.cat(list(each(lambda a, b: (b - a).flatten(1).double().cpu(), x, near).values()), 1)
+    found: Tensor = away.norm(dim=1)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,21 +74,22 @@ def _with(model: nn.Module, path: str, layer: nn.Module) -> nn.Module:
     return model
 
 
-def _folded(layer: nn.Module, shift: float) -> nn.Module:
-    weight: Tensor = layer.weight  # type: ignore[assignment]  # a linear layer or a convolution
+def _folded(layer: Any, shift: float) -> nn.Module:
+    weight: Tensor = layer.weight
     bias = layer.bias
-    new = copy.copy(layer)
+    new: Any = copy.copy(layer)
     new._parameters = dict(layer._parameters)
     start = bias.detach() if isinstance(bias, Tensor) else weight.new_zeros(len(weight))
     new.bias = nn.Parameter(start - shift * weight.detach().flatten(1).sum(1), requires_grad=False)
     pad = [] if isinstance(layer, nn.Linear) else _padding(layer)
-    if not any(pad) or layer.padding_mode != "zeros":  # other paddings take from the input, and shift with it
-        return new
-    new.padding = "valid" if isinstance(layer.padding, str) else tuple(0 for _ in layer.padding)  # type: ignore[assignment,arg-type,union-attr]
-    return Padded(new, pad, shift)
+    if any(pad) and layer.padding_mode == "zeros":  # other paddings take from the input, and shift with it
+        new.padding = "valid" if isinstance(layer.padding, str) else tuple(0 for _ in layer.padding)
+        new = Padded(new, pad, shift)
+    done: nn.Module = new
+    return done
 
 
-def _padding(layer: nn.Module) -> list[int]:
+def _padding(layer: Any) -> list[int]:
     """How much a convolution pads, as functional.pad wants it: last axis first, before and after."""
     sides: list[int] = []
     kernel, dilation, padding = layer.kernel_size, layer.dilation, layer.padding
@@ -96,5 +98,5 @@ def _padding(layer: nn.Module) -> list[int]:
             total = d * (k - 1) if padding == "same" else 0
             sides += [total // 2, total - total // 2]
         else:
-            sides += [padding[i]] * 2  # type: ignore[index,list-item]
+            sides += [padding[i]] * 2
     return sides
