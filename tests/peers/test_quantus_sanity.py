@@ -1,4 +1,4 @@
-"""Sanity, stability, complexity, axioms beside captum and Quantus: equal where they are right, shown where they are not.
+"""Sanity, stability, complexity, axioms beside captum and Quantus: equal where they are right, or shown to be wrong.
 
 Each closed form is one whose answer is known without either; Quantus's own answer to it is written beside it.
 """

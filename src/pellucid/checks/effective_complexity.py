@@ -50,12 +50,11 @@ def effective_complexity(
     0.1
     """
     each, strewn, curves = [], [], []
-    kept: tuple[int, ...] = ()
     with samples(explanation, scale) as found:
+        at_least(found[0].layout, 2)
+        n = found[0].layout.size
+        kept = (0, *sizes_of(found[0].layout, steps, 1.0))
         for sample in found:
-            at_least(sample.layout, 2)
-            n = sample.layout.size
-            kept = (0, *sizes_of(sample.layout, steps, 1.0))
             generator = current().generator("effective complexity", sample.key)
             curve = _left(sample, sample.places.abs(), kept, draws)
             other = _left(sample, torch.rand(sample.layout.shape, generator=generator), kept, draws)

@@ -8,7 +8,6 @@ share of the changes' variance that the map leaves unexplained, 1 - max(r, 0)^2;
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import torch
@@ -76,7 +75,7 @@ def infidelity(
     lists = [(name, tuple(torch.cat([p[i] for p in pairs]).tolist())) for i, name in enumerate(("predicted", "drop"))]
     return summary(
         "infidelity", [f.shape for f in fits], lambda v: _said(v, fits, count, change), _NOTHING,
-        references=tuple(r for r in (*references, *other) if math.isfinite(r[1])), curves=tuple(lists),
+        references=(*references, *other), curves=tuple(lists),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from pellucid.trials.sample import summary
 
 ALLOWED = 0.01  # of the maps' length: rounding, and what is drawn
 
-_Weight = Annotated[float, Range(-1e3, 1e3), "the weight of one of the two targets in their sum"]
+Weight = Annotated[float, Range(-1e3, 1e3), "the weight of one of the two targets in their sum"]
 
 
 @measure(
@@ -35,7 +35,7 @@ _Weight = Annotated[float, Range(-1e3, 1e3), "the weight of one of the two targe
     better="lower",
     cost="two explanations and a pass",
 )
-def linearity(explanation: Explanation, *, a: _Weight = 1.0, b: _Weight = -0.5, other: Target | None = None) -> Check:
+def linearity(explanation: Explanation, *, a: Weight = 1.0, b: Weight = -0.5, other: Target | None = None) -> Check:
     """||explain(a t + b u) - a explain(t) - b explain(u)|| over ||a explain(t)|| + ||b explain(u)||, 0..2.
 
     t is what was explained, u another class in the same form (the next one), or the target `other`.  HOLDS up to 1 %;

@@ -20,6 +20,7 @@ from pellucid.core.check import Check
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
+from pellucid.core.names import module_paths
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.site import Site
@@ -53,7 +54,7 @@ def relative_stability(
     """The largest relative change of the map over that of the input, an inner representation or the output.
 
     Copies that the network takes for another class are left out, as in the paper.  References: the other two forms,
-    "input", "representation" and "output" (NaN where there is none), and "guarded": the share of places whose value
+    "input", "representation" and "output", where there are any, and "guarded": the share of places whose value
     was below the guard.  Raises `BadInput` for words or where there is no such site, `Missing` without the network.
 
     >>> import torch, pellucid as pl
@@ -95,7 +96,8 @@ def _site(score: Score, x: Tensors, site: str) -> Site | None:
         return Site.parse(site)
     layers = layers_of(score.net, x)
     last = layers[-1].name if layers else ""
-    return Site(last, 0, "input") if last and not last.startswith("(") else None
+    module = module_paths(score.net.model).get(last) if last else None
+    return None if module is None or isinstance(module, torch.jit.ScriptModule) else Site(last, 0, "input")
 
 
 def _seen(score: Score, x: Tensors, place: Site | None) -> dict[str, Float[Tensor, "batch n"]]:

@@ -52,11 +52,10 @@ def sensitivity_n(
     1.0
     """
     curves, chance = [], []
-    sizes: tuple[int, ...] = ()
     with samples(explanation, scale) as found:
+        at_least(found[0].layout, 2)
+        sizes = sizes_of(found[0].layout, steps, largest)
         for sample in found:
-            at_least(sample.layout, 2)
-            sizes = sizes_of(sample.layout, steps, largest)
             masks = fixed(sizes, count, sample, "sensitivity-n")
             fallen = drops(sample, masks, filling(sample, fill, value)).view(-1, count)
             here = sums(sample.places, masks).view(-1, count)

@@ -81,9 +81,9 @@ def _folded(layer: Any, shift: float) -> nn.Module:
     new._parameters = dict(layer._parameters)
     start = bias.detach() if isinstance(bias, Tensor) else weight.new_zeros(len(weight))
     new.bias = nn.Parameter(start - shift * weight.detach().flatten(1).sum(1), requires_grad=False)
-    pad = [] if isinstance(layer, nn.Linear) else _padding(layer)
+    pad = _padding(layer) if hasattr(layer, "kernel_size") else []
     if any(pad) and layer.padding_mode == "zeros":  # other paddings take from the input, and shift with it
-        new.padding = "valid" if isinstance(layer.padding, str) else tuple(0 for _ in layer.padding)
+        new.padding = "valid" if isinstance(layer.padding, str) else (0,) * len(layer.kernel_size)
         new = Padded(new, pad, shift)
     done: nn.Module = new
     return done
