@@ -229,7 +229,7 @@ def test_what_another_seed_moves_as_far_is_no_finding() -> None:
     assert dict(found.references)["another seed"] == pytest.approx(math.sqrt(2), abs=0.3)
 
 
-def test_a_network_without_such_a_layer_is_said_to_have_none() -> None:
+def test_a_network_without_such_a_layer_has_the_shift_taken_off_in_front() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -239,6 +239,9 @@ def test_a_network_without_such_a_layer_is_said_to_have_none() -> None:
             return self.line((x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True))
 
     found = input_invariance(METHODS.saliency(randomized(Own(), 1), X, 0))
-    assert found.verdict is Verdict.UNKNOWN and "no first layer" in found.why
+    assert found.verdict is Verdict.HOLDS and "No first layer" in found.why
+    assert input_invariance(METHODS.input_x_gradient(randomized(Own(), 1), X, 0)).verdict is Verdict.FAILS
+    folded = input_invariance(METHODS.saliency(line(2), X, 0))
+    assert folded.verdict is Verdict.HOLDS and "first layer" not in folded.why
     with pytest.raises(BadInput, match="moves nothing"):
         input_invariance(METHODS.saliency(line(2), X, 0), shift=0.0)

@@ -131,8 +131,8 @@ def test_the_shifted_network_computes_the_same_of_the_shifted_input(first: str, 
     model = randomized(make(), 3)
     net = Network(nn.Sequential(model, nn.Tanh()) if deep else model)
     x = torch.randn(3, *shape, generator=seeded(5))
-    other = shifted(net, {"input": x}, "input", 2.5)
-    assert other is not None
+    other, folded = shifted(net, {"input": x}, "input", 2.5)
+    assert folded
     torch.testing.assert_close(other.model(x + 2.5), net.model(x), atol=2e-5, rtol=1e-4)
     fresh = torch.randn(2, *shape, generator=seeded(6))  # not only for the input that it was tried on
     torch.testing.assert_close(other.model(fresh + 2.5), net.model(fresh), atol=2e-5, rtol=1e-4)
@@ -163,5 +163,10 @@ class Normed(nn.Module):
     [Around(), Normed(), nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2)), nn.Tanh()],
     ids=["twice read", "normalized", "batch norm", "no layer"],
 )
-def test_a_network_that_cannot_undo_a_shift_is_found_out(model: nn.Module) -> None:
-    assert shifted(Network(randomized(model, 1)), {"input": torch.randn(2, 4)}, "input", 1.0) is None
+def test_a_network_that_cannot_undo_a_shift_is_found_out_and_has_it_taken_off_in_front(model: nn.Module) -> None:
+    net, x = Network(randomized(model, 1)), torch.randn(2, 4, generator=seeded(0))
+    other, folded = shifted(net, {"input": x}, "input", 1.0)
+    assert not folded and other.sites == net.sites
+    with other.lease() as double:
+        torch.testing.assert_close(double(input=x + 1.0), net.model(x))
+        torch.testing.assert_close(double(x + 1.0), net.model(x))

@@ -39,9 +39,10 @@ def input_invariance(
 ) -> Check:
     """How far the map moves, as a share of its length, when the input is shifted and the network undoes the shift.
 
-    HOLDS up to 1 %, FAILS above; UNKNOWN where another random seed moves the map half as far, and where no first
-    layer can undo the shift (the network normalizes its input itself, or does not begin with a linear layer or a
-    convolution).  Reference "another seed".  Raises `BadInput` for words, `Missing` without the network.
+    HOLDS up to 1 %, FAILS above; UNKNOWN where another random seed moves the map half as far.  Where no first layer can
+    undo the shift (the network pads or normalizes its input itself, or does not begin with a linear layer or a
+    convolution), the shift is taken off in front of the network, and the sentence says so.  Reference "another seed".
+     Raises `BadInput` for words, `Missing` without the network.
 
     >>> import torch, pellucid as pl
     >>> net, x = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)), torch.rand(1, 4)
@@ -56,10 +57,12 @@ def input_invariance(
     if shift == 0:
         raise BadInput("shift=0.0 moves nothing.", "1.0 is usual.")
     x, name = explanation.x, layout_of(score.net, explanation.x).input
-    other = shifted(score.net, x, name, shift)
-    if other is None:
-        why = f"{score.net.name} has no first layer that could undo a shift of the input, so nothing was tested."
+    made = shifted(score.net, x, name, shift)
+    if made is None:
+        why = f"{score.net.name} has no first layer that could undo a shift of the input, nor can it be put in front."
         return Check("input_invariance", math.nan, Verdict.UNKNOWN, why)
+    other, folded = made
+    where = "" if folded else " No first layer can undo the shift, so it was taken off in front of the network."
     start = flat(explanation)
     moved = flat(explanation.rerun(net=other, x={**x, name: x[name] + shift}, seed=explanation.seed))
     by_seed = mean_of(distances(start, flat(explanation.rerun(seed=explanation.seed + 1))))
@@ -70,12 +73,12 @@ def input_invariance(
 
     def say(v: float) -> str:
         if v <= ALLOWED:
-            return (
-                f"Moving the input's zero by {shift:g} moves the map by {v:.1%}: it does not depend on where zero is."
-            )
+            return f"Moving the input's zero by {shift:g} moves the map by {v:.1%}: it does not depend on it.{where}"
         told = f"Moving the input's zero by {shift:g}, which changes nothing that the network does, moves the map"
         seed = f" Another random seed moves it by {by_seed:.0%}, so this may be chance." if unsure else ""
-        return f"{told} by {v:.0%} (the rankings agree to {ranks:.2f}): it speaks of the distance from zero.{seed}"
+        return (
+            f"{told} by {v:.0%} (the rankings agree to {ranks:.2f}): it speaks of the distance from zero.{seed}{where}"
+        )
 
     found = summary("input_invariance", each, say, "The map is zero everywhere, so it cannot move.")
     if found.verdict is Verdict.UNKNOWN:
