@@ -59,8 +59,8 @@ def linearity(explanation: Explanation, *, a: Weight = 1.0, b: Weight = -0.5, ot
         sums = f"The map of {a:g} times {explanation.target} and {b:g} times {second} misses the sum of the two maps"
         if v <= ALLOWED:
             return f"{sums} by {v:.1%}: maps of this method may be added."
-        wants = "though the method promises it" if promised else "and the method promises nothing else"
-        return f"{sums} by {v:.0%}, {wants}: ask for the contrast itself instead of subtracting maps."
+        broken = ", though the method promises that it does not" if promised else ""
+        return f"{sums} by {v:.0%}{broken}: ask for the contrast itself instead of subtracting maps."
 
     found = summary("linearity", away.tolist(), say, "All three maps are zero everywhere.")
     if math.isnan(found.value):
