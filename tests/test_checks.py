@@ -13,7 +13,7 @@ from pellucid.checks import all_checks
 from pellucid.checks.card import trust_card
 from pellucid.checks.completeness import completeness
 from pellucid.checks.localization import localization, located
-from pellucid.checks.randomization import randomization, unlearned
+from pellucid.checks.randomization import randomization
 from pellucid.checks.stability import near_copies, stability
 from pellucid.core.check import Verdict
 from pellucid.core.errors import BadInput, BadOption
@@ -24,6 +24,7 @@ from pellucid.core.target import logit, scalar
 from pellucid.probes.masks import blobs, landscapes
 from pellucid.trials.layout import layout_of
 from pellucid.trials.probed import probe_set
+from pellucid.trials.unlearned import unlearned
 from pellucid.trials.yardsticks import edges
 from tests.planted import CORNER, SIDE, Corner, gradient_x_input, lit_corner, noise, seeded
 
