@@ -80,16 +80,16 @@ def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]
     if layout.size < 5:
         raise BadInput(f"The input has {layout.size} parts; a test by masking needs at least 5.")
     with score.leased() as f:
-        return tuple(_probed(_alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
+        return tuple(_probed(alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
 
 
-def _alone(score: Score, sample: int) -> Score:
+def alone(score: Score, sample: int, log_odds: bool = True) -> Score:
     """The score of one sample on its own, as log-odds: a target with a class for each sample keeps that sample's."""
     score = score if score.inner is None else score.among([sample])
     if not score.target.classes:
         return score
     against = score.target.terms[0].weight <= 0  # Evidence against a class must not turn into evidence for it.
-    target = score.target if against else score.target.as_log_odds()
+    target = score.target if against or not log_odds else score.target.as_log_odds()
     terms = [replace(t, args=(int(t.args[0][sample]),)) if _a_class_each(t) else t for t in target.terms]
     return replace(score, target=Target(tuple(terms)))
 
