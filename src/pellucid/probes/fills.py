@@ -106,9 +106,7 @@ def _painted_box(v: Tensor, axes: Sequence[int], box: Index, kind: Paint) -> Ten
     return painted(v, axes, hidden.expand(len(v), *hidden.shape), kind)
 
 
-def painted(
-    v: Tensor, axes: Sequence[int], hidden: Bool[Tensor, "batch *places"], kind: Paint = "inpainted"
-) -> Tensor:
+def painted(v: Tensor, axes: Sequence[int], hidden: Bool[Tensor, "batch *places"], kind: Paint = "inpainted") -> Tensor:
     """Hidden places painted from the others; a sample of which nothing is left becomes its mean.
 
     What has one axis of places becomes a picture one place high.  Raises `BadOption` for volumes.
