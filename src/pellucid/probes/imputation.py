@@ -69,7 +69,7 @@ def linear(x: Picture, mask: Bool[Tensor, "batch height width"], tolerance: floa
     >>> linear(x, hole).flatten().tolist()
     [1.0, 2.0, 3.0]
     """
-    u = pull_push(x, mask).float() if x.dtype != torch.double else pull_push(x, mask)
+    u = pull_push(x if x.dtype == torch.double else x.float(), mask)
     hole = mask.unsqueeze(1).to(u.dtype)
     weight = _nine(torch.ones_like(hole[:1])) - 4  # 12, and less at the edge: the equations times 12
     levels = _levels(hole, weight)
