@@ -180,7 +180,9 @@ def test_pictures_are_divided_into_superpixels_when_nothing_is_said() -> None:
     x = torch.cat([torch.full((1, 3, 12, 24), v) for v in (0.0, 1.0, 0.3)], 3)
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 72, 2))
     why = pl.methods.input_x_gradient(net, x, 0)
-    found = irof(replace(why, maps={"input": torch.rand(1, 1, 12, 72, generator=seeded(1))}), by="felzenszwalb", cells=2)
+    found = irof(
+        replace(why, maps={"input": torch.rand(1, 1, 12, 72, generator=seeded(1))}), by="felzenszwalb", cells=2
+    )
     assert found.passes == 2 * 2 + 2
     slic = irof(replace(why, maps={"input": torch.rand(1, 1, 12, 72, generator=seeded(1))}), cells=2)
     assert slic.passes == irof(replace(why, maps={"input": why.values}), cells=2, by="slic").passes > 2

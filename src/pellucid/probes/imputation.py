@@ -174,5 +174,5 @@ def _cycle(rest: Picture, operator: Callable[[Tensor], Tensor], levels: list[_Le
         blocks = left[..., 0::2] + left[..., 1::2]
         found = _cycle(blocks, coarser[0], coarser)
         wide = found.repeat_interleave(2, -2).repeat_interleave(2, -1)[..., :height, :width]
-        e = e + _FURTHER * (here.inverse > 0) * wide
+        e.addcmul_((here.inverse > 0).to(e.dtype), wide, value=_FURTHER)
     return e + _DAMPED * here.inverse * (rest - operator(e))
