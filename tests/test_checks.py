@@ -18,7 +18,7 @@ from pellucid.checks.card import trust_card
 from pellucid.checks.completeness import completeness
 from pellucid.checks.faithfulness import faithfulness, null_scores, score_map
 from pellucid.checks.localization import localization, located
-from pellucid.checks.randomization import randomization, unlearned
+from pellucid.checks.randomization import randomization
 from pellucid.checks.stability import near_copies, stability
 from pellucid.core.check import Verdict
 from pellucid.core.errors import BadInput, BadOption
@@ -32,6 +32,7 @@ from pellucid.probes.masks import blobs, landscapes, spans, subsets
 from pellucid.trials.agreement import entropy, interval, pearson, ranks, spearman
 from pellucid.trials.layout import Layout, layout_of
 from pellucid.trials.probed import ProbeSet, masked, probe_set
+from pellucid.trials.unlearned import unlearned
 from pellucid.trials.yardsticks import ceiling, edges
 
 SIDE = 32

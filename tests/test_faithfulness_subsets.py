@@ -188,6 +188,18 @@ def test_sensitivity_n_and_correlation_are_pearson_over_single_passes(crooked: E
     assert faithfulness_correlation(crooked, count=30).value == pytest.approx(wanted, abs=1e-4)
 
 
+def test_infidelity_is_one_less_the_square_of_pearson_and_so_is_that_of_a_flat_map(crooked: Explanation) -> None:
+    places = crooked.values[0].sum(0)
+    with samples(crooked) as (sample,):
+        masks = boxes(60, sample, "infidelity")
+    fallen, found = one_by_one(crooked, masks), infidelity(crooked, count=60)
+    r = statistics.correlation([float(places[m].sum()) for m in masks], fallen)
+    by_area = statistics.correlation([float(m.sum()) for m in masks], fallen)
+    assert found.value == pytest.approx(1 - max(r, 0) ** 2, abs=1e-4)
+    assert dict(found.references)["flat map"] == pytest.approx(1 - max(by_area, 0) ** 2, abs=1e-4)
+    assert dict(found.curves)["drop"] == pytest.approx(fallen, abs=1e-5)
+
+
 def test_passes_are_counted(crooked: Explanation) -> None:
     assert faithfulness_correlation(crooked, count=30).passes == 31
     assert sensitivity_n(crooked, steps=3, count=20).passes == 61

@@ -52,7 +52,8 @@ def infidelity(
     """The share of the score's changes, 0..1, that the map does not explain, over random changes of the input.
 
     With `reads="slopes"` a change I is predicted as I . map; with "shares" as the map's sum over the box.  References:
-    "best factor" (the best factor on the values, no offset), "as it stands", and "read as slopes" where the values were
+    "best factor" (the best factor on the values, no offset), "as it stands", "flat map" (what a
+    map that is the same everywhere leaves, since larger boxes hurt more), and "read as slopes" where the values were
     read as shares.  Curves: "predicted" and "drop", a number for each change, sample after sample.  Raises `BadOption`
     for noise read as shares, `BadInput` for inputs without places, `Missing` without the network.
 
@@ -63,49 +64,54 @@ def infidelity(
     """
     if change == "noise" and reads == "shares":
         raise BadOption("change='noise' has no parts whose shares could be summed.", "Give reads='slopes' too.")
-    pairs, slopes = [], []
+    pairs, slopes, flat = [], [], []
     with samples(explanation, scale) as found:
         for sample in found:
             at_least(sample.layout, 2)
-            shares, steep, fallen = (_noisy if change == "noise" else _removed)(sample, count, noise, fill, value)
+            told = (_noisy if change == "noise" else _removed)(sample, count, noise, fill, value)
+            shares, steep, areas, fallen = told
             pairs.append((steep if reads == "slopes" else shares, fallen))
             slopes.append(fit(steep, fallen).shape)
+            flat.append(fit(areas, fallen).shape)
     fits = [fit(*pair) for pair in pairs]
-    other = (("read as slopes", mean_of(slopes)),) if reads == "shares" else ()
+    other = [("flat map", mean_of(flat)), *([("read as slopes", mean_of(slopes))] if reads == "shares" else [])]
     references = (("best factor", mean_of([f.scaled for f in fits])), ("as it stands", mean_of([f.raw for f in fits])))
     lists = [(name, tuple(torch.cat([p[i] for p in pairs]).tolist())) for i, name in enumerate(("predicted", "drop"))]
     return summary(
-        "infidelity", [f.shape for f in fits], lambda v: _said(v, fits, count, change), _NOTHING,
-        references=tuple(r for r in (*references, *other) if math.isfinite(r[1])), curves=tuple(lists),
+        "infidelity", [f.shape for f in fits], lambda v: _said(v, fits, count, mean_of(flat)), _NOTHING,
+        references=(*references, *other), curves=tuple(lists),
     )  # fmt: skip
 
 
-def _removed(sample: Sample, count: int, _: float, fill: StandIn, value: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Predictions by shares and by slopes, and the drops, of random boxes that are filled."""
+def _removed(sample: Sample, count: int, _: float, fill: StandIn, value: float) -> tuple[Tensor, ...]:
+    """Predictions by shares and by slopes, the areas, and the drops, of random boxes that are filled."""
     masks, filled = boxes(count, sample, "infidelity"), filling(sample, fill, value)
     away = sample.layout.places((sample.v - filled) * sample.values).cpu()[0]
-    return sums(sample.places, masks), sums(away, masks), drops(sample, masks, filled)
+    areas = masks.flatten(1).sum(1).double()
+    return sums(sample.places, masks), sums(away, masks), areas, drops(sample, masks, filled)
 
 
-def _noisy(sample: Sample, count: int, noise: float, *_: object) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of noise that is taken away from the input; there are no shares."""
+def _noisy(sample: Sample, count: int, noise: float, *_: object) -> tuple[Tensor, ...]:
+    """The same of noise that is taken away from the input; there are no shares, and no areas."""
     v = sample.v
     size = noise * (v.max() - v.min())
     draw = current().normal(v)
     start = float(sample.score(sample.x))
     fallen: Tensor = start - sample.scores((v - size * draw(i) for i in range(count)), count)
     steep = torch.stack([_dot(size * draw(i), sample.values) for i in range(count)])
-    return steep, steep, fallen
+    return steep, steep, torch.ones_like(steep), fallen
 
 
 def _dot(one: Tensor, other: Tensor) -> Float[Tensor, ""]:
     return (one.double() * other.to(one).double()).sum().cpu()
 
 
-def _said(v: float, fits: list[Fit], count: int, change: str) -> str:
-    done = "noisy copies" if change == "noise" else "copies with a box filled"
+def _said(v: float, fits: list[Fit], count: int, flat: float) -> str:
+    noisy = math.isnan(flat)
+    done = "noisy copies" if noisy else "copies with a box filled"
+    other = "" if noisy else f" A map that is the same everywhere leaves {flat:.0%}."
     factor = f" {fits[0].scale:.3g} times the values fits best." if len(fits) == 1 else ""
     return (
         f"{count} {done} were shown to the network: the map leaves {v:.0%} of the changes of the answer unexplained "
-        f"(0 % is perfect, 100 % is a map that says nothing).{factor}"
+        f"(0 % is perfect, 100 % is a map that says nothing).{other}{factor}"
     )

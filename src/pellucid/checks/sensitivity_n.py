@@ -51,11 +51,11 @@ def sensitivity_n(
     >>> round(sensitivity_n(why).value, 4)
     1.0
     """
-    curves, chance, sizes = [], [], (1,)
+    curves, chance = [], []
     with samples(explanation, scale) as found:
+        at_least(found[0].layout, 2)
+        sizes = sizes_of(found[0].layout, steps, largest)
         for sample in found:
-            at_least(sample.layout, 2)
-            sizes = sizes_of(sample.layout, steps, largest)
             masks = fixed(sizes, count, sample, "sensitivity-n")
             fallen = drops(sample, masks, filling(sample, fill, value)).view(-1, count)
             here = sums(sample.places, masks).view(-1, count)

@@ -113,8 +113,12 @@ def mean_of(each: Sequence[float]) -> float:
 
 
 def summary(name: str, each: Sequence[float], say: Callable[[float], str], nothing: str, **more: Any) -> Check:
-    """The mean over the samples as a check: MEASURED unless told otherwise; UNKNOWN with `nothing` when all are NaN."""
+    """The mean over the samples as a check: MEASURED unless told otherwise; UNKNOWN with `nothing` when all are NaN.
+
+    References that are not numbers are left out.
+    """
     value = mean_of(each)
+    more["references"] = tuple(r for r in more.get("references", ()) if math.isfinite(r[1]))
     if math.isnan(value):
         return Check(name, math.nan, Verdict.UNKNOWN, nothing, each=tuple(each))
     lost = sum(map(math.isnan, each))

@@ -79,7 +79,7 @@ def drops(sample: Sample, masks: Bool[Tensor, "count *shape"], fill: Tensor) -> 
 
 def sums(places: Float[Tensor, "*shape"], masks: Bool[Tensor, "count *shape"]) -> Float[Tensor, " count"]:
     """The map's sum over each mask, in float64."""
-    parts = [m.flatten(1).double() @ places.flatten().double() for m in masks.split(_CHUNK)]
+    parts = [m.flatten(1).double() @ places.flatten().double() for m in torch.split(masks, _CHUNK)]
     return torch.cat(parts)
 
 
