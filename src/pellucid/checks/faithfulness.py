@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -28,13 +28,13 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.trials.agreement import FLAT, interval, pearson, resamples
 from pellucid.trials.layout import Layout, score_of
+from pellucid.trials.nulls import moved
 from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, probe_set
 
 NULLS = 499
 BOOTSTRAPS = 1000
 ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
 LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes do not take evidence away.
-FEW = 50  # With fewer ways to roll and turn a map than this, no p value of .02 can be reached.
 
 Word = Literal["Supported", "Weak", "Not supported", "Can't tell"]
 VERDICTS: dict[Word, Verdict] = {
@@ -136,32 +136,11 @@ def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -
     masks = probes.masks.flatten(1).float().T
     away = (places - places.mean()).cpu().float()
     away = away / away.norm()
-    maps = itertools.islice(_moved(away, probes.layout, generator), count)
+    maps = itertools.islice(moved(away, probes.layout, generator), count)
     found = []
     while some := list(itertools.islice(maps, 64)):
         found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
     return torch.cat(found)
-
-
-def _moved(places: Tensor, layout: Layout, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random maps that know nothing and look like `places`, without end."""
-    turned = _turned(places)
-    shuffle = layout.kind == "table" or len(turned) * layout.size < FEW
-    while True:
-        if shuffle:
-            yield places.flatten()[torch.randperm(layout.size, generator=generator)]
-            continue
-        which = int(torch.randint(len(turned), (), generator=generator))
-        shifts = [int(torch.randint(n, (), generator=generator)) for n in layout.shape]
-        yield turned[which].roll(shifts, tuple(range(len(shifts))))
-
-
-def _turned(places: Tensor) -> list[Tensor]:
-    """All flips, and for squares the quarter turns too: 8 of a square, 4 of a rectangle, 2 of a line."""
-    axes = range(places.ndim)
-    flips = [places.flip(list(chosen)) for n in range(places.ndim + 1) for chosen in itertools.combinations(axes, n)]
-    square = places.ndim == 2 and places.shape[0] == places.shape[1]
-    return flips + [v.T for v in flips] if square else flips
 
 
 def _reason(probes: ProbeSet, best: float) -> str:
