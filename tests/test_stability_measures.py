@@ -16,7 +16,8 @@ from pellucid.core.check import Verdict
 from pellucid.core.errors import BadInput
 from pellucid.core.method import method
 from pellucid.core.run import Run, running
-from pellucid.trials.again import nearby
+from pellucid.core.target import logit, scalar
+from pellucid.trials.again import nearby, on_copies
 from tests.networks import randomized
 
 METHODS = pl.methods
@@ -131,6 +132,26 @@ def test_copies_of_another_class_are_left_out() -> None:
 
     by_hand = max(float(((v - X[:1]) / X[:1]).norm()) / out(v) for v in kept)
     assert relative_stability(why, against="output", guard=1e-6).value == pytest.approx(by_hand, rel=1e-2)
+
+
+@pytest.mark.parametrize("own", [1, (2, 0)], ids=["one class", "a class each"])
+def test_copies_explained_together_get_what_each_gets_alone(own: object) -> None:
+    net = randomized(nn.Sequential(nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 3)), 3)
+    copies = [{"input": v} for v in near(0.1, 20)]  # of two samples: more than one run holds
+    for name in ("saliency", "smooth_grad", "integrated_gradients"):
+        why = getattr(METHODS, name)(net, X, logit(own))
+        alone = [getattr(METHODS, name)(net, c["input"], logit(own)).values.double() for c in copies]
+        torch.testing.assert_close(torch.stack(on_copies(why, copies)), torch.stack(alone), rtol=1e-4, atol=1e-6)
+
+
+def test_an_option_that_is_a_tensor_and_a_target_that_is_a_function_are_kept() -> None:
+    net = randomized(nn.Linear(8, 3), 2)
+    first = scalar(lambda out: out[:, 0] - 2 * out[:, 1])
+    assert max_sensitivity(METHODS.saliency(net, X, first)).value == 0.0
+    w, start = net.weight[1].detach(), torch.arange(16.0).view(2, 8)  # two beginnings, averaged
+    why = METHODS.integrated_gradients(net, X, 1, baselines=start)
+    moves = torch.stack([(w * (v - X)).norm(dim=1) / (w * (X - start.mean(0))).norm(dim=1) for v in near()])
+    assert max_sensitivity(why).each == pytest.approx(moves.amax(0).tolist(), rel=1e-3)
 
 
 def test_a_site_is_measured_where_it_lies() -> None:

@@ -25,7 +25,7 @@ from pellucid.core.network import Network
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.probes.noise import fraction_of_range, gaussian
-from pellucid.trials.again import flat, refuse_words
+from pellucid.trials.again import flat, on_copies, refuse_words
 from pellucid.trials.agreement import entropy, spearman
 from pellucid.trials.layout import score_of
 from pellucid.trials.sample import mean_of, summary
@@ -102,8 +102,8 @@ def _again(explanation: Explanation, net: Network) -> Tensor:
 def _averaged(explanation: Explanation, net: Network, noisy: int) -> Tensor:
     """The mean map of noisy copies of the input."""
     x = explanation.x
-    copies = gaussian(x, fraction_of_range(x, NOISE), noisy)
-    return torch.stack([flat(explanation.rerun(net=net, x=c, seed=explanation.seed)) for c in copies]).mean(0)
+    copies = list(gaussian(x, fraction_of_range(x, NOISE), noisy))
+    return torch.stack(on_copies(explanation, copies, net)).mean(0)
 
 
 def _judged(alike: Tensor, start: Tensor, groups: Sequence[Sequence[Layer]], cascading: bool) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, TypeAlias
 
@@ -15,13 +16,14 @@ from pellucid.core.network import Network
 from pellucid.core.option import Range
 from pellucid.core.replaced import IDS
 from pellucid.core.run import current
-from pellucid.core.target import Target
-from pellucid.core.tensors import Tensors, digest, each, per_sample, rows
+from pellucid.core.target import Target, Term
+from pellucid.core.tensors import Tensors, digest, each, joined, per_sample, rows
 from pellucid.trials.layout import score_of
 
 Radius: TypeAlias = Annotated[
     float, Range(1e-9, 10.0), "how far each value is moved at most, as a share of the sample's range"
 ]
+_SAMPLES = 32  # explained in one run
 Copies: TypeAlias = Annotated[int, Range(1, 10_000), "near copies, each explained"]
 
 
@@ -82,7 +84,33 @@ def around(explanation: Explanation, radius: float, copies: int) -> list[tuple[T
     """Near copies of the input, with their maps.  Raises `BadInput` for words, `Missing` without the network."""
     refuse_words(explanation)
     near = [nearby(explanation.x, radius, draw) for draw in range(copies)]
-    return [(x, flat(explanation.rerun(x=x, seed=explanation.seed))) for x in near]
+    return list(zip(near, on_copies(explanation, near), strict=True))
+
+
+def on_copies(
+    explanation: Explanation, copies: Sequence[Tensors], net: Network | None = None
+) -> list[Float[Tensor, "batch n"]]:
+    """The maps of other inputs in the place of the explained ones, several to a run where samples are kept apart.
+
+    They are run one by one where a method compares samples, or an option is a tensor that may know how many there are.
+    """
+    samples, of = len(next(iter(explanation.x.values()))), explanation.of
+    apart = not getattr(explanation.again, "together", True)
+    size = max(1, _SAMPLES // samples) if apart and not any(map(torch.is_tensor, explanation.options.values())) else 1
+    found: list[Tensor] = []
+    for start in range(0, len(copies), size):
+        some = copies[start : start + size]
+        many = replace(explanation, of=Target(tuple(_repeated(t, len(some)) for t in of.terms)))
+        maps = flat(many.rerun(net, x=joined(some), seed=explanation.seed))
+        found += [maps[i * samples : (i + 1) * samples] for i in range(len(some))]
+    return found
+
+
+def _repeated(term: Term, times: int) -> Term:
+    """The term for several copies of the batch: where each sample has its own class, so has its copy."""
+    head, *rest = term.args
+    each_its_own = term.kind in ("logit", "probability", "log_odds") and isinstance(head, list | tuple)
+    return replace(term, args=(tuple(head) * times, *rest)) if each_its_own else term
 
 
 def gaps(x: Tensors, near: Tensors) -> Float[Tensor, " batch"]:
