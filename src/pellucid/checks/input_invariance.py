@@ -42,10 +42,10 @@ def input_invariance(
     HOLDS up to 1 %, FAILS above; UNKNOWN where another random seed moves the map half as far.  Where no first layer can
     undo the shift (the network pads or normalizes its input itself, or does not begin with a linear layer or a
     convolution), the shift is taken off in front of the network, and the sentence says so.  Reference "another seed".
-     Raises `BadInput` for words, `Missing` without the network.
+    Raises `BadInput` for words, `Missing` without the network.
 
     >>> import torch, pellucid as pl
-    >>> net, x = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)), torch.rand(1, 4)
+    >>> net, x = torch.nn.Linear(4, 1), torch.ones(1, 4)
     >>> input_invariance(pl.methods.saliency(net, x, 0)).verdict.name
     'HOLDS'
     >>> input_invariance(pl.methods.input_x_gradient(net, x, 0)).verdict.name
