@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pellucid.core.incremental.layout import layout
+from pellucid.core.incremental.patches import Pass, Unchanged
+from pellucid.core.incremental.places import Reach, Span, look, union
+from pellucid.core.incremental.program import program, weights
 from pellucid.core.network import Network
-from pellucid.core.recording.incremental import Pass, Unchanged
-from pellucid.core.recording.layout import layout
-from pellucid.core.recording.places import Reach, Span, look, union
-from pellucid.core.recording.program import program, weights
 from pellucid.core.run import Run, running
 from pellucid.core.target import logit
 from tests.followed import METHODS, OPTIONS, Shallow, both, followed_by, pictures, same

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadOption, Missing
+from pellucid.core.incremental.program import weights
 from pellucid.core.network import Network
-from pellucid.core.recording.program import weights
 from pellucid.core.target import channel, logit, scalar
 from pellucid.doors import zoo
 from tests.followed import METHODS, OPTIONS, Shallow, both, followed_by, pictures, same
@@ -99,7 +99,7 @@ def test_a_wrong_answer_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def off(*given: Any) -> Any:
         return {k: (w * 1.001, b) for k, (w, b) in weights(*given).items()}
 
-    monkeypatch.setattr("pellucid.core.reuse.weights", off)
+    monkeypatch.setattr("pellucid.core.incremental.reuse.weights", off)
     found, whole = both("occlusion", Shallow(12), pictures())
     assert "gave other scores" in found.facts["computed"]
     same(found, whole)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.core.errors import BadOption
-from pellucid.core.local_edits import Box, Edits
+from pellucid.core.incremental.local_edits import Box, Edits
 from pellucid.core.method import Finding
 from pellucid.core.option import Range
 from pellucid.core.score import Score
