@@ -1,7 +1,8 @@
 """Estimators of Shapley values: the squared error that so many evaluations leave, against captum and shap.
 
 Values are known exactly, from all coalitions; an error is the squared distance to them over their squared length, on
-average over seeds.  Evaluations are counted by the game itself.  Runs where captum and shap are: the tests' environment.
+average over seeds.  Evaluations are counted by the game itself.  Runs where captum and shap are: in the environment of
+the tests.
 """
 
 from __future__ import annotations

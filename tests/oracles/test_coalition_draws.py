@@ -103,7 +103,9 @@ def test_the_errors_of_rows_drawn_together_are_right_on_average(count: int) -> N
     # of independent rows of variance 1 the coefficients have the covariance (X'X)^-1, and a mean over all of what
     # could be seen is the sum over unit vectors, because the squared errors are a quadratic form
     rows = torch.randn(count, 4, generator=seeded(3)).double()
-    squares = sum(fitted(rows, e, torch.ones(count).double(), together=2).errors ** 2 for e in torch.eye(count).double())
+    squares = sum(
+        fitted(rows, e, torch.ones(count).double(), together=2).errors ** 2 for e in torch.eye(count).double()
+    )
     torch.testing.assert_close(squares, torch.linalg.inv(rows.T @ rows).diagonal(), rtol=1e-9, atol=0)
 
 

@@ -55,4 +55,6 @@ def test_a_channel_that_only_one_sample_shows_is_looked_through_for_all() -> Non
     x[1] *= 0.1
     both = SCORE_CAM(net, x, 2, site="1").values
     for i in range(2):
-        torch.testing.assert_close(both[i : i + 1], SCORE_CAM(net, x[i : i + 1], 2, site="1").values, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            both[i : i + 1], SCORE_CAM(net, x[i : i + 1], 2, site="1").values, rtol=0, atol=1e-12
+        )

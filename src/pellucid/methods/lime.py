@@ -67,7 +67,8 @@ def lime(
 
     Each place shows its player's coefficient; the unit is the score's.  `facts` hold the coefficients with the standard
     error of each, and the fit's `R2`.  A stopped run fits what it has, once that is enough for every player.  Raises
-    `BadOption` for fewer samples than four times the players, `Missing` when superpixels are wanted without scikit-image.
+    `BadOption` for fewer samples than four times the players, `Missing` when superpixels are wanted without
+    scikit-image.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(20, 1)

@@ -76,9 +76,7 @@ def _cam(f: Score, x: Tensors, kind: Kind, samples: int, noise: float, seen: Fea
     return _weighted(seen.value, scores).relu()
 
 
-def _masks(
-    seen: FeatureMap, x: Tensors, kind: Kind, copies: int, noise: float, shown: Sequence[int]
-) -> Variations:
+def _masks(seen: FeatureMap, x: Tensors, kind: Kind, copies: int, noise: float, shown: Sequence[int]) -> Variations:
     """These channels as windows onto the picture, `{"mask": [batch, 1, height, width]}`, `copies` of each in a row."""
     spread = noise * (seen.value.amax((2, 3)) - seen.value.amin((2, 3)))[:, :, None, None]
     draw = current().normal(seen.value)
