@@ -23,7 +23,7 @@ from harness import facts, write
 from torch import Tensor, nn
 
 COFFEE = Path(__file__).resolve().parent.parent / "examples" / "coffee.jpg"
-TITLE, CELLS, WIDTH, MANY = "Coalitions and masks at equal error", 7, 0.25, 4096
+TITLE, CELLS, WIDTH, MANY = "Coalitions and masks at equal error", 7, 0.25, 2048
 COLUMNS = ["method", "who", "evaluations", "squared error", "s (range)", "other's time / Pellucid's", "note"]
 Run = Callable[[int], Tensor]  # from a seed to a map
 

@@ -72,9 +72,9 @@ def _of_groups(
 ) -> Float[Tensor, "columns groups"]:
     """How far each group of rows moved the coefficients; the last group may be smaller."""
     missing = -len(scaled) % together
-    rows = functional.pad(scaled, (0, 0, 0, missing)).unflatten(0, (-1, together))
-    pulls = functional.pad(pull, (0, missing)).unflatten(1, (-1, together))
-    left = functional.pad(residuals, (0, missing)).unflatten(0, (-1, together))
+    rows = functional.pad(scaled, (0, 0, 0, missing)).view(-1, together, scaled.shape[1])
+    pulls = functional.pad(pull, (0, missing)).view(len(pull), -1, together)
+    left = functional.pad(residuals, (0, missing)).view(-1, together)
     leverage = torch.einsum("gic,cgj->gij", rows, pulls)
     values, vectors = torch.linalg.eigh(torch.eye(together, dtype=scaled.dtype) - (leverage + leverage.mT) / 2)
     along = torch.einsum("gij,gi->gj", vectors, left) / values.clamp(min=1e-6).sqrt()
