@@ -1,8 +1,9 @@
-"""Coalitions and masks at equal error: ours with as many evaluations as leave no more error than the other's have.
+"""Coalitions and masks: ours with fewer evaluations than the other's, with the error that both have left.
 
 A photograph on EfficientNet-lite0, its first class, 7 x 7 blocks against zero.  An error is the squared distance to the
 limit of many evaluations over the limit's squared length, on average over rounds, each with a seed of its own; both
-parties of a row have the same limit.  Times are those of these same runs, in turns: CPU time with one thread, or, on a
+parties of a row have the same limit.  Read both errors before the ratio: where ours is larger, the row is no gain at
+equal error.  Times are those of these same runs, in turns: CPU time with one thread, or, on a
 GPU, wall time to the end of its work.  Runs where captum is: the tests' environment.
 """
 
@@ -23,7 +24,7 @@ from harness import facts, write
 from torch import Tensor, nn
 
 COFFEE = Path(__file__).resolve().parent.parent / "examples" / "coffee.jpg"
-TITLE, CELLS, WIDTH, MANY = "Coalitions and masks at equal error", 7, 0.25, 2048
+TITLE, CELLS, WIDTH, MANY = "Coalitions and masks: time and error", 7, 0.25, 2048
 COLUMNS = ["method", "who", "evaluations", "squared error", "s (range)", "other's time / Pellucid's", "note"]
 Run = Callable[[int], Tensor]  # from a seed to a map
 
