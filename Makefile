@@ -28,7 +28,8 @@ PARALLEL := --numprocesses=auto
 CHECKED := --jaxtyping-packages='pellucid,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
 CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py faithfulness.py probes.py network.py targets.py \
   saved.py views.py images.py localization.py regions.py free_response.py disagreement.py)
-BENCHMARKS := $(filter-out %/harness.py %/networks.py,$(sort $(wildcard benchmarks/*.py)))
+OWN_BENCHMARKS := benchmarks/equal_error.py benchmarks/games.py
+BENCHMARKS := $(filter-out %/harness.py %/networks.py $(OWN_BENCHMARKS),$(sort $(wildcard benchmarks/*.py)))
 
 # The build machines have no GPU, and a CUDA torch is 3 GB of nothing there; tests/test_packaging.py looks.
 # With a GPU of your own: make test PELLUCID_CPU_ONLY=0
@@ -108,8 +109,10 @@ test-fast: lint
 test-peers: $(PEERS)/.peers
 	$(PEERS_BIN)/python -m pytest $(PARALLEL) tests/peers -m peers -p no:cacheprovider
 
-bench: $(PEERS)/.peers
+# Shap is where the tests run, pytorch-grad-cam where the peers are.
+bench: $(PEERS)/.peers $(VENV)/.dev
 	for script in $(BENCHMARKS); do $(PEERS_BIN)/python "$$script"; done
+	for script in $(OWN_BENCHMARKS); do $(BIN)/python "$$script"; done
 
 clean:
 	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -154,7 +154,7 @@ def test_limes_standard_errors_are_its_errors_from_sampling() -> None:
 
 
 def test_lime_refuses_too_few_samples_and_fits_what_a_stopped_run_has() -> None:
-    with pytest.raises(BadOption, match="samples=30 for 20 players: expected at least 42"):
+    with pytest.raises(BadOption, match="samples=30 for 20 players: expected at least 80"):
         METHODS["lime"](Chain(20, 2), torch.ones(1, 20), 0, samples=30)
     worth, asked = several(8)[0], iter(range(10000))
     with running(Run(stop=lambda: next(asked) >= 60, max_batch=1)):
