@@ -372,6 +372,13 @@ def test_a_measured_number_is_neither_good_nor_bad():
     assert card_of(measured((), "new_check")).name == "New check"
 
 
+def test_references_in_another_unit_are_left_off_the_ruler():
+    gain = replace(measured((), "pixel_flipping"), value=4.0, references=(("random", 0.5), ("R-OMS", 0.7)))
+    ruler = ruler_of(gain)
+    assert ruler is not None
+    assert (ruler.ticks, ruler.limits) == ((("random", 0.5),), (0.0, 4.0))
+
+
 def test_every_measure_has_a_question_or_its_title():
     for name, made in pl.checks.all_checks().items():
         asked = card_of(Check(name, 0.5, Verdict.MEASURED, "It is.")).name

@@ -51,6 +51,10 @@ _YARDSTICKS: Mapping[str, tuple[tuple[str, float], ...]] = MappingProxyType(
         "stability": (("enough", ENOUGH),),
     }
 )
+# The references of these checks that are in the value's own unit.
+_SAME_UNIT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"localization": ("chance",), "pixel_flipping": ("random",), "complexity": (), "local_lipschitz": ()}
+)
 _LABELS: Mapping[str, str] = MappingProxyType(
     {"completeness": "missed", "localization": "inside", "randomization": "alike", "stability": "alike"}
 )
@@ -87,8 +91,8 @@ def ruler_of(check: Check) -> Ruler | None:
     if not math.isfinite(check.value):
         return None
     named = _YARDSTICKS.get(check.name, check.references)
-    if check.name == "localization":
-        named = tuple((name, value) for name, value in named if name == "chance")
+    if check.name in _SAME_UNIT:
+        named = tuple((name, value) for name, value in named if name in _SAME_UNIT[check.name])
     ticks = tuple((_TICKS.get(name, name), value) for name, value in named if math.isfinite(value))
     band = dict(ticks).get("random")
     known = [0.0, 1.0, check.value, check.low, check.high, *(value for _, value in ticks)]
