@@ -171,16 +171,14 @@ def test_pictures_that_cannot_be_made_again_are_not_made_up():
     another_map = pl.methods.saliency(why.net, picture(), 1)
     assert copies_of(another_map, check) is None
     view = copies_view(replace(check, facts={}), why)
-    assert view.sheet is None
-    assert len(view.x) == 32
+    assert (view.sheet, len(view.x)) == (None, 32)
 
 
 def test_an_inner_site_has_dots_and_no_pictures():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 3))
     why = pl.methods.input_x_gradient(model, picture(), 1, at="1")
     view = copies_view(faithfulness(why, count=32), why)
-    assert view.sheet is None
-    assert len(view.x) == 32
+    assert (view.sheet, len(view.x)) == (None, 32)
 
 
 def test_of_many_copies_the_first_have_pictures(monkeypatch):
@@ -337,8 +335,16 @@ def test_lists_are_drawn_as_lines_over_the_first():
     assert isinstance(curve, Curve)
     assert [s.name for s in curve.series] == ["map", "random"]
     assert all(s.x.tolist() == [0, 2, 4] for s in curve.series)
-    assert curve.series[1].y.tolist() == [6, 5, 2]
-    assert curve.x_name == "places"
+    assert (curve.series[1].y.tolist(), curve.x_name) == ([6, 5, 2], "places")
+
+
+def test_of_lists_of_unequal_length_the_first_two_are_drawn():
+    alarms, found = (0.0, 1.0, 4.0), (0.2, 0.5, 0.9)
+    fold = ran_fold(measured((("false alarms", alarms), ("share found", found), ("rate", (0.5,))), "free_response"))
+    assert fold is not None
+    assert isinstance(fold.child, Curve)
+    assert [(s.x.tolist(), s.y.tolist()) for s in fold.child.series] == [(list(alarms), list(found))]
+    assert (fold.child.x_name, fold.child.y_name) == ("false alarms", "share found")
 
 
 def test_lists_without_an_order_are_drawn_as_dots():

@@ -26,14 +26,22 @@ def ran_fold(check: Check, explanation: Explanation | None = None) -> Fold | Non
 
     Of a faithfulness check: a dot for each masked copy, with the copy itself where the explanation is given and the
     copies can be made again.  Of others: their lists as lines over the first one, or as dots where that does not rise
-    or fall steadily.  Lists of unequal length are not drawn.
+    or fall steadily; of lists of unequal length the first two, if these two are equally long.
     """
-    lists = check.curves
-    if len(lists) < 2 or len({len(v) for _, v in lists}) > 1 or len(lists[0][1]) < 2 or not _any_point(lists):
+    lists = _together(check)
+    if len(lists) < 2 or len(lists[0][1]) < 2 or not _any_point(lists):
         return None
     if check.name == "faithfulness":
         return Fold("Every masked copy that was shown to the network", copies_view(check, explanation))
-    return Fold(f"{title_of(check)}: what was measured, step by step", _lines(check))
+    return Fold(f"{title_of(check)}: what was measured, step by step", _lines(check, lists))
+
+
+def _together(check: Check) -> Lists:
+    """The lists that are drawn on one pair of axes: all, or the first two, or none."""
+    for lists in (check.curves, check.curves[:2]):
+        if len({len(v) for _, v in lists}) == 1:
+            return lists
+    return ()
 
 
 def _any_point(lists: Lists) -> bool:
@@ -46,9 +54,9 @@ def title_of(check: Check) -> str:
     return made.title if made is not None else check.name.replace("_", " ").capitalize()
 
 
-def _lines(check: Check) -> View:
+def _lines(check: Check, lists: Lists) -> View:
     """The check's lists over the first of them."""
-    (x_name, x), *others = check.curves
+    (x_name, x), *others = lists
     made = all_checks().get(check.name)
     caption = made.summary if made is not None else ""
     steady = all(a <= b for a, b in pairwise(x)) or all(a >= b for a, b in pairwise(x))

@@ -53,7 +53,13 @@ _YARDSTICKS: Mapping[str, tuple[tuple[str, float], ...]] = MappingProxyType(
 )
 # The references of these checks that are in the value's own unit.
 _SAME_UNIT: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"localization": ("chance",), "pixel_flipping": ("random",), "complexity": (), "local_lipschitz": ()}
+    {
+        "localization": ("chance",),
+        "pixel_flipping": ("random",),
+        "complexity": (),
+        "local_lipschitz": (),
+        "relative_stability": (),
+    }
 )
 _LABELS: Mapping[str, str] = MappingProxyType(
     {"completeness": "missed", "localization": "inside", "randomization": "alike", "stability": "alike"}
