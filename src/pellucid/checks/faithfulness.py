@@ -208,7 +208,7 @@ def faithfulness(
     which = f"The weakest of {len(found)} samples is number {of.sample + 1}. " if len(found) > 1 else ""
     references = [("random", told.random), *told.guesses, ("ceiling", told.ceiling)]
     wide = most is not None and (told.high - told.low) / 2 > within and not told.reason
-    wanted = f" The interval is wider than the {within:g} to either side that was asked for: allow more copies."
+    wanted = f" The copies ended before the interval was within {within:g} to either side: more would narrow it."
     return Check(
         "faithfulness", told.r, VERDICTS[told.word],
         f"{told.word}. {which}{sentence(told, of)}{wanted * wide}", told.low, told.high,
