@@ -73,7 +73,8 @@ def test_it_is_shown_where_the_methods_disagree_and_which_agree():
     view = disagreement_view(found.explanations)
     tables = [v for v in walk(view) if isinstance(v, Table)]
     (heat,) = (v for v in walk(view) if isinstance(v, Heat))
-    alike = {
+    columns = tables[0].columns[1:]
+    alike = {(row[0], name): v for row in tables[0].rows for name, v in zip(columns, row[1:], strict=True)}
         (row[0], name): v for row in tables[0].rows for name, v in zip(tables[0].columns[1:], row[1:], strict=True)
     }
     same = ("Input x gradient", "Integrated gradients")  # one and the same on a linear network, from a baseline of zero
