@@ -75,8 +75,6 @@ def test_it_is_shown_where_the_methods_disagree_and_which_agree():
     (heat,) = (v for v in walk(view) if isinstance(v, Heat))
     columns = tables[0].columns[1:]
     alike = {(row[0], name): v for row in tables[0].rows for name, v in zip(columns, row[1:], strict=True)}
-        (row[0], name): v for row in tables[0].rows for name, v in zip(tables[0].columns[1:], row[1:], strict=True)
-    }
     same = ("Input x gradient", "Integrated gradients")  # one and the same on a linear network, from a baseline of zero
     assert alike[same] == alike[same[::-1]] == alike[same[0], same[0]] == 1.0
     assert -1 <= alike[same[0], "Saliency (gradient)"] < 0.9
