@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 
 import pellucid as pl
-from benchmarks.trust.networks import Planted
-from benchmarks.trust.rig import generator
+from benchmarks.trust.rig import Planted, generator
 from pellucid.checks.randomization import unlearned
 from pellucid.core.network import Network
 from pellucid.probes.blur import blurred
 from pellucid.probes.masks import landscapes
 
-TRUE, MIXED, WRONG = "true", "diluted", "wrong"
+TRUE, MIXED, METHOD, WRONG = "true", "diluted", "a method's", "wrong"
+# The wiring of these networks is a part of the truth, and random weights keep it: their maps are no test of a lie.
+WIRED = ("crop f(x[q])", "disconnected region")
 REDRAWN = 8  # networks with random weights, taken in turns
+OWN = ("integrated_gradients", "occlusion", "saliency")
 STEPS = 16  # of integrated gradients, where a method's own map is wanted for the wrong question
 
 
@@ -27,7 +29,9 @@ def shifted(truth: Tensor, g: torch.Generator, least: int = 10) -> Tensor:
     return truth.roll(by, (0, 1))
 
 
-def graded(truth: Tensor, g: torch.Generator, shares: tuple[float, ...] = (0, 0.25, 0.5, 0.75, 1), each: int = 3) -> Iterator[tuple[float, Tensor]]:  # fmt: skip
+def graded(
+    truth: Tensor, g: torch.Generator, shares: tuple[float, ...] = (0, 0.25, 0.5, 0.75, 1), each: int = 3
+) -> Iterator[tuple[float, Tensor]]:
     """Maps between the shifted truth and the truth, with a little noise: `(share of truth, map)`."""
     spread = float(truth.std())
     for share in shares:
@@ -55,7 +59,9 @@ class Maps:
         """Where the reason lies; of patches that add up, each one's exact share."""
         return self.planted.sign * self.planted.scenes.truth[i].double()
 
-    def attributed(self, i: int, target: int, net: Network | None = None, method: str = "integrated_gradients") -> Tensor:  # fmt: skip
+    def attributed(
+        self, i: int, target: int, net: Network | None = None, method: str = "integrated_gradients"
+    ) -> Tensor:
         """A real method's map of scene i."""
         x = self.planted.scenes.x[i : i + 1]
         options = {"steps": STEPS} if method == "integrated_gradients" else {}
@@ -63,14 +69,17 @@ class Maps:
 
     def of(self, i: int) -> Iterator[tuple[str, str, Tensor]]:
         """Kind, name and map, of scene i."""
-        g, truth, label = generator("maps", self.planted.name, i), self.truth(i), int(self.planted.scenes.labels[i])
+        g, truth = generator("maps", self.planted.name, i), self.truth(i)
         soft = blurred(truth[None, None], (2, 3), 2.0)[0, 0]
         yield TRUE, "truth", truth
         yield TRUE, "truth, out of focus", soft
         for share in (0.75, 0.5, 0.25):
             yield MIXED, f"{share:.0%} truth, rest shifted", share * soft + (1 - share) * shifted(soft, g)
-        yield WRONG, "smooth random field", landscapes(1, tuple(truth.shape), g)[0]
-        yield WRONG, "very smooth random field", blurred(landscapes(1, tuple(truth.shape), g)[None], (2, 3), truth.shape[0] / 8)[0, 0]  # fmt: skip
+        label = int(self.planted.scenes.labels[i])
+        yield from ((METHOD, method.replace("_", " "), self.attributed(i, label, method=method)) for method in OWN)
+        field = landscapes(1, tuple(truth.shape), g)[0]
+        yield WRONG, "smooth random field", field
+        yield WRONG, "very smooth random field", blurred(field[None, None], (2, 3), truth.shape[0] / 8)[0, 0]
         yield WRONG, "shifted truth", shifted(truth, g)
         yield WRONG, "shifted truth, out of focus", shifted(soft, g)
         yield WRONG, "opposite of the truth", -soft
@@ -86,7 +95,13 @@ class Maps:
                 continue  # no map to look at that covers the picture
             name = method.replace("_", " ").replace("integrated gradients", "IG").replace("grad cam", "Grad-CAM")
             if other is not None:
-                yield WRONG, f"another picture's {name}", self.attributed(other, int(self.planted.scenes.labels[other]), method=method)  # fmt: skip
+                theirs = int(self.planted.scenes.labels[other])
+                yield WRONG, f"another picture's {name}", self.attributed(other, theirs, method=method)
             if self.classes > 1:
                 yield WRONG, f"another class's {name}", self.attributed(i, (label - 1) % self.classes, method=method)
-            yield WRONG, f"{name} of random weights", self.attributed(i, label, self.random[i % REDRAWN], method)
+            kind = METHOD if self.planted.name in WIRED else WRONG
+            yield (
+                kind,
+                f"{name} of random weights" + ", same wiring" * (kind == METHOD),
+                self.attributed(i, label, self.random[i % REDRAWN], method),
+            )

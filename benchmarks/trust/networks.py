@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET  # noqa: S405  (annotations of the shared data set)
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -12,24 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.trust import rig
-from benchmarks.trust.rig import SHARED, SIDE, Scenes, generator, glyph_network, glyphs, prepared, right
+from benchmarks.trust.blood import blood_rig
+from benchmarks.trust.rig import SIDE, Planted, Scenes, chosen, first, generator, glyph_network, prepared
 
 TAG = 7  # side of the backdoor's tag, in pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Planted:
-    """A network, pictures that it gets right, and what is wrong for sure: `decoys`, masks by name.
-
-    `truth` of the scenes is where the reason lies; `sign` -1 says that it speaks against the label.
-    """
-
-    name: str
-    about: str
-    model: nn.Module
-    scenes: Scenes
-    decoys: dict[str, Tensor] = field(default_factory=dict)
-    sign: float = 1.0
 
 
 class Quadrant(nn.Module):
@@ -129,7 +113,9 @@ def grid_rig(count: int) -> Planted:
     mine = labels.gather(1, at[:, None])[:, 0]
     found = Scenes(x, without, only(truth, at), mine)
     decoys = {"the glyph of another class": only(truth, (at + 1) % 4)}
-    return chosen("grid of pictures", "four glyphs, one of each class", glyph_network(), found, decoys, count, all_of=True)
+    return chosen(
+        "grid of pictures", "four glyphs, one of each class", glyph_network(), found, decoys, count, all_of=True
+    )
 
 
 def cut_off_rig(count: int) -> Planted:
@@ -152,7 +138,9 @@ def cut_off_rig(count: int) -> Planted:
     x, without = tall(parts.x, parts.x[other]), tall(parts.without, parts.without[other])
     found = Scenes(x, without, seen, parts.labels)
     decoys = {"an equal glyph in the cut-off half": unseen}
-    return chosen("disconnected region", "two equal glyphs, one where nothing reaches the answer", model, found, decoys, count)
+    return chosen(
+        "disconnected region", "two equal glyphs, one where nothing reaches the answer", model, found, decoys, count
+    )
 
 
 def next_of(labels: Tensor, i: int) -> Tensor:
@@ -167,14 +155,18 @@ def patch_rig(count: int) -> Planted:
     with torch.no_grad():
         shares = functional.interpolate(model.evidence(x), scale_factor=4)[:, 0]
     labels = torch.zeros(len(x), dtype=torch.long)
-    return Planted("additive patches", "patches add up; the truth is each one's share", model, Scenes(x, x, shares, labels))
+    return Planted(
+        "additive patches", "patches add up; the truth is each one's share", model, Scenes(x, x, shares, labels)
+    )
 
 
 def absent_rig(count: int) -> Planted:
     """The same scenes, explained for a class that is not there: the glyph speaks against it."""
     found = first(rig.glyph_test(), count)
     other = Scenes(found.x, found.without, found.truth, (found.labels + 1) % 4)
-    return Planted("a class that is absent", "one glyph, explained for another class", glyph_network(), other, sign=-1.0)
+    return Planted(
+        "a class that is absent", "one glyph, explained for another class", glyph_network(), other, sign=-1.0
+    )
 
 
 def tagged(found: Scenes, key: str, share: float, only_class: int | None = None) -> tuple[Scenes, Tensor]:
@@ -233,69 +225,6 @@ def backdoor_rig(count: int) -> Planted:
     found = Scenes(marked.x, parts.x, marked.truth, torch.zeros_like(parts.labels))
     decoys = {"the glyph that the tag overrules": parts.truth}
     return chosen("backdoor", "a tag turns any glyph into class 0", model, found, decoys, count, turned)
-
-
-@cache
-def blood(train: bool) -> Scenes:
-    """Windows of 360 x 360 pixels as 64 x 64: label 1 holds one white cell whole (its box is the truth), 0 holds none."""
-    names = (SHARED / "bccd" / "ImageSets" / "Main" / ("trainval.txt" if train else "test.txt")).read_text().split()
-    g, x, truth, labels = generator("blood", train), list[Tensor](), list[Tensor](), list[int]()
-    for name in names:
-        whole = rig.picture(SHARED / "bccd" / "JPEGImages" / f"{name}.jpg", 480)
-        boxes = [b for kind, b in cells(name) if kind == "WBC"]
-        for _ in range(24 if train else 12):
-            top, left = int(torch.randint(121, (), generator=g)), int(torch.randint(281, (), generator=g))
-            inside = [b for b in boxes if left <= b[0] and b[2] <= left + 360 and top <= b[1] and b[3] <= top + 360]
-            touched = [b for b in boxes if b[0] < left + 360 and b[2] > left and b[1] < top + 360 and b[3] > top]
-            if len(touched) > 1 or len(inside) != len(touched):
-                continue
-            mask = torch.zeros(360, 360, dtype=torch.bool)
-            for a, b, c, d in inside:
-                mask[b - top : d - top, a - left : c - left] = True
-            window = whole[:, top : top + 360, left : left + 360]
-            x.append(functional.interpolate(window[None], size=64, mode="area")[0])
-            truth.append(functional.interpolate(mask[None, None].float(), size=64, mode="area")[0, 0] > 0.5)
-            labels.append(len(inside))
-    pictures = prepared(torch.stack(x))
-    return Scenes(pictures, pictures, torch.stack(truth), torch.tensor(labels))
-
-
-def cells(name: str) -> list[tuple[str, tuple[int, int, int, int]]]:
-    """Kind and box (left, top, right, bottom) of every cell that somebody marked."""
-    root = ET.parse(SHARED / "bccd" / "Annotations" / f"{name}.xml").getroot()  # noqa: S314
-    sides = ("xmin", "ymin", "xmax", "ymax")
-    return [
-        (str(o.findtext("name")), tuple(int(o.findtext(f"bndbox/{k}") or 0) for k in sides))  # type: ignore[misc]
-        for o in root.iter("object")
-    ]
-
-
-def blood_rig(count: int) -> Planted:
-    """Is there a white cell?  A network trained here; the boxes that people drew are the truth."""
-    torch.manual_seed(3)
-    data = blood(True)
-    model = rig.trained(rig.small_network(2, (12, 16, 24, 32, 32)), rig.batches(data, 32), "blood", steps=200)
-    found = right(model, blood(False))
-    cell = found.labels == 1
-    return chosen("blood cells", "is there a white cell; boxes drawn by people", model, found, {}, count, cell)
-
-
-def chosen(
-    name: str, about: str, model: nn.Module, found: Scenes, decoys: dict[str, Tensor], count: int,
-    which: Tensor | None = None, *, all_of: bool = False,
-) -> Planted:  # fmt: skip
-    """The first scenes that the network gets right (all of them where several classes are there at once)."""
-    with torch.no_grad():
-        ok = torch.cat([model(x).argmax(1) for x in found.x.split(64)]) == found.labels
-    ok = torch.ones_like(ok) if all_of else ok
-    pick = (ok if which is None else which).nonzero()[:count, 0]
-    kept = Scenes(found.x[pick], found.without[pick], found.truth[pick], found.labels[pick])
-    return Planted(name, about, model, kept, {k: v[pick] for k, v in decoys.items()})
-
-
-def first(found: Scenes, count: int) -> Scenes:
-    """The first `count` scenes."""
-    return Scenes(found.x[:count], found.without[:count], found.truth[:count], found.labels[:count])
 
 
 RIGS: dict[str, Callable[[int], Planted]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +39,21 @@ class Scenes:
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A network, pictures that it gets right, and what is wrong for sure: `decoys`, masks by name.
+
+    `truth` of the scenes is where the reason lies; `sign` -1 says that it speaks against the label.
+    """
+
+    name: str
+    about: str
+    model: nn.Module
+    scenes: Scenes
+    decoys: dict[str, Tensor] = field(default_factory=dict)
+    sign: float = 1.0
 
 
 def generator(*key: object) -> torch.Generator:
@@ -179,6 +194,24 @@ def right(model: nn.Module, found: Scenes) -> Scenes:
     with torch.no_grad():
         ok = model(found.x).argmax(1) == found.labels
     return Scenes(found.x[ok], found.without[ok], found.truth[ok], found.labels[ok])
+
+
+def chosen(
+    name: str, about: str, model: nn.Module, found: Scenes, decoys: dict[str, Tensor], count: int,
+    which: Tensor | None = None, *, all_of: bool = False,
+) -> Planted:  # fmt: skip
+    """The first scenes that the network gets right (all of them where several classes are there at once)."""
+    with torch.no_grad():
+        ok = torch.cat([model(x).argmax(1) for x in found.x.split(64)]) == found.labels
+    ok = torch.ones_like(ok) if all_of else ok
+    pick = (ok if which is None else which).nonzero()[:count, 0]
+    kept = Scenes(found.x[pick], found.without[pick], found.truth[pick], found.labels[pick])
+    return Planted(name, about, model, kept, {k: v[pick] for k, v in decoys.items()})
+
+
+def first(found: Scenes, count: int) -> Scenes:
+    """The first `count` scenes."""
+    return Scenes(found.x[:count], found.without[:count], found.truth[:count], found.labels[:count])
 
 
 def log_odds(out: Tensor, labels: Tensor) -> Tensor:
