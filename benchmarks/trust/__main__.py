@@ -1,4 +1,4 @@
-"""Rerun the proof: `python -m benchmarks.trust`, or `--only verdicts` (values, verdicts, unfair, claims, photographs).
+"""Rerun the proof: `python -m benchmarks.trust`, or `--only verdicts` (values, verdicts, unfair, third guess, claims, photographs).
 
 Each part puts its figures into results.json here; RESULTS.md and the pictures of the docs are made of that anew.
 The networks are trained once (three minutes) and kept in the user's cache folder.
@@ -19,7 +19,7 @@ import torch
 from benchmarks.harness import facts, replace
 from benchmarks.trust import claims, nulls, ordering, photographs, report, unfair
 from benchmarks.trust.networks import RIGS
-from benchmarks.trust.verdicts import summary
+from benchmarks.trust.verdicts import summary, third_guess
 
 STORE = Path(__file__).with_name("results.json")
 Part = Callable[[float], dict[str, Any]]
@@ -41,6 +41,7 @@ PARTS: dict[str, Part] = {
     "values": values,
     **{f"verdicts on {name}": rig(name) for name in RIGS},
     "unfair": lambda scale: {"told": unfair.told(round(20 * scale))},
+    "third guess": lambda scale: {"words": third_guess(round(24 * scale))},
     "claims": lambda scale: claims.all_of(scale),
     "photographs": lambda scale: photographs.cards(round(20 * scale)),
 }
@@ -61,7 +62,7 @@ def main() -> None:
         found["seconds"] = time.process_time() - since
         known = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
         known[name] = found
-        replace(STORE, json.dumps(known, indent=1, sort_keys=True) + "\n")
+        replace(STORE, json.dumps(known, indent=1) + "\n")
         sys.stdout.write(f"{name}: {found['seconds']:.0f} s\n")
         sys.stdout.flush()
     report.write(json.loads(STORE.read_text(encoding="utf-8")), facts(("pellucid",), 1).rpartition(";")[0])

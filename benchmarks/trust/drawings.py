@@ -105,7 +105,7 @@ def calibration(curves: Mapping[str, Sequence[tuple[float, float, int, int]]]) -
         share = [
             (left + step * (k + 0.5), top + height * (1 - hits / of)) for k, (*_, hits, of) in enumerate(rows) if of
         ]
-        body += _line(share, color)
+        body += _line(share, color, 8 - 3 * LINES.index(color))
         y = top + 12 + 20 * list(curves).index(name)
         body.append(f'<rect x="{left + width + 20}" y="{y - 8}" width="12" height="4" fill="{color}"/>')
         body.append(text(left + width + 38, y, name, size=11))
@@ -114,7 +114,7 @@ def calibration(curves: Mapping[str, Sequence[tuple[float, float, int, int]]]) -
     return page(top + height + 60, body, "Calibration of the trust card")
 
 
-def _line(at: Sequence[tuple[float, float]], color: str) -> Iterator[str]:
+def _line(at: Sequence[tuple[float, float]], color: str, thick: int) -> Iterator[str]:
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-    yield f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
-    yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>' for x, y in at)
+    yield f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="{thick}"/>'
+    yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2 + thick / 2}" fill="{color}"/>' for x, y in at)

@@ -39,6 +39,8 @@ def section(known: Known, machine: str) -> Iterator[str]:
     yield from _verdicts(verdicts(known))
     if "unfair" in known:
         yield from _unfair(known["unfair"])
+    if "third guess" in known:
+        yield from _third_guess(known["third guess"])
     yield from _kept(verdicts(known))
     if "values" in known:
         yield from _values(known["values"])
@@ -127,6 +129,15 @@ def _unfair(found: Known) -> Iterator[str]:
     yield "Where nothing can be told by masking (five maps of each picture):\n"
     rows = [[name, *(words.get(w, 0) for w in WORDS)] for name, words in found["told"].items()]
     yield from table(("network", *WORDS), rows)
+
+
+def _third_guess(found: Known) -> Iterator[str]:
+    yield "What a third guess (where the color is unlike the mean) would change; `Supported` without it, with it:\n"
+    rows = [
+        [name, *(f"{a} of {of}, {b} of {of}" for a, b, of in (row["true"], row["random weights"]))]
+        for name, row in found["words"].items()
+    ]
+    yield from table(("network", "true maps", "integrated gradients of random weights"), rows)
 
 
 def kept_by_margin(rigs: Sequence[Known]) -> dict[str, list[tuple[float, float, int, int]]]:

@@ -163,3 +163,21 @@ def correlations(maps: Tensor, probes: ProbeSet) -> Tensor:
 def part(probes: ProbeSet, which: slice) -> ProbeSet:
     """Some of the probes."""
     return replace(probes, masks=probes.masks[which], drops=probes.drops[which])
+
+
+def third_guess(pictures: int, names: Sequence[str] = ("glyphs", "grid", "backdoor", "blood")) -> dict[str, Any]:
+    """What a third guess would change: where the color is unlike the picture's mean.  Words without it and with it."""
+    out: dict[str, Any] = {}
+    for name in names:
+        planted = RIGS[name](pictures)
+        maps, row = Maps(planted), {"true": [0, 0, 0], "random weights": [0, 0, 0]}
+        for i in range(len(planted.scenes)):
+            x, probes = planted.scenes.x[i].double(), probed(planted, i, 128, maps.net)
+            contrast = (x - x.mean((1, 2), keepdim=True)).norm(dim=0)
+            more = replace(probes, guesses=(*probes.guesses, ("contrast", contrast)))
+            random = maps.attributed(i, int(planted.scenes.labels[i]), maps.random[i % len(maps.random)])
+            for kind, m in (("true", maps.truth(i)), ("random weights", random)):
+                said = [score_map(m, p).word == "Supported" for p in (probes, more)]
+                row[kind] = [a + b for a, b in zip(row[kind], (*said, 1), strict=True)]
+        out[planted.name] = row
+    return out
