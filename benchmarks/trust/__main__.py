@@ -1,7 +1,8 @@
-"""Rerun the proof: `python -m benchmarks.trust`, or `--only verdicts` (values, verdicts, unfair, third guess, claims, photographs).
+"""Rerun the proof: `python -m benchmarks.trust`, or a part of it: `--only verdicts`.
 
-Each part puts its figures into results.json here; RESULTS.md and the pictures of the docs are made of that anew.
-The networks are trained once (three minutes) and kept in the user's cache folder.
+Parts: values, verdicts, unfair, third guess, claims, photographs.  Each puts its figures into results.json here;
+RESULTS.md and the pictures of the docs are made of that anew.  The networks are trained once (two minutes) and kept in
+the user's cache folder.  All of it takes about half an hour of one core, of which the photographs take half.
 """
 
 from __future__ import annotations

@@ -132,12 +132,15 @@ def _unfair(found: Known) -> Iterator[str]:
 
 
 def _third_guess(found: Known) -> Iterator[str]:
-    yield "What a third guess (where the color is unlike the mean) would change; `Supported` without it, with it:\n"
+    yield "What a third guess beside edges and center would change, in maps called `Supported`: `contrast`, where the color"
+    yield "is unlike the mean; `unlearned`, what the same method shows on another network with random weights, in either"
+    yield "sign. A proposal: the card has neither.\n"
     rows = [
-        [name, *(f"{a} of {of}, {b} of {of}" for a, b, of in (row["true"], row["random weights"]))]
-        for name, row in found["words"].items()
+        [name, kind, part["pictures"], *by.values()]
+        for name, part in found["words"].items()
+        for kind, by in part["supported"].items()
     ]
-    yield from table(("network", "true maps", "integrated gradients of random weights"), rows)
+    yield from table(("network", "maps", "pictures", "now", "with contrast", "with unlearned"), rows)
 
 
 def kept_by_margin(rigs: Sequence[Known]) -> dict[str, list[tuple[float, float, int, int]]]:

@@ -166,18 +166,26 @@ def part(probes: ProbeSet, which: slice) -> ProbeSet:
 
 
 def third_guess(pictures: int, names: Sequence[str] = ("glyphs", "grid", "backdoor", "blood")) -> dict[str, Any]:
-    """What a third guess would change: where the color is unlike the picture's mean.  Words without it and with it."""
+    """What a third guess would change: how often `Supported` is said without one and with either of two.
+
+    contrast    where the color is unlike the picture's mean
+    unlearned   what the same method shows on another network with random weights, in either sign
+    """
     out: dict[str, Any] = {}
     for name in names:
         planted = RIGS[name](pictures)
-        maps, row = Maps(planted), {"true": [0, 0, 0], "random weights": [0, 0, 0]}
-        for i in range(len(planted.scenes)):
-            x, probes = planted.scenes.x[i].double(), probed(planted, i, 128, maps.net)
-            contrast = (x - x.mean((1, 2), keepdim=True)).norm(dim=0)
-            more = replace(probes, guesses=(*probes.guesses, ("contrast", contrast)))
-            random = maps.attributed(i, int(planted.scenes.labels[i]), maps.random[i % len(maps.random)])
-            for kind, m in (("true", maps.truth(i)), ("random weights", random)):
-                said = [score_map(m, p).word == "Supported" for p in (probes, more)]
-                row[kind] = [a + b for a, b in zip(row[kind], (*said, 1), strict=True)]
-        out[planted.name] = row
+        maps, many = Maps(planted), len(planted.scenes)
+        row: dict[str, dict[str, int]] = {}
+        for i in range(many):
+            x, label = planted.scenes.x[i].double(), int(planted.scenes.labels[i])
+            drawn, again = (maps.attributed(i, label, maps.random[(i + k) % len(maps.random)]) for k in (0, 1))
+            contrast, probes = (x - x.mean((1, 2), keepdim=True)).norm(dim=0), probed(planted, i, 128, maps.net)
+            more = {"now": (), "contrast": (contrast,), "unlearned": (again, -again)}
+            known = {"true mask": maps.truth(i), "its IG": maps.attributed(i, label), "IG of random weights": drawn}
+            for guess, added in more.items():
+                some = replace(probes, guesses=(*probes.guesses, *((guess, m) for m in added)))
+                for kind, m in known.items():
+                    by = row.setdefault(kind, dict.fromkeys(more, 0))
+                    by[guess] += score_map(m, some).word == "Supported"
+        out[planted.name] = {"pictures": many, "supported": row}
     return out
