@@ -2,7 +2,7 @@
 
 Parts: values, verdicts, unfair, third guess, claims, photographs.  Each puts its figures into results.json here;
 RESULTS.md and the pictures of the docs are made of that anew.  The networks are trained once (two minutes) and kept in
-the user's cache folder.  All of it takes about half an hour of one core, of which the photographs take half.
+the user's cache folder.  All of it takes about twenty minutes of one core, the photographs seven of them.
 """
 
 from __future__ import annotations

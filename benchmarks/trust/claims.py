@@ -137,7 +137,9 @@ def seen_quarter(pictures: int) -> dict[str, float]:
     net, inside = Network(Quadrant(glyph_network()).eval()), quarter(x.shape[-1] // 2, 0)
     out = {}
     for name in BACKPROP:
-        maps = [METHODS[name](net, x[i : i + 1], int(labels[i, 0])).values[0].abs().sum(0) for i in range(pictures)]
+        maps = [
+            METHODS[name](net, x[i : i + 1], int(labels[i, 0])).values[0].double().abs().sum(0) for i in range(pictures)
+        ]
         out[name] = min(float(m[inside].sum() / m.sum()) for m in maps)
     return out
 

@@ -132,9 +132,9 @@ def _unfair(found: Known) -> Iterator[str]:
 
 
 def _third_guess(found: Known) -> Iterator[str]:
-    yield "What a third guess beside edges and center would change, in maps called `Supported`: `contrast`, where the color"
-    yield "is unlike the mean; `unlearned`, what the same method shows on another network with random weights, in either"
-    yield "sign. A proposal: the card has neither.\n"
+    yield "What a third guess beside edges and center would change, in maps called `Supported`: `contrast`, where the"
+    yield "color is unlike the mean; `unlearned`, what the same method shows on another network with random weights, in"
+    yield "either sign. A proposal: the card has neither.\n"
     rows = [
         [name, kind, part["pictures"], *by.values()]
         for name, part in found["words"].items()
