@@ -31,7 +31,8 @@ from pellucid.probes.infill import blur, constant, mean, pull_push
 from pellucid.probes.masks import blobs, landscapes, spans, subsets
 from pellucid.trials.agreement import entropy, interval, pearson, ranks, spearman
 from pellucid.trials.layout import Layout, layout_of
-from pellucid.trials.probed import ProbeSet, ceiling, edges, masked, probe_set
+from pellucid.trials.probed import ProbeSet, masked, probe_set
+from pellucid.trials.yardsticks import ceiling, edges
 
 SIDE = 32
 CORNER = (slice(4, 14), slice(18, 28))  # where the planted evidence lies
@@ -232,7 +233,7 @@ def test_entropy_of_equally_filled_bins_and_interval_of_known_quantiles():
 
 def probes_by_hand(masks: Tensor, drops: Tensor) -> ProbeSet:
     layout = Layout("picture", "x", (2, 3), tuple(masks.shape[1:]))
-    return ProbeSet(layout, 0, "key", masks, drops.double(), 1.0, 0.8, True, 0.3, 0.9, "nothing", (), 0)
+    return ProbeSet(layout, 0, "key", masks, drops.double(), 1.0, 0.8, True, 0.3, 0.9, "nothing", (), 0, 0)
 
 
 def test_score_map_is_pearson_between_sums_and_drops():

@@ -34,7 +34,10 @@ DIFFERENCES = {  # the methods that measure against a baseline, and how it is sa
     "lime": "baseline",
     "occlusion": "value",
 }
-OF_PICTURES = ("extremal_perturbation", "blur_integrated_gradients", "xrai")  # or other things that have places
+OF_PICTURES = (  # or other things that have places
+    *("extremal_perturbation", "blur_integrated_gradients", "xrai"),
+    *("wavelet_gradients", "wavelet_integrated_gradients"),
+)
 
 
 def explain(name: str, net: nn.Module, x: Tensor, target: object = 0, **options: object) -> Explanation:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.core.check import Verdict
-from pellucid.surfaces.explain import CANDIDATES, Comparison
+from pellucid.surfaces.choose import CANDIDATES
+from pellucid.surfaces.explain import Comparison
 from pellucid.surfaces.facts import facts
 from pellucid.surfaces.show import notebook
 from pellucid.trials.probed import probe_set
@@ -68,7 +69,7 @@ def test_without_a_method_the_candidate_that_is_most_faithful_is_kept(corner):
     why = pl.explain(*corner)
     note = next(note for note in why.notes if note.startswith("Chosen"))
     told = {name: float(r) for name, r in re.findall(r"(\w+) (-?[\d.]+|nan)(?=[,)])", note)}
-    assert set(told) <= set(CANDIDATES)
+    assert set(told) <= set(CANDIDATES["standard"])
     assert told[why.method] == max(r for r in told.values() if not math.isnan(r))
     assert f"of {len(told)} methods" in note
     assert check_of(why, "faithfulness").verdict is Verdict.HOLDS
@@ -88,7 +89,7 @@ def test_the_kept_map_is_tested_on_masks_that_did_not_choose_it(corner, monkeypa
 
         return probed
 
-    monkeypatch.setattr("pellucid.surfaces.explain.probe_set", kept(chose))
+    monkeypatch.setattr("pellucid.surfaces.choose.probe_set", kept(chose))
     monkeypatch.setattr(sys.modules["pellucid.checks.faithfulness"], "probe_set", kept(tested))
     why = pl.explain(*corner)
     (choosing,), (testing,) = chose, tested

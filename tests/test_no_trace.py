@@ -44,6 +44,8 @@ FEW: dict[str, dict[str, Any]] = {
     "sobol": {"designs": 2, "cells": 2},
     "blur_integrated_gradients": {"steps": 3},
     "guided_integrated_gradients": {"steps": 3},
+    "sequential_integrated_gradients": {"steps": 2, "cells": 2},
+    "wavelet_integrated_gradients": {"steps": 3},
     "hsic": {"masks": 4, "cells": 2},
     "extremal_perturbation": {"steps": 2, "cells": 2},
 }
@@ -58,6 +60,7 @@ OVER_PLACES = (
     "extremal_perturbation",
     "xrai",
 )  # what covers parts of a picture, and of nothing else
+WITH_NEIGHBORS = ("blur_integrated_gradients", "wavelet_gradients", "wavelet_integrated_gradients")  # not for columns
 
 
 def explain(name: str, scene: Scene) -> Any:
@@ -309,7 +312,7 @@ def test_recurrent_models(kind: type[nn.LSTM], name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("name", [n for n in FOR_SEQUENCES if n != "blur_integrated_gradients"])  # of a table
+@pytest.mark.parametrize("name", [n for n in FOR_SEQUENCES if n not in WITH_NEIGHBORS])  # of a table
 def test_a_dynamically_quantized_model_is_borrowed_and_put_back(name: str) -> None:
     if not {"qnnpack", "fbgemm"} & set(torch.backends.quantized.supported_engines):
         pytest.skip("this torch was built without quantized operations")

@@ -53,6 +53,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "extremal_perturbation": {"steps": 3, "cells": 3, "areas": "0.3", "fill": "constant"},
     "blur_integrated_gradients": {"steps": 8},
     "guided_integrated_gradients": {"steps": 5},
+    "sequential_integrated_gradients": {"steps": 6, "cells": 2},
+    "wavelet_integrated_gradients": {"steps": 8},
     **{name: {"site": "conv2"} for name in MAPS},
 }
 # keep what a stopped run found
@@ -74,6 +76,7 @@ AVERAGES = (
     "hsic",
     "extremal_perturbation",
     "blur_integrated_gradients",
+    "wavelet_integrated_gradients",
 )
 
 # where the paths begin that do not begin at zero; a picture without any of its parts

@@ -57,6 +57,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"steps": 3, "cells": 2, "areas": "0.2, 0.5", "kind": "delete", "fill": "constant"},
     ],
     "blur_integrated_gradients": [{"steps": 200}, {"steps": 200, "blur": 0.1}],
+    "wavelet_gradients": [
+        *({}, {"levels": 1}, {"kind": "magnitude"}, {"scale": 2}),
+        {"samples": 3, "noise": 0.1, "scale": 0},
+    ],
+    "wavelet_integrated_gradients": [{"steps": 48}, {"steps": 48, "baseline": 0.3, "scale": 1}],
+    "sequential_integrated_gradients": [{"steps": 48, "cells": 2}, {"steps": 48, "mask": MASK, "baseline": 0.3}],
     "guided_integrated_gradients": [{"steps": 5}, {"steps": 6, "apart": 1.0, "baseline": 0.3}],
     "full_grad": [{}, {"kind": "channels"}, {"kind": "signed"}],
     "grad_cam": [{}, {"site": "conv1", "rectify": False}],
@@ -66,6 +72,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "finer_cam": [{}, {"site": "conv1", "others": 1, "strength": 0.5, "rectify": False}],
     "x_grad_cam": [{}, {"site": "conv1", "rectify": False}],
     "shapley_cam": [{}, {"site": "conv1", "rectify": False}],
+    "seg_eigen_cam": [{}, {"site": "conv1", "centered": True}],
     "kpca_cam": [{}, {"site": "conv1", "gamma": 0.1}],
     "fem": [{"sigmas": 1.0}, {"site": "conv1", "sigmas": 0.5}],
     "hi_res_cam": [{}, {"site": "conv1", "rectify": True}],
@@ -73,8 +80,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 SLOWLY = {
     "integrated_gradients": {"points": 300},
     "conductance": {"points": 300},
+    "sequential_integrated_gradients": {"points": 300},
     "internal_influence": {"points": 300},
     "blur_integrated_gradients": {"points": 3000},
+    "wavelet_integrated_gradients": {"points": 300},
 }  # midpoints: an error of 1 / 300^2 / 24 times the bend
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.errors import BadInput, BadModel
+from pellucid.core.errors import BadInput, BadModel, BadOption
 from pellucid.core.target import probability
 from pellucid.methods import all_methods
 from tests.networks import Net, picture
@@ -42,6 +42,43 @@ def test_every_map_takes_several_sites_and_one_of_them_twice_is_that_one(name: s
     assert both.values.shape == one.shape and both.facts["site"] == "conv1, conv2"
     with pytest.raises(BadInput, match="nowhere"):
         METHODS[name](net, x, 1, site="conv1, nowhere")
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.family == "class activation"])
+def test_with_asterisks_maps_are_multiplied(name: str) -> None:
+    if name == "guided_grad_cam":
+        pytest.skip("that shows strokes, whose sizes are the gradient's")
+    net, x = Net(seed=3), picture(1)  # both maps have the picture's size, so that nothing is enlarged
+    apart = [METHODS[name](net, x, 1, site=site).values.relu() for site in ("conv1", "conv2")]
+    scales = [
+        METHODS[name](net, x, 1, site=site).values.abs().amax((1, 2, 3), keepdim=True) for site in ("conv1", "conv2")
+    ]
+    both = METHODS[name](net, x, 1, site="conv1 * conv2")
+    want = [torch.where(s > 0, v / s, v) for v, s in zip(apart, scales, strict=True)]
+    torch.testing.assert_close(both.values, want[0] * want[1], rtol=1e-4, atol=1e-6)
+    assert not both.signed and both.facts["site"] == "conv1 * conv2"
+    with pytest.raises(BadOption, match="commas and asterisks"):
+        METHODS[name](net, x, 1, site="conv1 * conv2, conv1")
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_seg_eigen_cam_does_not_see_the_sign_of_the_score_and_finds_a_planted_place(centered: bool) -> None:
+    class Two(nn.Module):
+        """Reads two channels at two places: the first speaks for the class, the second more strongly against it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.map = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            v = self.map(x)
+            score = v[:, 0, 1, 1] - 2 * v[:, 1, 3, 2]
+            return torch.stack([score, -score], 1)
+
+    x = 1 + torch.rand(1, 2, 6, 5, dtype=torch.float64)
+    found, other = (METHODS["seg_eigen_cam"](Two(), x, c, site="map", centered=centered).values[0, 0] for c in (0, 1))
+    torch.testing.assert_close(found, other)
+    assert found.argmax() == 3 * 5 + 2
 
 
 def test_a_score_that_is_linear_in_pieces_has_no_second_derivative() -> None:

@@ -421,9 +421,9 @@ def test_a_comparison_keeps_the_order_and_names_the_scales(net):
     second = checked(pl.methods.grad_cam(net, picture()), "Weak", 0.3)
     view = comparison((first, second), (("guided_backprop", "No <ReLU> here."),))
     table = all_of(view, Table)[0]
-    assert [row[1] for row in table.rows] == [0.7, 0.3]
-    assert [row[3] for row in table.rows] == ["Supported", "Weak"]
-    assert table.rows[0][2] == "[0.6, 0.8]"
+    assert [row[2] for row in table.rows] == [0.7, 0.3]
+    assert [row[4] for row in table.rows] == ["Supported", "Weak"]
+    assert table.rows[0][3] == "[0.6, 0.8]"
     assert "its own scale" in words(view)
     assert "No &lt;ReLU&gt; here." in page(view, "t")
     assert comparison(())

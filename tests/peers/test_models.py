@@ -207,6 +207,8 @@ PICTURE = torch.Size((2, 3, 224, 224))
 SHORT = {"integrated_gradients": {"steps": 3}, "smooth_grad": {"samples": 2}, "gradient_shap": {"samples": 2},
          "conductance": {"steps": 1}, "internal_influence": {"steps": 2}, "xrai": {"steps": 2},
          "blur_integrated_gradients": {"steps": 2}, "guided_integrated_gradients": {"steps": 2},
+         "wavelet_integrated_gradients": {"steps": 2},
+         "sequential_integrated_gradients": {"steps": 1, "cells": 2},
          "integrated_hessians": {"steps": 2, "cells": 1}}  # fmt: skip
 on_each = pytest.mark.parametrize("name", NETWORKS)
 

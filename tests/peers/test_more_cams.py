@@ -21,7 +21,18 @@ from tests.peers.test_grad_cam import apart, as_a_picture, network, out_of_place
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import torchvision
-    from pytorch_grad_cam import AblationCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM, XGradCAM, base_cam
+    from pytorch_grad_cam import (
+        AblationCAM,
+        GradCAM,
+        GradCAMPlusPlus,
+        HiResCAM,
+        LayerCAM,
+        ScoreCAM,
+        SegEigenCAM,
+        XGradCAM,
+        base_cam,
+        refine_cam,
+    )
     from pytorch_grad_cam.base_cam import BaseCAM
     from pytorch_grad_cam.shapley_cam import ShapleyCAM
     from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_kernel
@@ -86,6 +97,31 @@ def test_several_layers_are_fused_alike(
     assert float(abs(ours[:, 0].numpy() - theirs).max()) < 1e-5
     sizes = [METHODS[name](net, x, 3, site=site).resolution for site in sites]
     assert found.facts["site"] == ", ".join(sites) and found.resolution == max(sizes)
+
+
+@pytest.mark.parametrize(("name", "peer"), [("grad_cam", GradCAM), ("grad_cam_plus_plus", GradCAMPlusPlus)])
+def test_products_of_several_layers_are_refine_cams(
+    name: str, peer: type[BaseCAM], x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (base_cam, refine_cam):
+        monkeypatch.setattr(module, "scale_cam_image", by_the_largest)
+    net, sites = network("resnet18"), ("layer3", "layer4")
+    targets: list[Callable[[Tensor], Tensor]] = [lambda out: 1e4 * out[3]] * 2  # theirs add 1e-6 to squared gradients
+    theirs = refine_cam.RefineCAM(net, [net.get_submodule(site) for site in sites], base_method=peer)(x, targets)
+    net.zero_grad()
+    found = METHODS[name](net, x, 1e4 * pl.logit(3), site=" * ".join(sites)).values
+    ours = found / found.amax((1, 2, 3), keepdim=True)
+    assert float(abs(ours[:, 0].numpy() - theirs).max()) < 1e-3
+
+
+@pytest.mark.parametrize("site", ["layer4", "layer3"])
+def test_seg_eigen_cam_centered_as_theirs_is(site: str, x: Tensor) -> None:
+    net = network("resnet18")
+    with SegEigenCAM(net, [net.get_submodule(site)]) as cam:
+        theirs = cam(x, [lambda out: out[3]] * 2)
+    net.zero_grad()
+    ours = METHODS["seg_eigen_cam"](net, x, 3, site=site, centered=True).values
+    assert float(abs(as_a_picture(ours) - theirs).max()) < 1e-3
 
 
 @pytest.mark.parametrize("site", ["layer4", "layer3"])

@@ -12,21 +12,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.check import Check, Verdict
-from pellucid.core.errors import BadInput
+from pellucid.core.errors import BadInput, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
+from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.trials.agreement import FLAT, interval, pearson, resamples
 from pellucid.trials.layout import Layout, score_of
-from pellucid.trials.probed import GENTLE, ProbeSet, probe_set
+from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, probe_set
 
 NULLS = 499
 BOOTSTRAPS = 1000
@@ -93,7 +95,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
     """
     if tuple(places.shape) != probes.layout.shape:
         raise BadInput(f"The map has {tuple(places.shape)} places, the probes {probes.layout.shape}.")
-    sums = _sums([places, *(guess for _, guess in probes.guesses)], probes)
+    sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
     found = pearson(sums, probes.drops)
     generator = current().generator("faithfulness", probes.key, "score")
     pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
@@ -115,7 +117,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
 _FLAT_MAP = "The map is the same everywhere, so there is nothing to test"
 
 
-def _sums(maps: Sequence[Float[Tensor, "*shape"]], probes: ProbeSet) -> Float[Tensor, "maps count"]:
+def map_sums(maps: Sequence[Float[Tensor, "*shape"]], probes: ProbeSet) -> Float[Tensor, "maps count"]:
     """Each map's sum over each mask, the map centered first (the masks are equally large, so r is the same)."""
     flat = torch.stack([m.detach().double().cpu().flatten() for m in maps])
     away = flat - flat.mean(1, keepdim=True)
@@ -203,11 +205,19 @@ def _words(layout: Layout) -> tuple[str, str, str]:
     cost="`count` + 2 forward passes a sample, none with `probes`",
     place=1,
 )
-def faithfulness(explanation: Explanation, *, probes: Sequence[ProbeSet] | None = None, count: int = 64) -> Check:
+def faithfulness(
+    explanation: Explanation,
+    *,
+    probes: Sequence[ProbeSet] | None = None,
+    count: Annotated[int, Range(16, 4096), "masked copies to begin with"] = 64,
+    most: Annotated[int | None, Range(16, 4096), "masked copies at most, while the interval is wide"] = None,
+    within: Annotated[float, Range(0.001, 1), "how far the interval may reach to either side"] = 0.07,
+) -> Check:
     """Where the map is strong, does removing that part hurt the answer?  r in -1..1; the sentence says what it means.
 
     Supported maps to HOLDS, "Not supported" to FAILS, "Weak" and "Can't tell" to UNKNOWN.  Of several samples the
-    weakest is told.  `probes` from `probe_set` spare all passes; otherwise about `count` + 2 a sample are run.
+    weakest is told, and `each` holds all.  `probes` from `probe_set` spare all passes.  With `most`, copies are added
+    until the interval is narrow enough; whether to go on depends on its width alone, never on the verdict.
     Raises `Missing` when the explanation came without its network, `BadInput` when its input cannot be masked.
 
     >>> import torch, pellucid as pl
@@ -218,15 +228,43 @@ def faithfulness(explanation: Explanation, *, probes: Sequence[ProbeSet] | None 
     if probes is None:
         probes = probe_set(score_of(explanation), explanation.explained, count)
     maps = probes[0].layout.map_of(explanation)
-    found = [(score_map(m, p), p) for m, p in zip(maps, probes, strict=True)]
+    found = [_narrowed(explanation, m, p, most, within) for m, p in zip(maps, probes, strict=True)]
     order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")
     told, of = min(found, key=lambda f: (order.index(f[0].word), f[0].r))
     which = f"The weakest of {len(found)} samples is number {of.sample + 1}. " if len(found) > 1 else ""
     references = [("random", told.random), *told.guesses, ("ceiling", told.ceiling)]
+    wide = most is not None and (told.high - told.low) / 2 > within and not told.reason
+    wanted = f" The interval is wider than the {within:g} to either side that was asked for: allow more copies."
     return Check(
-        "faithfulness", told.r, VERDICTS[told.word], f"{told.word}. {which}{sentence(told, of)}", told.low, told.high,
+        "faithfulness", told.r, VERDICTS[told.word],
+        f"{told.word}. {which}{sentence(told, of)}{wanted * wide}", told.low, told.high,
         tuple((name, v) for name, v in references if math.isfinite(v)),
+        tuple(score.r for score, _ in found), _points(maps[of.sample], of),
+        {"word": told.word, "p": told.p, "sample": of.sample, "area": of.area, "seed": of.seed},
     )  # fmt: skip
+
+
+def _narrowed(
+    explanation: Explanation, places: Tensor, probes: ProbeSet, most: int | None, within: float
+) -> tuple[MapScore, ProbeSet]:
+    """The map's score, on more and more probes until its interval is narrow, no more may be run, or somebody stops."""
+    found = score_map(places, probes)
+    while most is not None and len(probes.drops) < most and not found.reason and (found.high - found.low) / 2 > within:
+        before = len(probes.drops)
+        with suppress(Stopped):
+            wanted = min(most, before + BLOCK)
+            probes = grown(score_of(explanation), explanation.explained, probes, wanted)
+        if len(probes.drops) == before:
+            break
+        found = score_map(places, probes)
+    return found, probes
+
+
+def _points(places: Tensor, probes: ProbeSet) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """What each probe removed of the map (standardized over the probes), and how far the answer fell."""
+    sums = map_sums([places], probes)[0]
+    removed = (sums - sums.mean()) / sums.std()
+    return ("map removed", tuple(removed.tolist())), ("drop", tuple(probes.drops.tolist()))
 
 
 def sentence(found: MapScore, probes: ProbeSet) -> str:

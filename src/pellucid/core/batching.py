@@ -14,6 +14,8 @@ from torch import Tensor
 from pellucid.core.run import Run
 from pellucid.core.tensors import Tensors, batch_size, joined, rows
 
+_MOST = 256  # samples in a pass; beyond that nothing is gained, and a stop would have to wait
+
 Result = TypeVar("Result", Tensor, Tensors)
 # One pass over some samples; the tensor says which sample of the batch each row stems from.
 Pass: TypeAlias = Callable[[Tensors, Tensor], Result]
@@ -28,7 +30,7 @@ def in_passes(
         samples = batch_size(variation)
         if not limit:
             result, fit = first(rows(variation, 0, 1), torch.zeros(1, dtype=torch.long))
-            limit = max(1, min(fit, run.max_batch or 64))
+            limit = max(1, min(fit, run.max_batch or _MOST))
             pieces = list(_pieces(variation, 1, limit, one))
             pieces.insert(0, result)
             yield _cat(pieces)

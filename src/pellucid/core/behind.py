@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,32 +12,34 @@ from pellucid.core.answer import Answer
 from pellucid.core.inner import cut_behind
 from pellucid.core.recording.resume import Cut
 from pellucid.core.replaced import instead
-from pellucid.core.run import current
+from pellucid.core.run import current, running
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 
 
 def scores_behind(f: Score, x: Tensors, site: Site, values: Iterable[Tensors]) -> Iterator[Tensor]:
-    """The score of one sample, `[1]`, with each of `values`, `{"value": [1, ...]}`, in place of what is at a site.
+    """The scores of one sample with other values in place of what is at a site.
 
-    Where resuming behind the site gives what whole passes give (see `Cut.exact`) only that is run, many values to a
-    pass; elsewhere each value takes a whole pass.
+    Each of `values` is `{"value": [count, ...]}` and gives `[count]` scores.  Where resuming behind the site gives what
+    whole passes give (see `Cut.exact`) only that is run, many values to a pass; elsewhere each takes a whole pass.
     """
     with f.leased() as g:
         cut = _cut(g, x, site)
         if cut is None:
             for value in values:
-                yield g.do({site: instead(value["value"])})(x)
+                yield torch.cat([g.do({site: instead(v)})(x) for v in torch.split(value["value"], 1)])
             return
+        sample = torch.zeros(1, dtype=torch.long) if g.samples is None else g.samples
 
         def one(h: Score, part: Tensors, rows: Tensor) -> Tensor:
             assert h.model is not None  # noqa: S101 (leased above)
             current().meter.forwards += len(rows)
-            rows = torch.zeros_like(rows) if h.samples is None else rows
-            return h.target.of(Answer(h.net, cut.run(h.model, part["value"]), {}, rows))
+            mine = sample.to(rows.device).expand(len(rows))
+            return h.target.of(Answer(h.net, cut.run(h.model, part["value"]), {}, mine))
 
-        yield from g.passes(values, one, "passes behind the site")
+        with running(replace(current(), channels_last=False)):  # to turn the weights would cost more than it gains
+            yield from list(replace(g, samples=None).passes(values, one, "passes behind the site"))
 
 
 def _cut(f: Score, x: Tensors, site: Site) -> Cut | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Verdict(Enum):
@@ -26,7 +28,8 @@ class Check:
     `references` are named numbers on the same scale that give the value its meaning (a random map, an edge map,
     the ceiling that any heat map could reach).  `each` is the number of every sample, in order; `curves` are named
     lists of numbers that the value sums up (what was removed, what was left of the score).  NaN says that a number does
-    not exist.  `passes`: forward and backward passes spent, counted in samples; `seconds` of wall time.
+    not exist.  `facts` say how the test was made, so that it can be shown.  `passes`: forward and backward passes,
+    counted in samples; `seconds` of wall time.
     """
 
     name: str
@@ -38,5 +41,6 @@ class Check:
     references: tuple[tuple[str, float], ...] = ()
     each: tuple[float, ...] = ()
     curves: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
     passes: int = 0
     seconds: float = 0.0

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.curvature import curvature_at
-from pellucid.core.errors import BadInput, BadModel
+from pellucid.core.errors import BadInput, BadModel, BadOption
 from pellucid.core.last_map import Grid, places
 from pellucid.core.method import Finding
 from pellucid.core.score import Score
@@ -22,7 +22,8 @@ from pellucid.core.tensors import Tensors, rows
 
 At: TypeAlias = Annotated[
     str,
-    "module whose output is used, or several with commas between them; empty: the last one that keeps places apart",
+    "module whose output is used, or several, with commas between them (the mean of their maps) or asterisks (their "
+    "product, Refine-CAM); empty: the last one that keeps places apart",
 ]
 
 Rectify: TypeAlias = Annotated[bool, "keep only evidence for the target, as the paper does"]
@@ -33,13 +34,14 @@ class FeatureMap:
     """The channels at a site, and the score's gradient on them; `name` is the picture that they belong to.
 
     A transformer's tokens are laid back onto their grid; those that stand for no patch (classes, registers) are left
-    out.
+    out.  `raw` is what is at the site, as the network has it.
     """
 
     name: str
     site: Site
     value: Float[Tensor, "batch channels height width"]
     grad: Float[Tensor, "batch channels height width"]
+    raw: Float[Tensor, "batch *axes"]
 
 
 def image_input(x: Tensors) -> str:
@@ -60,7 +62,7 @@ def feature_map(f: Score, x: Tensors, site: str) -> FeatureMap:
     where = Site.parse(site) if site else _last(f, x)
     seen = f.watch(x, where)[where]
     value, grad = (_as_map(v, f, x, where) for v in (seen.value, seen.grad))
-    return FeatureMap(name, where, value, grad)
+    return FeatureMap(name, where, value, grad, seen.value)
 
 
 def over_sites(
@@ -69,14 +71,22 @@ def over_sites(
     """What `cam` makes of the feature map at a site, `[batch, 1, low, wide]`, at the size of the picture.
 
     Of several sites, the mean of their maps, each divided by its largest size; the resolution is the finest one's.
+    With asterisks between them the product of what is positive in these maps (Refine-CAM, arXiv:2605.14641), which has
+    no sign.  Raises `BadOption` when commas and asterisks are mixed.
     """
-    several = [part.strip() for part in site.split(",")]
-    seen = [feature_map(f, x, part) for part in several]
+    mark = "*" if "*" in site else ","
+    if mark == "*" and "," in site:
+        raise BadOption(
+            f"site={site!r} has commas and asterisks.", "Choose one: the mean of the maps or their product."
+        )
+    seen = [feature_map(f, x, part.strip()) for part in site.split(mark)]
     small = [cam(one) for one in seen]
     name, size = seen[0].name, max((v.shape[2], v.shape[3]) for v in small)
-    maps = [enlarged(v if len(small) == 1 else _of_size_one(v), x[name]) for v in small]
-    facts = {"site": ", ".join(str(one.site) for one in seen)}
-    return Finding({name: torch.stack(maps).mean(0)}, signed=signed, resolution=size, facts=facts)
+    maps = torch.stack([enlarged(v if len(small) == 1 else _of_size_one(v), x[name]) for v in small])
+    facts = {"site": (" * " if mark == "*" else ", ").join(str(one.site) for one in seen)}
+    if mark == "*":
+        return Finding({name: maps.relu().prod(0)}, signed=False, resolution=size, facts=facts)
+    return Finding({name: maps.mean(0)}, signed=signed, resolution=size, facts=facts)
 
 
 def _of_size_one(v: Tensor) -> Tensor:

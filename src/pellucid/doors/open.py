@@ -1,8 +1,8 @@
-"""One way in: a torch module, the name of a network, or a file, as a `Network`."""
+"""One way in: a torch module, the name of a network, a file or a function, as a `Network`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors import hub, zoo
 from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.function import Function, arguments_of, name_of
 from pellucid.doors.model_file import refusal
 from pellucid.doors.prepare import check
 from pellucid.doors.reading import read
@@ -22,7 +23,7 @@ Labels = Sequence[str] | str | Path
 
 
 def open(
-    what: nn.Module | str | Path | Network,
+    what: nn.Module | str | Path | Network | Callable[..., Any],
     *,
     preparation: Preparation | None = None,
     labels: Labels = (),
@@ -30,7 +31,10 @@ def open(
     output: str | int | None = None,
     name: str = "",
 ) -> Network:
-    """Open a network: a torch module, a name (`efficientnet_lite0`, `torchvision:resnet50`, `timm:...`), or a file.
+    """Open a network: a torch module, a name (`efficientnet_lite0`, `torchvision:resnet50`, `timm:...`), or a function.
+
+    A function takes tensors `[batch, ...]` and gives one row of scores a sample, as a tensor or an array; what can be
+    asked of it is what needs no look inside.
 
     `preparation` says how pictures become its input, `labels` names its classes (names, or a text file with one a
     line), `inputs` the arguments of `forward`, `output` which part of a structured output is meant.  The module itself
@@ -45,6 +49,8 @@ def open(
     if preparation is not None:
         check(preparation)
     known = _opened(what, preparation)
+    if isinstance(known, Function):
+        inputs, name = inputs or arguments_of(known.function), name or name_of(known.function)
     if isinstance(known, nn.Module):
         names = _names(labels)
         return Network(
@@ -90,9 +96,11 @@ def _opened(what: Any, preparation: Preparation | None) -> Network | nn.Module:
         raise BadModel(f"{what.__name__} is a class, not a model.", f"Build one: pl.open({what.__name__}(...)).")
     if isinstance(what, dict):
         raise BadModel("A dictionary of weights holds no architecture.", _LOAD)
+    if callable(what):
+        return Function(what)
     raise BadModel(
         f"A network cannot be opened from {type(what).__name__}.",
-        "Give a torch module, a name such as efficientnet_lite0, or a file.",
+        "Give a torch module, a function, or a name such as efficientnet_lite0.",
     )
 
 

@@ -6,13 +6,15 @@ black.  Several, averaged, are blind to less.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import BadOption
+from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.option import Range
+from pellucid.core.replaced import IDS
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, each
@@ -29,6 +31,11 @@ Start: TypeAlias = Annotated[
 Baselines: TypeAlias = Annotated[
     Tensor | None,
     "instead, beginnings of your own to average over: [n, ...], like samples (at an inner site, also like inputs)",
+]
+Token: TypeAlias = Annotated[
+    int | None,
+    Range(0, 10_000_000),
+    "instead, the number of a token of the model's vocabulary ([MASK], padding) whose embedding stands for no word",
 ]
 DRAWS = 5  # of noise
 
@@ -49,6 +56,23 @@ def starts(
     if start == "noise":
         return [_noise(x, draw) for draw in range(DRAWS)]
     return [constant(x, baseline)]
+
+
+def of_token(f: Score, x: Tensors, token: int) -> Tensors:
+    """What the embedding gives with one token in the place of every other; inputs that are no text stay as they are.
+
+    Raises `BadOption` when no text is explained, and when the table has no such token.
+    """
+    if not f.embedded or f.inner is not None:
+        raise BadOption(f"token={token}: no text is explained here.", "Use baseline for inputs that are numbers.")
+    ids = {k: v for k, v in x.items() if k not in f.embedded}
+    ids |= {k + IDS: torch.full_like(ids[k + IDS], token) for k in f.embedded}
+    given, sites = {k.removesuffix(IDS): v for k, v in ids.items()}, f.embedded
+    try:
+        found = replace(f, embedded={}).values(given, *sites.values())
+    except (BadInput, IndexError) as error:
+        raise BadOption(f"token={token}: the embedding's table ends before it.", "Choose a smaller number.") from error
+    return x | {k: found[site] for k, site in sites.items()}
 
 
 def _given(f: Score, x: Tensors, baseline: float, baselines: Tensor) -> list[Tensors]:

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pellucid.core.errors import BadInput, BadOption
 
@@ -20,6 +20,7 @@ MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
 _TARGET_HELP = "what to explain: a class's number or (part of) its name; empty: the top class"
 _AT_HELP = "an inner site (a module's path) whose value is explained in the place of the picture"
+_TRUST_HELP = "how much testing the map is worth: quick (64 masked copies), standard or thorough (up to 1024)"
 _JSON_HELP = "print the result as JSON, for scripts"
 
 
@@ -31,6 +32,7 @@ def explain(
     method: Annotated[str | None, "an attribution method (pellucid methods); empty: the most faithful of a few"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
     option: Annotated[tuple[str, ...], "an option of the method as name=value; may be repeated"] = (),
+    trust: Annotated[Literal["quick", "standard", "thorough"], _TRUST_HELP] = "standard",
     output: Annotated[str | None, "the file to write: .html, .png, .svg, .json or .pellucid"] = None,
     seed: Annotated[int, "seed of everything random"] = 0,
     json: Annotated[bool, _JSON_HELP] = False,
@@ -48,7 +50,7 @@ def explain(
     options = _options(option, method or None, methods.all_methods())
     place = _place(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
-        e = explain_(model, image, target or None, method=method or None, at=at or None, options=options)
+        e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         return _deliver(e, place, as_json=json, quiet=quiet)
 
 
@@ -59,6 +61,7 @@ def compare(
     target: Annotated[str | None, _TARGET_HELP] = None,
     methods: Annotated[str | None, "names of methods with commas between them; empty: all that apply"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
+    trust: Annotated[Literal["quick", "standard", "thorough"], _TRUST_HELP] = "standard",
     output: Annotated[str | None, "the file to write: .html, .png, .svg or .json"] = None,
     seed: Annotated[int, "seed of everything random"] = 0,
     json: Annotated[bool, _JSON_HELP] = False,
@@ -75,7 +78,7 @@ def compare(
     place = _place(output or f"{_stem(image)}.compare.html", image, Comparison)
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
-        found = compare_(model, image, target or None, methods=names or None, at=at or None)
+        found = compare_(model, image, target or None, methods=names or None, at=at or None, trust=trust)
         return _deliver(found, place, as_json=json, quiet=quiet)
 
 

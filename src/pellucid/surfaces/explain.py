@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from pellucid import methods as methods_package
-from pellucid.checks.card import trust_card
+from pellucid.checks.card import Trust, budget_of, trust_card
 from pellucid.checks.faithfulness import faithfulness
 from pellucid.checks.localization import region
+from pellucid.checks.ranking import Standing, ranking
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
@@ -21,24 +22,16 @@ from pellucid.core.network import Network
 from pellucid.core.option import checked
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
-from pellucid.core.run import current, running
 from pellucid.core.saved import load as load_file
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
+from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
 
-# Cheap methods of different kinds, from which the most faithful one is chosen when none is named.
-CANDIDATES: Mapping[str, Mapping[str, Any]] = {
-    "grad_cam": {},
-    "layer_cam": {},
-    "smooth_grad": {"samples": 16},
-    "saliency": {},
-    "integrated_gradients": {"steps": 32},
-}
 # What a comparison of all methods gives to those that would otherwise take thousands of passes each.
 BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "extremal_perturbation": {"steps": 40},
@@ -48,20 +41,24 @@ BRIEFLY: Mapping[str, Mapping[str, Any]] = {
     "lime": {"samples": 256},
     "partition_shap": {"most": 256},
     "rise": {"masks": 256},
+    "sequential_integrated_gradients": {"steps": 16, "cells": 2},
     "shapley_interactions": {"samples": 256},
     "shapley_sampling": {"pairs": 3},
     "sobol": {"designs": 8},
     "xrai": {"steps": 16},
 }
-_CHOOSING = 64  # probes; the card then tests the choice on others, because the best of several is partly lucky
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Explanations of one prediction, the most faithful first, and what was left out, with why: `skipped`."""
+    """Explanations of one prediction, the most faithful first, and what was left out, with why: `skipped`.
+
+    `standings` say which of them cannot be told apart; empty where nothing could be ranked.
+    """
 
     explanations: tuple[Explanation, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    standings: tuple[Standing, ...] = ()
 
     @property
     def best(self) -> Explanation:
@@ -87,7 +84,7 @@ class Comparison:
 
 
 def explain(
-    net: Network | nn.Module | str,
+    net: Network | nn.Module | str | Callable[..., Any],
     x: Inputs | str | Path,
     target: Target | int | str | None = None,
     *,
@@ -95,20 +92,23 @@ def explain(
     at: Site | str | None = None,
     options: Mapping[str, Any] | None = None,
     mask: Tensor | None = None,
+    trust: Trust = "standard",
 ) -> Explanation:
     """Why did the network say that?  A map of the evidence with its measured trust card.
 
-    `net` is a network, a module or a name that `pellucid.open` knows; `x` a tensor or a picture's file.  Without a
-    `target` the top class is explained; without a `method`, several cheap ones are tried and the most faithful one for
-    this network and input is kept.  With `at`, the value at that inner site is explained in the place of the input.
-    `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.
-    Raises the package's errors, before heavy work, for anything that does not fit.
+    `net` is a network, or what `pellucid.open` takes; `x` a tensor or a picture's file.  Without a
+    `target` the top class is explained; without a `method`, several race and the most faithful one for this network and
+    input is kept.  With `at`, the value at that inner site is explained in the place of the input.
+    `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.  `trust` is how much testing it
+    is worth: "quick" runs 64 masked copies, "standard" up to 256 and seven more explanations, "thorough" up to 1024,
+    and more methods race.  Raises the package's errors, before heavy work, for anything that does not fit.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     >>> pl.explain(net, torch.rand(1, 3, 16, 16), 2, method="grad_cam").method
     'grad_cam'
     """
+    budget_of(trust)
     if options and method is None:
         raise BadOption("Options were given without a method.", "Name the method that they belong to.")
     if method is not None:
@@ -118,20 +118,26 @@ def explain(
     if mask is not None:
         _refuse_misfit(mask, network, as_tensors(given, network.inputs))
     if method is None:
-        e = _choose(network, given, target, at)
+        e = most_faithful(_candidates(network, given, target, at, trust), trust)
     else:
         e = _method(method)(network, given, target, at, **(options or {}))
-    return check(replace(e, notes=(*said, *e.notes)), mask=mask)
+    return check(replace(e, notes=(*said, *e.notes)), mask=mask, trust=trust)
 
 
 def check(
-    explanation: Explanation, *, mask: Tensor | None = None, probes: int | Sequence[ProbeSet] = 128
+    explanation: Explanation,
+    *,
+    trust: Trust = "standard",
+    mask: Tensor | None = None,
+    probes: int | Sequence[ProbeSet] | None = None,
+    which: Sequence[str] | None = None,
 ) -> Explanation:
     """The same explanation with its trust card: how far it can be believed, measured on the model itself.
 
-    `mask` (`[height, width]` or `[batch, height, width]`, bool) is where the evidence should be; `probes` how many
-    masked copies test the map, at least 16.  Raises `BadInput` when the mask does not fit the input.  A test that
-    cannot be made is UNKNOWN and says why.
+    `trust` is how much testing it is worth, as for `explain`; `mask` (`[height, width]` or `[batch, height, width]`,
+    bool) where the evidence should be; `probes` how many masked copies test the map, at least 16, whatever `trust`
+    says; `which` names other measures than the card's (`pellucid.checks`).  Raises `BadInput` when the mask does not
+    fit the input.  A test that cannot be made is UNKNOWN and says why.
 
     >>> import torch, pellucid as pl
     >>> e = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
@@ -140,23 +146,26 @@ def check(
     """
     if mask is not None:
         _refuse_misfit(mask, explanation.net, explanation.x)
-    return explanation.with_checks(trust_card(explanation, probes=probes, mask=mask))
+    return explanation.with_checks(trust_card(explanation, trust=trust, probes=probes, mask=mask, which=which))
 
 
 def compare(
-    net: Network | nn.Module | str,
+    net: Network | nn.Module | str | Callable[..., Any],
     x: Inputs | str | Path,
     target: Target | int | str | None = None,
     *,
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
     at: Site | str | None = None,
-    probes: int = 128,
+    trust: Trust = "standard",
+    probes: int | None = None,
 ) -> Comparison:
     """Which method should I believe here?  All that apply, ranked by measured faithfulness on the same masked copies.
 
     `methods` are names, or names with options; `at` an inner site to explain in the place of the input.  By default
     all methods take part, those that sample masks or coalitions with fewer than they take alone (`BRIEFLY`), so that it
-    is a matter of a minute or two on a photograph.  Methods that do not apply are listed with the reason; if the input
+    is a matter of a minute or two on a photograph.  `trust` is how many masked copies tell them apart, 64, 128 or 256,
+    or as `probes` says.
+    Methods that do not apply are listed with the reason; if the input
     cannot be probed, nothing is ranked, and that is listed too.  Raises `BadModel` when no method applies, and
     `BadOption` for methods and options that there are not.
 
@@ -174,12 +183,13 @@ def compare(
     found, skipped = _explained(network, given, target, at, asked)
     found = [replace(e, notes=(*said, *e.notes)) for e in found]
     try:
-        shared = probe_set(score_of(found[0]), found[0].explained, probes)
+        shared = probe_set(score_of(found[0]), found[0].explained, probes or budget_of(trust).count)
     except PellucidError as why:  # stopped, or an input that cannot be probed
         return Comparison(tuple(found), (*skipped, ("ranking", f"The methods could not be ranked. {why.what}")))
     scored = [e.with_checks((faithfulness(e, probes=shared),)) for e in found]
-    scored.sort(key=lambda e: -e.checks[0].value if e.checks[0].value == e.checks[0].value else 2.0)
-    return Comparison(tuple(scored), tuple(skipped))
+    standings = ranking([list(shared[0].layout.map_of(e)) for e in found], shared)
+    order = sorted(range(len(found)), key=lambda i: -standings[i].r if standings[i].r == standings[i].r else 2.0)
+    return Comparison(tuple(scored[i] for i in order), tuple(skipped), tuple(standings[i] for i in order))
 
 
 def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **named: Any) -> Tape:
@@ -210,7 +220,7 @@ def load(path: str | Path) -> Explanation:
     return load_file(path, methods_package.all_methods())
 
 
-def _network(net: Network | nn.Module | str) -> Network:
+def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:
     return net if isinstance(net, Network) else open_network(net)
 
 
@@ -243,6 +253,20 @@ def _refuse_misfit(mask: Tensor, net: Network | None, x: Tensors) -> None:
     region(mask, layout, batch_size(x))
 
 
+def _candidates(
+    net: Network, x: Inputs, target: Target | int | str | None, at: Site | str | None, trust: Trust
+) -> list[Explanation]:
+    """What those methods found that are worth a race; where none applies, those that need no look inside."""
+    try:
+        return _explained(net, x, target, at, CANDIDATES[trust])[0]
+    except BadModel:
+        try:
+            return _explained(net, x, target, at, BLIND)[0]
+        except BadModel:
+            pass
+        raise
+
+
 def _explained(
     net: Network,
     x: Inputs,
@@ -267,22 +291,3 @@ def _explained(
             f"No method applies to {net.name}: {skipped[0][1]}", "pellucid methods lists what each one needs."
         )
     return found, skipped
-
-
-def _choose(net: Network, x: Inputs, target: Target | int | str | None, at: Site | str | None) -> Explanation:
-    """The most faithful of a few cheap methods, on probes that the trust card does not use again."""
-    found, _ = _explained(net, x, target, at, CANDIDATES)
-    if len(found) == 1:
-        return found[0]
-    run = current()
-    try:
-        with running(replace(run, seed=run.seed + 1)):
-            shared = probe_set(score_of(found[0]), found[0].explained, _CHOOSING)
-        marks = [faithfulness(e, probes=shared).value for e in found]
-    except PellucidError:  # the input cannot be probed: the order of the candidates decides
-        return found[0]
-    ranked = sorted(zip(marks, found, strict=True), key=lambda pair: -pair[0] if pair[0] == pair[0] else 2.0)
-    tried = ", ".join(f"{e.method} {mark:.2f}" for mark, e in ranked)
-    best = ranked[0][1]
-    note = f"Chosen as the most faithful of {len(found)} methods on {_CHOOSING} masked copies (r: {tried})."
-    return replace(best, notes=(*best.notes, note))

@@ -38,6 +38,7 @@ def facts(subject: Subject) -> dict[str, Any]:
     return {
         "best": first.method,
         "explanations": [_of_one(e) for e in subject.explanations],
+        "ranks": [[s.first, s.last] for s in subject.standings],
         "skipped": [{"method": name, "why": why} for name, why in subject.skipped],
         **shared,
     }
@@ -65,6 +66,8 @@ def _check(check: Check) -> dict[str, Any]:
         "low": _known(check.low),
         "high": _known(check.high),
         "references": {name: _known(v) for name, v in check.references},
+        "each": [_known(v) for v in check.each],
+        "passes": check.passes,
         "why": check.why,
     }
 

@@ -38,7 +38,7 @@ def view_of(subject: Subject, *, still: bool = False) -> View:
     No picture goes without its trust card: one that was never tested is tested now.
     """
     if not isinstance(subject, Explanation):
-        return comparison(subject.explanations, subject.skipped)
+        return comparison(subject.explanations, subject.skipped, subject.standings)
     tested = subject
     if not subject.checks and subject.score is not None:
         tested = subject.with_checks(trust_card(subject))

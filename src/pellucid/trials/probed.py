@@ -13,23 +13,22 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional
 
 from pellucid.core.embedding import embedded
 from pellucid.core.errors import BadInput, Stopped
-from pellucid.core.run import current
+from pellucid.core.run import current, running
 from pellucid.core.score import Score
 from pellucid.core.target import Target, Term
 from pellucid.core.tensors import Tensors, batch_size, digest, rows
 from pellucid.probes.infill import constant, mean, pull_push
 from pellucid.probes.masks import highest, landscapes
-from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout, layout_of
+from pellucid.trials.yardsticks import ceiling, guesses
 
 AREAS = (0.30, 0.20, 0.12, 0.07)  # Shares to remove, largest first; the first that is gentle enough is taken.
 PILOT = 8  # Probes that must be gentle before the others of that share are run.
 GENTLE = 0.5  # At least this much of the class's probability must be left, on average.
-FOLDS = 6  # Cross-validation of the additive ceiling.
+BLOCK = 32  # Masks that are drawn together, so that a set can grow by whole blocks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,8 @@ class ProbeSet:
     `start`: the sample's score; `ratio`: what is left, on average, of the class's probability (of the score itself
     when it is no class's; NaN when that is not positive).  `ceiling`: the correlation that a map fitted to the
     probes themselves reaches on probes it was not fitted to.  `guesses`: maps that know nothing of the network.
-    `forwards`: passes spent, in samples.
+    `forwards`: passes spent, in samples.  `seed`: the run's, from which the
+    masks were drawn.
     """
 
     layout: Layout
@@ -56,6 +56,7 @@ class ProbeSet:
     infill: str
     guesses: tuple[tuple[str, Tensor], ...]
     forwards: int
+    seed: int
 
 
 def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]:
@@ -72,15 +73,41 @@ def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]
     """
     if count < 2 * PILOT:
         raise BadInput(f"{count} probes were asked for; at least {2 * PILOT} are needed.", "64 is usual.")
-    if score.embedded and score.inner is None:
-        with score.net.lease() as model:
-            x, _ = embedded(score.net, model, x)
+    x = _fed(score, x)
     layout = layout_of(score.net, x)
     layout = replace(layout, site=score.inner.name if score.inner is not None else "")
     if layout.size < 5:
         raise BadInput(f"The input has {layout.size} parts; a test by masking needs at least 5.")
     with score.leased() as f:
         return tuple(_probed(_alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
+
+
+def grown(score: Score, x: Tensors, probes: ProbeSet, count: int) -> ProbeSet:
+    """The set with further probes of the same share, up to `count`; those that were run are not run again.
+
+    `score` and `x` are what `probe_set` was given.
+    """
+    if count <= len(probes.drops):
+        return probes
+    x, i = _fed(score, x), probes.sample
+    with score.leased() as f, running(replace(current(), seed=probes.seed)):
+        one = _alone(f, i)
+        masks = probe_masks(probes.layout, count, probes.area, probes.key)
+        after = _after(one, rows(x, i, i + 1), probes.layout, masks[len(probes.drops) :])
+    drops = torch.cat([probes.drops, probes.start - after])
+    return replace(
+        probes, masks=masks[: len(drops)], drops=drops, forwards=probes.forwards + len(after),
+        ratio=_left(probes.start, probes.start - drops, probes.of_class),
+        ceiling=_ceiling(probes.layout, masks[: len(drops)], drops),
+    )  # fmt: skip
+
+
+def _fed(score: Score, x: Tensors) -> Tensors:
+    """The input that is masked: words at their embedding."""
+    if not score.embedded or score.inner is not None:
+        return x
+    with score.net.lease() as model:
+        return embedded(score.net, model, x)[0]
 
 
 def _alone(score: Score, sample: int) -> Score:
@@ -100,13 +127,12 @@ def _a_class_each(term: Term) -> bool:
 
 def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -> ProbeSet:
     v = x[layout.input]
-    heights = _heights(layout, count, digest(v))
     of_class = [(t.kind, t.weight) for t in score.target.terms] == [("log_odds", 1.0)] and score.outputs(x).shape[1] > 1
     start = float(score(x))
     spent = 2  # The sample's output and its score.
-    area, masks, after = AREAS[0], highest(heights, AREAS[0]), torch.empty(0)
+    area, masks, after = AREAS[0], torch.empty(0), torch.empty(0)
     for area in AREAS:
-        masks = highest(heights, area)
+        masks = probe_masks(layout, count, area, digest(v))
         after = _after(score, x, layout, masks[:PILOT])
         spent += len(after)
         if _left(start, after, of_class) < GENTLE and area != AREAS[-1]:
@@ -122,17 +148,30 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
     return ProbeSet(
         layout=layout, sample=sample, key=digest(v), masks=masks, drops=drops, start=start,
         ratio=_left(start, after, of_class), of_class=of_class, area=area,
-        ceiling=ceiling(layout.cells(masks.double(), _side(layout)), drops), infill=_infill(layout),
-        guesses=_guesses(layout, v), forwards=spent,
+        ceiling=_ceiling(layout, masks, drops), infill=_infill(layout),
+        guesses=guesses(layout, v), forwards=spent, seed=current().seed,
     )  # fmt: skip
 
 
-def _heights(layout: Layout, count: int, key: str) -> Float[Tensor, "count *shape"]:
-    """Random landscapes whose highest part is removed; a table's columns have no neighbors, so there it is noise."""
-    generator = current().generator("faithfulness", key)
+def _ceiling(layout: Layout, masks: Bool[Tensor, "count *shape"], drops: Float[Tensor, " count"]) -> float:
+    side = {1: 49, 2: 7, 3: 4}[len(layout.shape)]
+    return ceiling(layout.cells(masks.double(), side), drops)
+
+
+def probe_masks(layout: Layout, count: int, area: float, key: str) -> Bool[Tensor, "count *shape"]:
+    """The first `count` masks of the run's seed and a sample's content; each removes the share `area`."""
+    blocks = (
+        highest(_landscapes(layout, current().generator("faithfulness", key, i)), area)
+        for i in range(-(-count // BLOCK))
+    )
+    return torch.cat(list(blocks))[:count]
+
+
+def _landscapes(layout: Layout, generator: torch.Generator) -> Float[Tensor, "count *shape"]:
+    """Landscapes whose highest part is removed; a table's columns have no neighbors, so there it is noise."""
     if layout.kind == "table":
-        return torch.rand(count, *layout.shape, generator=generator)
-    return landscapes(count, layout.shape, generator)
+        return torch.rand(BLOCK, *layout.shape, generator=generator)
+    return landscapes(BLOCK, layout.shape, generator)
 
 
 INFILLS = {
@@ -173,64 +212,3 @@ def masked(layout: Layout, v: Tensor, masks: Bool[Tensor, "n *shape"]) -> Iterat
         else:
             filled = mean(copies, layout.spread(mask, v))
         yield from filled.unsqueeze(1)
-
-
-def _side(layout: Layout) -> int:
-    return {1: 49, 2: 7, 3: 4}[len(layout.shape)]
-
-
-def ceiling(cells: Float[Tensor, "count cells"], drops: Float[Tensor, " count"]) -> float:
-    """How well any additive map could do: correlation of the drops with what ridge regression on the share removed of
-    each cell predicts, each sixth of the probes predicted from the others.  Low = parts act together, not one by one.
-
-    >>> cells = torch.rand(60, 4, generator=torch.Generator().manual_seed(0)).double()
-    >>> round(ceiling(cells, cells @ torch.tensor([1.0, 0.0, 2.0, -1.0]).double()), 3)
-    1.0
-    """
-    fold = torch.arange(len(drops)) % FOLDS
-    predicted = torch.zeros_like(drops)
-    for k in range(FOLDS):
-        a, y = cells[fold != k], drops[fold != k]
-        inner = torch.arange(len(y)) % 4
-        errors = [_ridge(a[inner != i], y[inner != i], a[inner == i]) - y[inner == i] for i in range(4)]
-        best = torch.cat(errors, 1).square().sum(1).argmin()
-        predicted[fold == k] = _ridge(a, y, cells[fold == k])[best]
-    return float(pearson(predicted, drops))
-
-
-def _ridge(a: Tensor, y: Tensor, at: Tensor) -> Float[Tensor, "strengths n"]:
-    """Ridge predictions at `at` for every strength of the penalty, 1e-4 to 1e3."""
-    u, s, v = torch.linalg.svd(a - a.mean(0), full_matrices=False)
-    strengths = torch.logspace(-4, 3, 15, dtype=a.dtype)[:, None]
-    weights = (s / (s**2 + strengths)) * (u.T @ (y - y.mean()))
-    predictions: Tensor = weights @ v @ (at - a.mean(0)).T + y.mean()
-    return predictions
-
-
-def _guesses(layout: Layout, v: Tensor) -> tuple[tuple[str, Tensor], ...]:
-    """Maps that anybody could draw without asking the network: where the edges are, and the middle."""
-    if layout.kind not in ("picture", "series"):
-        return ()
-    return ("edges", edges(layout, v)), ("center", center(layout.shape))
-
-
-def edges(layout: Layout, v: Float[Tensor, "1 *axes"]) -> Float[Tensor, "*shape"]:
-    """How strongly the input changes from place to place: the Sobel filter's magnitude on the channels' mean."""
-    others = [axis for axis in range(1, v.ndim) if axis not in layout.axes]
-    gray = v.double().cpu().mean(others, keepdim=False)[None]
-    step = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.double)
-    if len(layout.shape) == 1:
-        return functional.conv1d(functional.pad(gray, (1, 1), mode="replicate"), step[None, None]).abs()[0, 0]
-    kernel = torch.tensor([1.0, 2.0, 1.0], dtype=torch.double)[:, None] * step
-    kernels = torch.stack([kernel, kernel.T])[:, None]
-    both: Tensor = functional.conv2d(functional.pad(gray, (1, 1, 1, 1), mode="replicate"), kernels).square()
-    return both.sum(1)[0].sqrt()
-
-
-def center(shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
-    """A Gaussian in the middle, a quarter of each side wide."""
-    out = torch.ones((), dtype=torch.double)
-    for n in shape:
-        away = (torch.arange(n, dtype=torch.double) - (n - 1) / 2) / (n / 4)
-        out = out[..., None] * torch.exp(-(away**2) / 2)
-    return out

@@ -18,6 +18,7 @@ _LONG = (
     "tokens",
     "columns",
     "player values",
+    "falls",
     "standard errors",
     "interactions",
     "kept back by operation",
@@ -31,11 +32,15 @@ def method_title(explanation: Explanation) -> str:
 
 
 def option_text(value: object) -> str:
-    """An option's value in words; of a tensor only its shape."""
+    """An option's or a fact's value in words; of a tensor only its shape."""
     if isinstance(value, Tensor):
         return f"a tensor of {'×'.join(map(str, value.shape)) or 'one number'}"
     if isinstance(value, float):
         return number(value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{k}: {option_text(v)}" for k, v in value.items())
+    if isinstance(value, list) and value and all(isinstance(v, float) for v in value):
+        return ", ".join(map(number, value))
     return (value or "empty") if isinstance(value, str) else str(value)
 
 

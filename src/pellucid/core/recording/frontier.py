@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
-from pellucid.core.recording.tape import Operation, Ref, Tape
+from pellucid.core.recording.batched import Batched
+from pellucid.core.recording.tape import Operation, Ref, Step, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves
 
@@ -32,49 +32,6 @@ class Frontier:
     actions: tuple[Action, ...]
     needed: frozenset[int]
     dense: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Batched:
-    """How shapes grow with the number of samples, from a tape at one sample and a tape at two."""
-
-    one: Tape
-    two: Tape
-
-    def shape(self, id: int, samples: int) -> tuple[int, ...]:
-        """A value's shape when `samples` samples run."""
-        pairs = zip(self.one.values[id].shape, self.two.values[id].shape, strict=True)
-        return tuple(a + (b - a) * (samples - 1) for a, b in pairs)
-
-    def axis(self, id: int) -> int | None:
-        """The one axis that counts samples; None when there is none or it counts something else too."""
-        one, two = self.one.values[id].shape, self.two.values[id].shape
-        grown = [i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
-        return grown[0] if len(grown) == 1 and (one[grown[0]], two[grown[0]]) == (1, 2) else None
-
-    def expanded(self, id: int, value: Tensor, samples: int, dense: bool) -> Tensor:
-        """A value of one sample for many."""
-        new = value if self.axis(id) is None else value.expand(self.shape(id, samples))
-        return new.contiguous() if dense and new is not value else new.clone() if dense else new.view_as(new)
-
-    def blank(self, id: int, samples: int) -> Tensor:
-        """A tensor of the right shape that takes no memory and cannot be used unnoticed: NaN where the kind has it."""
-        value = self.one.values[id]
-        dtype = getattr(torch, value.dtype)
-        number = float("nan") if dtype.is_floating_point or dtype.is_complex else 0
-        return torch.full((), number, dtype=dtype, device=value.device).expand(self.shape(id, samples))
-
-
-def different(one: Tape, two: Tape) -> str:
-    """Why two recordings are not of the same run of operations, or ''."""
-    runs = [[(op.name, op.inputs, op.outputs) for op in tape.operations] for tape in (one, two)]
-    if (
-        runs[0] != runs[1]
-        or len(one.values) != len(two.values)
-        or any(len(a.shape) != len(b.shape) for a, b in zip(one.values, two.values, strict=True))
-    ):
-        return "the network runs other operations on another number of samples"
-    return ""
 
 
 def where(tape: Tape, site: Site) -> tuple[int, int]:
@@ -157,3 +114,24 @@ def _dense(tape: Tape, cut: int, actions: list[Action]) -> set[int]:
     touched = {storage for op, storage in _views(tape) if op.index in runs}
     touched |= {tape.values[v].storage for op in tape.operations if op.mutates and op.index in runs for v in op.outputs}
     return {v.id for v in tape.values if v.storage in touched}
+
+
+def given_states(
+    op: Operation, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[int, Tensor]]:
+    """The tensors that an operation was given, by the value in them once it has run."""
+    renamed: dict[int, int] = {old: new for new, old in step.renames}
+    refs = leaves((step.args, dict(step.kwargs)), Ref)
+    for ref, v in zip(refs, leaves((args, kwargs)), strict=True):
+        before: int = ref.id
+        yield renamed.get(before, before), v
+
+
+def states(
+    op: Operation, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> Iterator[tuple[int, Tensor]]:
+    """The values that an operation made, with the tensors they are in."""
+    made = zip((ref.id for ref in leaves(step.result, Ref)), leaves(out), strict=True)
+    for id, v in (*given_states(op, step, args, kwargs), *made):
+        if id in op.outputs and id not in op.inputs:
+            yield id, v

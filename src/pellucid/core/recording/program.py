@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.core.names import named_arguments, named_weights
-from pellucid.core.recording.frontier import Batched, different
+from pellucid.core.recording.batched import Batched, different, tape_of_two
 from pellucid.core.recording.local import Convolves, Rule, rule_for
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.scaled import Unfit, scaled
@@ -75,7 +75,7 @@ def program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     """
     twice = rebuilt(private((args, dict(kwargs))), lambda v: v.expand(2, *v.shape[1:]).contiguous(), deep=True)
     one = record_module(model, args, kwargs, keep_values=False)
-    two = record_module(model, *twice, keep_values=False)
+    two = tape_of_two(model, one, *twice)
     if one.data_dependent:
         raise Unfit("the network looks at numbers while it runs, so that another picture may take another way")
     if why := different(one, two):

@@ -18,9 +18,10 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput
 from pellucid.core.names import module_paths, named_arguments, operation_name
-from pellucid.core.recording.frontier import Batched, Frontier, different, frontier, where
+from pellucid.core.recording.batched import Batched, different, tape_of_two
+from pellucid.core.recording.frontier import Frontier, frontier, given_states, states, where
 from pellucid.core.recording.record import record_module
-from pellucid.core.recording.tape import Operation, Ref, Step, Tape
+from pellucid.core.recording.tape import Operation, Ref, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, private, rebuilt
 
@@ -77,7 +78,7 @@ class Cut:
         if any(v.ndim == 0 or len(v) != 1 for v in named_arguments(model, *self._given).values()):
             raise BadInput("A pass is cut for one sample; an input here holds several.", "Give one sample: x[:1].")
         one = record_module(model, *self._given)
-        two = record_module(model, *self._expanded(2), keep_values=False)
+        two = tape_of_two(model, one, *self._expanded(2))
         self._cut, number = where(one, site)
         self.recorded, self.skipped = len(one.operations), 0
         self._tape = one
@@ -91,7 +92,8 @@ class Cut:
         self.axis: int = axis or 0
         if axis is None:
             self.reason = "the value at the site has no axis that counts samples"
-        self.value = self._look(model)
+        known = self._recorded(one, number)
+        self.value = self._look(model) if known is None else known
         self._tape = _without_values(one)
         if not self.reason:
             self._check(model, one)
@@ -118,12 +120,20 @@ class Cut:
 
     def _expanded(self, samples: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The input, as often as there are samples; equal samples share their memory."""
-        given: tuple[tuple[Any, ...], dict[str, Any]] = private(self._given)
-        dense = hasattr(self, "_frontier") and any(
-            v.id in self._frontier.dense for v in self._tape.values if v.origin == "input"
-        )
+        line = getattr(self, "_frontier", None)
+        dense = line is not None and any(v.id in line.dense for v in self._tape.values if v.origin == "input")
+        given = private(self._given) if dense else self._given  # nobody writes into memory that is not dense
         args, kwargs = rebuilt(given, partial(_grown, samples, dense), deep=True)
         return args, kwargs
+
+    def _recorded(self, one: Tape, number: int) -> Tensor | None:
+        """The value at the cut, where the recording still holds it and all that resuming needs; the latter is kept."""
+        if self.reason or any(not op.outputs for op in one.operations[: self._cut]):
+            return None
+        if not one.kept.keys() >= {number, *self._frontier.needed}:
+            return None
+        self._saved = {id: one.kept[id].detach().clone() for id in self._frontier.needed}
+        return one.kept[number].detach().clone()
 
     def _look(self, model: nn.Module) -> Tensor:
         """Run up to the cut once more, keeping what resuming needs; the value at the cut."""
@@ -136,7 +146,7 @@ class Cut:
                 found.append(leaves(out)[0].detach().clone())
                 raise _Seen
             step = self._tape.steps[op.index]
-            for id, v in _states(op, step, args, kwargs, out):
+            for id, v in states(op, step, args, kwargs, out):
                 if id in needed:
                     self._saved[id] = v.detach().clone()
             self._answers[op.index] = None if op.outputs else out
@@ -201,7 +211,7 @@ class Cut:
         step, batched = self._tape.steps[op.index], self._batched
         if not op.outputs:
             return self._answers[op.index]
-        objects = dict(_given_states(op, step, args, kwargs))
+        objects = dict(given_states(op, step, args, kwargs))
         for id, v in objects.items():
             if id in self._saved and id not in op.inputs:
                 v.data = batched.expanded(id, self._saved[id], samples, True)
@@ -260,27 +270,6 @@ def _first_replaced(out: Any, new: Tensor) -> Any:
     """An output with its first tensor replaced."""
     pending = [new]
     return rebuilt(out, lambda v: pending.pop() if pending else v, deep=True)
-
-
-def _given_states(
-    op: Operation, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Iterator[tuple[int, Tensor]]:
-    """The tensors that an operation was given, by the value in them once it has run."""
-    renamed: dict[int, int] = {old: new for new, old in step.renames}
-    refs = leaves((step.args, dict(step.kwargs)), Ref)
-    for ref, v in zip(refs, leaves((args, kwargs)), strict=True):
-        before: int = ref.id
-        yield renamed.get(before, before), v
-
-
-def _states(
-    op: Operation, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
-) -> Iterator[tuple[int, Tensor]]:
-    """The values that an operation made, with the tensors they are in."""
-    made = zip((ref.id for ref in leaves(step.result, Ref)), leaves(out), strict=True)
-    for id, v in (*_given_states(op, step, args, kwargs), *made):
-        if id in op.outputs and id not in op.inputs:
-            yield id, v
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

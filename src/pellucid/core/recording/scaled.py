@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pellucid.core.recording.frontier import Batched
+from pellucid.core.recording.batched import Batched
 from pellucid.core.recording.tape import Ref
 
 
