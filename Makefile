@@ -3,6 +3,7 @@
 #   make test        lint, types, tests, coverage, and shapes at run time
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
+#   make proof       hold the trust card against networks whose reasons are known; writes into RESULTS.md too
 #   make docs        write the pages on the methods, with their pictures
 #   make setup | peers | test-fast | clean | clean-all
 
@@ -11,7 +12,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit shapes docs peers test-peers bench clean clean-all
+.PHONY: help setup demo test test-fast lint types unit shapes docs peers test-peers bench proof clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -113,6 +114,9 @@ test-peers: $(PEERS)/.peers
 bench: $(PEERS)/.peers $(VENV)/.dev
 	for script in $(BENCHMARKS); do $(PEERS_BIN)/python "$$script"; done
 	for script in $(OWN_BENCHMARKS); do $(BIN)/python "$$script"; done
+
+proof: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
 
 clean:
 	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -266,7 +266,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def page(known: dict[str, Any]) -> str:
-    """RESULTS.md: a section a script, a row a contestant."""
+    """RESULTS.md: a section a script, a row a contestant; then the sections that folders here keep whole."""
     out = ["# Results", "", "Written by the scripts in this folder; `harness.py` says how each number is taken.", ""]
     timings = "| case | who | CPU s (range) | times floor | Pellucid / this | peak MiB | largest difference | note |"
     for title, section in sorted(known.items()):
@@ -279,6 +279,8 @@ def page(known: dict[str, Any]) -> str:
                 named = case if i == 0 else ""
                 out.append(f"| {' | '.join([named, *row])} |" if own else line(named, row))
         out.append("")
+    for whole in sorted(HERE.glob("*/section.md")):  # what is no race, a folder of its own wrote
+        out += [whole.read_text(encoding="utf-8")]
     return "\n".join(out)
 
 

@@ -34,7 +34,8 @@ from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, probe_set
 NULLS = 499
 BOOTSTRAPS = 1000
 ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
-LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes do not take evidence away.
+LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes may not take evidence away.
+ADDS_UP = 0.6  # When a map fitted to some probes foretells the others this well, each part has an effect of its own.
 
 Word = Literal["Supported", "Weak", "Not supported", "Can't tell"]
 VERDICTS: dict[Word, Verdict] = {
@@ -144,9 +145,13 @@ def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -
 
 
 def _reason(probes: ProbeSet, best: float) -> str:
-    """Why this input does not allow a fair test by masking, or ''.  `best`: the highest r that is known."""
-    what, spread = _words(probes.layout)[0], float(probes.drops.std())
-    if probes.of_class and probes.ratio > LOOSE:
+    """Why this input does not allow a fair test by masking, or ''.  `best`: the highest r that is known.
+
+    Parts that are known to have effects of their own may also speak against the class, or each change a large score
+    by little: of a class that the network does not see, most do.
+    """
+    what, spread, adds_up = _words(probes.layout)[0], float(probes.drops.std()), probes.ceiling >= ADDS_UP
+    if probes.of_class and probes.ratio > LOOSE and not adds_up:
         return f"Removing parts of the {what} makes the network surer of this class, so drops do not show what it used"
     if probes.ratio < GENTLE:
         return (
@@ -154,7 +159,7 @@ def _reason(probes: ProbeSet, best: float) -> str:
             "answer, so single parts cannot be told apart"
         )
     rounding = 5 * torch.finfo(torch.float32).eps * max(abs(probes.start), 1.0)
-    if not spread > max(0.05 * abs(probes.start), rounding):
+    if not spread > (rounding if adds_up else max(0.05 * abs(probes.start), rounding)):
         return f"Removing any {probes.area:.0%} of the {what} changes the answer about equally, so no part stands out"
     if not best >= ADDITIVE:
         fitted = f"even a map fitted to this very test reaches only r = {probes.ceiling:.2f}"

@@ -1,0 +1,120 @@
+"""The two pictures of docs/trust_proof.md, as SVG: the verdict matrix and the calibration curve."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+
+COLORS = {"Supported": "#1b6ca8", "Weak": "#8fc1e3", "Not supported": "#e8a33d", "Can't tell": "#c9c9c9"}
+TITLES = {
+    "true": "True maps: should be blue",
+    "diluted": "The truth mixed with the same map moved elsewhere: less and less blue",
+    "a method's": "Maps of real methods: no right answer is known",
+    "wrong": "Wrong maps: should have no dark blue",
+    "unfair": "Networks where nothing can be told: should be gray",
+}
+LABEL, BAR, ROW, WIDTH = 300, 470, 21, 900
+LINES = ("#1b6ca8", "#e07b39", "#3d8b5f")
+
+
+def text(x: float, y: float, words: str, *, size: int = 12, anchor: str = "start", weight: str = "normal") -> str:
+    """One line of text."""
+    style = f'font-size="{size}" text-anchor="{anchor}" font-weight="{weight}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style} fill="#222">{escape(words)}</text>'
+
+
+def page(height: float, body: Sequence[str], said: str) -> str:
+    """A white page with a description for those who cannot see it."""
+    said_of = f'viewBox="0 0 {WIDTH} {height:.0f}" role="img" font-family="sans-serif"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {said_of}>'
+    ground = f'<rect width="{WIDTH}" height="{height:.0f}" fill="#fff"/>'
+    return "\n".join([head, f"<title>{escape(said)}</title>", ground, *body, "</svg>", ""])
+
+
+def verdict_matrix(known: Mapping[tuple[str, str], Counter[str]], unfair: Mapping[str, Counter[str]]) -> str:
+    """A bar a kind of map: how often the card said each word."""
+    groups: dict[str, dict[str, Counter[str]]] = {}
+    for (kind, name), words in known.items():
+        groups.setdefault(kind, {})[name] = words
+    if unfair:
+        groups["unfair"] = dict(unfair)
+    body, y = list(_legend(24)), 44.0
+    for kind, rows in groups.items():
+        y += 24
+        body.append(text(10, y, TITLES[kind], weight="bold", size=13))
+        y += 8
+        for name, words in rows.items():
+            body += _bar(name, words, y)
+            y += ROW
+    return page(y + 14, body, "What the trust card said of maps whose worth is known")
+
+
+def _legend(y: float) -> Iterator[str]:
+    x = 10.0
+    for word, color in COLORS.items():
+        yield f'<rect x="{x}" y="{y - 11}" width="14" height="14" fill="{color}"/>'
+        yield text(x + 20, y, word)
+        x += 40 + 7.2 * len(word)
+    yield text(WIDTH - 10, y, "Supported", anchor="end")
+
+
+def _bar(name: str, words: Counter[str], y: float) -> Iterator[str]:
+    of, x = sum(words.values()), float(LABEL)
+    yield text(LABEL - 10, y + 14, name, anchor="end")
+    for word, color in COLORS.items():
+        wide = BAR * words[word] / of
+        if wide:
+            yield f'<rect x="{x:.1f}" y="{y + 2:.1f}" width="{wide:.1f}" height="{ROW - 4}" fill="{color}"/>'
+        x += wide
+    yield text(WIDTH - 10, y + 14, f"{words['Supported']} of {of} = {words['Supported'] / of:.0%}", anchor="end")
+
+
+def calibration(curves: Mapping[str, Sequence[tuple[float, float, int, int]]]) -> str:
+    """How many maps stay ahead of the better guess on probes never seen, by the margin that the card found."""
+    left, top, width, height = 80, 60, 620, 260
+    bins = [(low, high) for low, high, _, _ in next(iter(curves.values()))]
+    body = [
+        text(
+            10,
+            24,
+            "Share of maps that stay ahead of the better guess on perturbations never seen",
+            size=14,
+            weight="bold",
+        )
+    ]
+    for level in (0, 0.25, 0.5, 0.75, 1):
+        y = top + height * (1 - level)
+        body.append(f'<line x1="{left}" y1="{y}" x2="{left + width}" y2="{y}" stroke="#ddd"/>')
+        body.append(text(left - 8, y + 4, f"{level:.0%}", anchor="end"))
+    step = width / len(bins)
+    zero = left + step * sum(high <= 0 for _, high in bins)
+    body.append(
+        f'<rect x="{zero}" y="{top}" width="{left + width - zero}" height="{height}" fill="#1b6ca8" opacity="0.08"/>'
+    )
+    body.append(text(zero + 6, top + height - 8, "the card says Supported"))
+    for k, (low, high) in enumerate(bins):
+        said = f"{low:g} to {high:g}".replace("-inf to", "below").replace(" to inf", " and more")
+        body.append(text(left + step * (k + 0.5), top + height + 18, said, anchor="middle", size=11))
+    body.append(
+        text(
+            left + width / 2, top + height + 42, "lower end of the interval of r less the better guess", anchor="middle"
+        )
+    )
+    for color, (name, rows) in zip(LINES, curves.items(), strict=False):
+        share = [
+            (left + step * (k + 0.5), top + height * (1 - hits / of)) for k, (*_, hits, of) in enumerate(rows) if of
+        ]
+        body += _line(share, color, 8 - 3 * LINES.index(color))
+        y = top + 12 + 20 * list(curves).index(name)
+        body.append(f'<rect x="{left + width + 20}" y="{y - 8}" width="12" height="4" fill="{color}"/>')
+        body.append(text(left + width + 38, y, name, size=11))
+    counts = [of for *_, of in next(iter(curves.values()))]
+    body += [text(left + step * (k + 0.5), top - 8, f"n = {n}", anchor="middle", size=10) for k, n in enumerate(counts)]
+    return page(top + height + 60, body, "Calibration of the trust card")
+
+
+def _line(at: Sequence[tuple[float, float]], color: str, thick: int) -> Iterator[str]:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    yield f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="{thick}"/>'
+    yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2 + thick / 2}" fill="{color}"/>' for x, y in at)
