@@ -150,7 +150,7 @@ def test_patches_that_add_up_give_one_and_a_ceiling_of_one() -> None:
         drops = float(model(x)) - after
     layout = Layout("picture", "x", (2, 3), (rig.SIDE, rig.SIDE))
     top = ceiling(layout.cells(masks.double(), 8), drops)
-    probes = ProbeSet(layout, 0, "k", masks, drops, float(shares.sum()), 0.7, False, 0.3, top, "gray", (), 0)
+    probes = ProbeSet(layout, 0, "k", masks, drops, float(shares.sum()), 0.7, False, 0.3, top, "gray", (), 0, 0)
     exact = shares.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert score_map(exact, probes).r == pytest.approx(1, abs=1e-5)
     assert top > 0.999
@@ -160,10 +160,12 @@ def test_patches_that_add_up_give_one_and_a_ceiling_of_one() -> None:
 
 
 def test_networks_of_which_no_map_can_be_told_are_not_told() -> None:
-    found = unfair.told(4, 64)
+    found = unfair.told(6)
     assert len(found) == 4
     for name, words in found.items():
-        assert set(words) == {"Can't tell"}, name
+        assert not words["Supported"], name
+        least = 0.85 if name.startswith("parity") else 1.0  # its answer leaps: a map may happen to fit 128 copies
+        assert words["Can't tell"] >= least * words.total(), name
 
 
 # 6: graded maps and real methods

@@ -96,7 +96,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
     if tuple(places.shape) != probes.layout.shape:
         raise BadInput(f"The map has {tuple(places.shape)} places, the probes {probes.layout.shape}.")
     sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
-    found = pearson(sums, probes.drops)
+    flat, found = bool(sums[0].isnan().any()), pearson(sums, probes.drops)
     generator = current().generator("faithfulness", probes.key, "score")
     pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
     redone = pearson(sums[:, pick], probes.drops[pick])
@@ -110,7 +110,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
         random=float(known.quantile(0.95)) if len(known) else math.nan,
         guesses=tuple((name, float(v)) for (name, _), v in zip(probes.guesses, found[1:], strict=True)),
         margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
-        ceiling=best, reason=_reason(probes, best) or ("" if math.isfinite(r) else _FLAT_MAP),
+        ceiling=best, reason=_FLAT_MAP if flat else _reason(probes, _reached(probes, found, redone)),
     )  # fmt: skip
 
 
@@ -142,6 +142,12 @@ def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -
     while some := list(itertools.islice(maps, 64)):
         found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
     return torch.cat(found)
+
+
+def _reached(probes: ProbeSet, found: Tensor, redone: Float[Tensor, "maps draws"]) -> float:
+    """The highest r that is known and no luck: where answers fall by leaps, one of several maps may happen to fit."""
+    sure = [float(r) for r, draws in zip(found, redone, strict=True) if interval(draws)[0] >= ADDITIVE / 2]
+    return max(probes.ceiling if math.isfinite(probes.ceiling) else -1.0, *sure, -1.0)
 
 
 def _reason(probes: ProbeSet, best: float) -> str:
