@@ -33,6 +33,7 @@ def explain(
     at: Annotated[str | None, _AT_HELP] = None,
     option: Annotated[tuple[str, ...], "an option of the method as name=value; may be repeated"] = (),
     trust: Annotated[Literal["quick", "standard", "thorough"], _TRUST_HELP] = "standard",
+    measure: Annotated[str | None, "more measures of the map, with commas between them (pellucid checks)"] = None,
     output: Annotated[str | None, "the file to write: .html, .png, .svg, .json or .pellucid"] = None,
     seed: Annotated[int, "seed of everything random"] = 0,
     json: Annotated[bool, _JSON_HELP] = False,
@@ -43,14 +44,16 @@ def explain(
     Writes a report, IMAGE.why.html in the current folder, and opens it when there is a display.
     """
     from pellucid import methods
+    from pellucid.checks.card import trust_card
     from pellucid.core.explanation import Explanation
     from pellucid.surfaces.explain import explain as explain_
     from pellucid.surfaces.progress import watched
 
-    options = _options(option, method or None, methods.all_methods())
+    options, more = _options(option, method or None, methods.all_methods()), _measures(measure)
     place = _place(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
         e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
+        e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
         return _deliver(e, place, as_json=json, quiet=quiet)
 
 
@@ -95,6 +98,19 @@ def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     return 0
 
 
+def checks(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
+    """List every measure of explanations with its options, paper and cost."""
+    from pellucid import checks as package
+    from pellucid.render.terminal import terminal
+    from pellucid.views.measures import measures_view
+
+    if json:
+        _print_json([_said_of(m) for m in package.all_checks().values()])
+    else:
+        _print(terminal(measures_view(package.all_checks().values()), width=_width(), color=sys.stdout.isatty()))
+    return 0
+
+
 def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     """Check the installation: versions, devices, what is missing and the command that mends it."""
     from pellucid.surfaces.doctor import examine
@@ -115,6 +131,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "explain": explain,
     "compare": compare,
     "methods": methods,
+    "checks": checks,
     "doctor": doctor,
 }
 
@@ -177,15 +194,35 @@ def _deliver(result: Subject, place: Path, *, as_json: bool, quiet: bool) -> int
     return 0
 
 
+def _measures(names: str | None) -> list[str]:
+    """The measures that are named; raises `BadOption` before anything is run when there is none of that name."""
+    if not names:
+        return []
+    from pellucid.checks import all_checks
+
+    known, asked = all_checks(), [name for part in names.split(",") if (name := part.strip())]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise BadOption(f"There is no measure {unknown[0]!r}.", f"Measures: {', '.join(known)}.")
+    return asked
+
+
 def _described(m: Any) -> dict[str, Any]:
+    return {**_common(m), "promises": [p.name.lower() for p in m.promises], "signed": m.signed}
+
+
+def _said_of(m: Any) -> dict[str, Any]:
+    return {**_common(m), "better": m.better, "on the card": bool(m.place)}
+
+
+def _common(m: Any) -> dict[str, Any]:
     options = [
         {"name": o.name, "type": o.type.__name__, "default": o.default, "help": o.doc, "choices": list(o.choices),
          "range": [o.range.low, o.range.high] if o.range else None}
         for o in m.options
     ]  # fmt: skip
-    promises = [p.name.lower() for p in m.promises]
     return {"name": m.name, "title": m.title, "family": m.family, "summary": m.summary, "paper": m.paper,
-            "promises": promises, "cost": m.cost, "signed": m.signed, "options": options}  # fmt: skip
+            "cost": m.cost, "options": options}  # fmt: skip
 
 
 def _stem(image: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pellucid.core.method import Method
+from pellucid.core.option import Option
 from pellucid.views.view import Fold, Heading, Stack, Table, Text, View
 
 
@@ -22,21 +22,21 @@ def methods_view(found: Iterable[Method[...]]) -> View:
 
 def _entry(m: Method[...]) -> View:
     promises = ", ".join(str(p.name).lower().replace("_", " ") for p in m.promises) or "nothing"
-    facts = f"Cost: {_plain(m.cost)}. Promises: {promises}. {m.paper}."
-    options = tuple((o.name, _default(o.default), o.expected, o.doc) for o in m.options)
+    facts = f"Cost: {plain(m.cost)}. Promises: {promises}. {m.paper}."
+    options = tuple((o.name, default_of(o), o.expected, o.doc) for o in m.options)
     table = (Table(("option", "default", "expected", "what it is"), options),) if options else ()
-    return Stack((Heading(m.name, 3), Text(_plain(m.summary)), Text(facts, "quiet"), *table))
+    return Stack((Heading(m.name, 3), Text(plain(m.summary)), Text(facts, "quiet"), *table))
 
 
 def method_view(m: Method[...]) -> View:
     """One method with its options."""
-    rows = tuple((o.name, _default(o.default), o.expected, o.doc) for o in m.options)
+    rows = tuple((o.name, default_of(o), o.expected, o.doc) for o in m.options)
     options: View = Table(("option", "default", "expected", "what it is"), rows) if rows else Text("It has no options.")
     sign = "Positive values raise the score, negative ones lower it." if m.signed else "Values have no sign."
     return Stack(
         (
             Heading(m.title, 1),
-            Text(_plain(m.summary)),
+            Text(plain(m.summary)),
             Text(f"{sign} Cost: {m.cost}.", "quiet"),
             options,
             Fold("Paper", Text(m.paper), open=True),
@@ -44,9 +44,12 @@ def method_view(m: Method[...]) -> View:
     )
 
 
-def _default(value: Any) -> str:
+def default_of(option: Option) -> str:
+    """An option's default, for a reader."""
+    value = option.default
     return "none" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
-def _plain(summary: str) -> str:
+def plain(summary: str) -> str:
+    """A summary without the marks of code."""
     return summary.replace("`", "")
