@@ -20,7 +20,8 @@ from pellucid.checks.faithfulness import null_scores, score_map
 from pellucid.probes.blur import blurred
 from pellucid.probes.infill import blur, pull_push
 from pellucid.probes.masks import blobs, landscapes
-from pellucid.trials.probed import ProbeSet, center
+from pellucid.trials.probed import ProbeSet
+from pellucid.trials.yardsticks import center
 
 NULLS = 499
 

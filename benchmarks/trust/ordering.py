@@ -17,7 +17,7 @@ from pellucid.probes.infill import pull_push
 from pellucid.probes.masks import blobs
 from pellucid.trials.agreement import pearson, spearman
 from pellucid.trials.layout import Layout
-from pellucid.trials.probed import center, edges
+from pellucid.trials.yardsticks import center, edges
 
 AREA = 0.3
 
