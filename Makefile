@@ -27,8 +27,10 @@ PARALLEL := --numprocesses=auto
 # Every call checked against its type hints, shapes included.  It takes twice the time, and with coverage four times,
 # so what runs under it is what calls each function and each method at least once.
 CHECKED := --jaxtyping-packages='pellucid,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
-CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py network.py targets.py saved.py views.py images.py)
-BENCHMARKS := $(filter-out %/harness.py %/networks.py,$(sort $(wildcard benchmarks/*.py)))
+CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py faithfulness.py probes.py network.py targets.py \
+  saved.py views.py images.py localization.py regions.py free_response.py disagreement.py)
+OWN_BENCHMARKS := benchmarks/equal_error.py benchmarks/games.py
+BENCHMARKS := $(filter-out %/harness.py %/networks.py $(OWN_BENCHMARKS),$(sort $(wildcard benchmarks/*.py)))
 
 # The build machines have no GPU, and a CUDA torch is 3 GB of nothing there; tests/test_packaging.py looks.
 # With a GPU of your own: make test PELLUCID_CPU_ONLY=0
@@ -108,8 +110,10 @@ test-fast: lint
 test-peers: $(PEERS)/.peers
 	$(PEERS_BIN)/python -m pytest $(PARALLEL) tests/peers -m peers -p no:cacheprovider
 
-bench: $(PEERS)/.peers
+# Shap is where the tests run, pytorch-grad-cam where the peers are.
+bench: $(PEERS)/.peers $(VENV)/.dev
 	for script in $(BENCHMARKS); do $(PEERS_BIN)/python "$$script"; done
+	for script in $(OWN_BENCHMARKS); do $(BIN)/python "$$script"; done
 
 proof: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust

@@ -12,6 +12,7 @@ from harness import OURS, Call, Case, Contestant, Floor, main
 from torch import Tensor
 
 SAMPLES, CELLS = 200, 7  # coalitions of 7 x 7 blocks
+LAST = {"efficientnet_lite0": (1280, "head"), "resnet18": (512, "layer4")}  # channels of the last map, and its module
 REFERENCE = 5  # captum's own number of noisy samples for GradientSHAP
 
 
@@ -82,8 +83,10 @@ def rows(network: str, sites: tuple[str, ...] = (), channels: tuple[int, ...] = 
     for where, site, count in zip(("7 x 7", "14 x 14"), sites, channels, strict=False):
         floor = forwards(count + 1)
         yield case(f"ablation_cam at {where}", "ablation_cam", floor, cam("AblationCAM", site), site=site)
-        if where == "7 x 7":
-            yield case("score_cam", "score_cam", forwards(count), cam("ScoreCAM", site), site=site)
+    count, last = LAST[network]
+    whole = "map on a scale of 0 to 1; both need whole passes, ours none for channels that are the same everywhere"
+    score = Contestant("pytorch-grad-cam", partial(pytorch_grad_cam, network, "ScoreCAM", last), whole, True)
+    yield case("score_cam", "score_cam", forwards(count), score, site=last)
     one = Floor(1, partial(bare_gradient, network), "gradient pass")
     yield case("full_grad", "full_grad", one, cam("FullGrad", ""))
     other = "other coalitions: the maps differ by their errors"
@@ -95,6 +98,7 @@ def rows(network: str, sites: tuple[str, ...] = (), channels: tuple[int, ...] = 
     noise = Contestant("captum", partial(captum_gradient_shap, network), "other noise: the maps must differ")
     few = Floor(REFERENCE, partial(bare_gradient, network), "gradient passes")
     yield case("gradient_shap", "gradient_shap", few, noise, samples=REFERENCE)
+    # no installed package has RISE; equal_error.py compares with the estimator of its paper
     yield case("rise", "rise", forwards(SAMPLES), masks=SAMPLES)
 
 

@@ -238,14 +238,19 @@ def facts(packages: Sequence[str], rounds: int) -> str:
     return f"{machine}; Python {platform.python_version()}, {', '.join(versions)}; {rounds} rounds"
 
 
-def write(title: str, about: str, case: str, rows: list[dict[str, Any]], machine: str) -> None:
-    """Put the rows of a case into results.json, and make RESULTS.md of it anew."""
+def write(
+    title: str, about: str, case: str, rows: Sequence[Any], machine: str, columns: Sequence[str] | None = None
+) -> None:
+    """Put the rows of a case into results.json, and make RESULTS.md of it anew.
+
+    A row is what `timed` found; or, of a section with columns of its own, its cells after the case's name.
+    """
     store = HERE / "results.json"
     known: dict[str, Any] = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     section = known.get(title)
     if section is None or section["machine"] != machine:  # Figures of another machine do not belong in one table.
         section = known[title] = {"machine": machine, "cases": {}}
-    section |= {"about": about}
+    section |= {"about": about} | ({"columns": columns} if columns else {})
     section["cases"][case] = rows
     replace(store, json.dumps(known, indent=1) + "\n")
     replace(HERE / "RESULTS.md", page(known))
@@ -263,12 +268,16 @@ def replace(path: Path, text: str) -> None:
 def page(known: dict[str, Any]) -> str:
     """RESULTS.md: a section a script, a row a contestant; then the sections that folders here keep whole."""
     out = ["# Results", "", "Written by the scripts in this folder; `harness.py` says how each number is taken.", ""]
-    columns = "| case | who | CPU s (range) | times floor | Pellucid / this | peak MiB | largest difference | note |"
+    timings = "| case | who | CPU s (range) | times floor | Pellucid / this | peak MiB | largest difference | note |"
     for title, section in sorted(known.items()):
+        own = section.get("columns")
+        columns = f"| {' | '.join(own)} |" if own else timings
         out += [f"## {title}", "", section["about"], "", f"Measured on: {section['machine']}.", "", columns]
         out.append("|" + "---|" * columns.count("|", 1))
         for case, rows in section["cases"].items():
-            out += [line(case if i == 0 else "", row) for i, row in enumerate(rows)]
+            for i, row in enumerate(rows):
+                named = case if i == 0 else ""
+                out.append(f"| {' | '.join([named, *row])} |" if own else line(named, row))
         out.append("")
     for whole in sorted(HERE.glob("*/section.md")):  # what is no race, a folder of its own wrote
         out += [whole.read_text(encoding="utf-8")]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.core.errors import BadModel
 from pellucid.core.explanation import Explanation
-from pellucid.core.operations import SPELLINGS
+from pellucid.core.operations.kinds import SPELLINGS
 from pellucid.core.run import Run, running
 from pellucid.core.target import log_odds, logit, probability, scalar
 from pellucid.methods import all_methods

@@ -1,10 +1,10 @@
-"""Following a local change through a network gives what whole passes give, and what cannot be followed is computed."""
+"""Following a local change through a network gives what whole passes give."""
 
 from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,19 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pellucid.core.errors import BadOption, Missing
+from pellucid.core.incremental.layout import layout
+from pellucid.core.incremental.patches import Pass, Unchanged
+from pellucid.core.incremental.places import Reach, Span, look, union
+from pellucid.core.incremental.program import program, weights
 from pellucid.core.network import Network
-from pellucid.core.recording.incremental import Pass, Unchanged
-from pellucid.core.recording.layout import layout
-from pellucid.core.recording.places import Reach, Span, look, union
-from pellucid.core.recording.program import program, weights
 from pellucid.core.run import Run, running
-from pellucid.core.target import channel, logit, scalar
-from pellucid.doors import zoo
-from pellucid.methods import all_methods
+from pellucid.core.target import logit
+from tests.followed import METHODS, OPTIONS, Shallow, both, followed_by, pictures, same
 from tests.networks import randomized, seeded
-
-METHODS = all_methods()
 
 
 class Piece(nn.Module):
@@ -168,48 +164,6 @@ def test_places_that_meet_are_joined_inside_the_map() -> None:
     assert joined == Span((0, 3), 5)
 
 
-class Shallow(nn.Module):
-    """Enough convolution for a picture of 48 x 48 to be followed with a gain."""
-
-    def __init__(self, seed: int = 0, between: Callable[[Tensor], Tensor] = torch.relu) -> None:
-        super().__init__()
-        self.one, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.two, self.head, self.between = nn.Conv2d(8, 8, 3, 2, 1), nn.Linear(8, 4), between
-        randomized(self, seed)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.head(self.between(self.two(torch.relu(self.norm(self.one(x))))).mean((2, 3)))
-        return y
-
-
-def pictures(samples: int = 1, side: int = 48) -> Tensor:
-    return torch.randn(samples, 3, side, side, generator=seeded(7))
-
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "occlusion": {"window": 7, "stride": 8},
-    "feature_ablation": {"cells": 8, "baseline": 0.3},
-}
-
-
-def both(name: str, model: Any, x: Any, target: Any = 1, **options: Any) -> tuple[Any, Any]:
-    """Explained as usual, and by whole passes (one sample a pass leaves nothing else)."""
-    found = METHODS[name](model, x, target, **OPTIONS[name] | options)
-    with running(Run(max_batch=1)):
-        whole = METHODS[name](model, x, target, **OPTIONS[name] | options)
-    assert whole.facts["computed"].startswith("whole passes: ")
-    return found, whole
-
-
-def same(found: Any, whole: Any, within: float = 1e-5) -> None:
-    for a, b in zip(found.maps.values(), whole.maps.values(), strict=True):
-        assert float((a - b).abs().max()) <= within * float(b.max() - b.min())
-
-
-def followed_by(found: Any) -> bool:
-    return str(found.facts["computed"]).startswith("only what each change can change")
-
-
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_maps_are_those_of_whole_passes(name: str, dtype: torch.dtype) -> None:
@@ -290,139 +244,3 @@ def test_a_stopped_run_has_the_windows_up_to_there() -> None:
     whole = METHODS["occlusion"](Shallow(7), pictures(), 1, **OPTIONS["occlusion"])
     assert found.stopped.startswith("after ") and "changes" in found.stopped
     assert 0 < int((found.values != 0).sum()) < int((whole.values != 0).sum())
-
-
-class Global(nn.Module):
-    """Looks at numbers while it runs: another picture takes another way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = Shallow(8)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pairs = zip(self.inner(x), x, strict=True)
-        return torch.stack([y if v[0, :20, :20].mean() > 0.01 else 3 * y for y, v in pairs])
-
-
-class Wide(nn.Module):
-    """Mixes all positions first of all."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = Shallow(9)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.inner(x - x.mean((2, 3), keepdim=True))
-        return y
-
-
-class Aliasing(nn.Module):
-    """Writes into a part of a map through a view of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = Shallow(10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.inner.one(x)
-        y[:, :2].mul_(2)
-        z: Tensor = self.inner.head(torch.relu(self.inner.two(y)).mean((2, 3)))
-        return z
-
-
-class NeverTwo(nn.Module):
-    """Does not take two samples together."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = Shallow(16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if len(x) == 2:
-            raise RuntimeError("not two")
-        y: Tensor = self.inner(x)
-        return y
-
-
-@pytest.mark.parametrize(
-    ("model", "x", "target", "why"),
-    [
-        (Global().double(), pictures().double(), 1, "looks at numbers while it runs"),
-        (NeverTwo().double(), pictures().double(), 1, "cannot be recorded for one and for two samples (not two)"),
-        (Wide().double(), pictures().double(), 1, "of whole passes to compute only what changes"),
-        (Aliasing().double(), pictures().double(), 1, "seen through several views"),
-        (Shallow(11), pictures(), channel("two", 3), "the target speaks of values inside the network"),
-        (Shallow(11).to(torch.bfloat16), pictures().to(torch.bfloat16), 1, "bfloat16 is too coarse"),
-        (Shallow(11), pictures(1, 12), 1, "too few changes"),
-        (nn.Sequential(nn.Conv1d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 94, 3)), torch.randn(1, 3, 96), 1, "no picture"),
-        (nn.Linear(3, 2), torch.randn(1, 3), 1, "no picture"),
-    ],
-    ids=lambda v: v if isinstance(v, str) else "",
-)
-def test_what_cannot_be_followed_is_computed_whole_and_says_why(
-    model: nn.Module, x: Tensor, target: Any, why: str
-) -> None:
-    options = {} if x.shape[-1] > 3 else {"window": 1}
-    found, whole = both("occlusion", model, x, target, **options)
-    assert str(found.facts["computed"]).startswith("whole passes: ") and why in found.facts["computed"]
-    if x.dtype != torch.bfloat16:
-        same(found, whole)
-
-
-def test_a_wrong_answer_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def off(*given: Any) -> Any:
-        return {k: (w * 1.001, b) for k, (w, b) in weights(*given).items()}
-
-    monkeypatch.setattr("pellucid.core.reuse.weights", off)
-    found, whole = both("occlusion", Shallow(12), pictures())
-    assert "gave other scores" in found.facts["computed"]
-    same(found, whole)
-
-
-def test_a_network_that_has_changed_since_is_found_out() -> None:
-    model = Shallow(13, between=lambda v: v * SCALE[0])
-    net = Network(model)
-    SCALE[0] = 1.0
-    assert followed_by(METHODS["occlusion"](net, pictures(), 1, **OPTIONS["occlusion"]))
-    SCALE[0] = 2.0  # recorded as a number among the arguments
-    found, whole = both("occlusion", net, pictures())
-    assert "gave other scores" in found.facts["computed"]
-    same(found, whole)
-    assert followed_by(METHODS["occlusion"](net, pictures(), 1, **OPTIONS["occlusion"]))  # learned anew
-
-
-SCALE = [1.0]
-
-
-def test_new_weights_are_used_at_once() -> None:
-    model = Shallow(14)
-    net = Network(model)
-    METHODS["occlusion"](net, pictures(), 1, **OPTIONS["occlusion"])
-    randomized(model, 15)
-    found, whole = both("occlusion", net, pictures())
-    assert followed_by(found)
-    same(found, whole)
-
-
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
-def test_networks_of_the_zoo(name: str) -> None:
-    """Slow, for these are the real ones: every convolution of a network that people use, against 25 whole passes."""
-    try:
-        net = zoo.open(name)
-    except Missing:
-        pytest.skip(f"{name} is not installed")
-    x = F.interpolate(torch.randn(1, 3, 14, 14, generator=seeded(1)), size=(96, 96), mode="bicubic")
-    target = logit(3) if name != "vgg16" else 1.0 * scalar(lambda y: y.mean((1, 2, 3)))
-    found, whole = both("occlusion", net, x, target, window=16, stride=20)
-    assert followed_by(found), found.facts
-    same(found, whole)
-
-
-def test_a_number_a_sample_has_no_part_to_cover() -> None:
-    with pytest.raises(BadOption, match="one number a sample"):
-        METHODS["occlusion"](Lone(), torch.ones(2), scalar(lambda y: y))
-
-
-class Lone(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * x

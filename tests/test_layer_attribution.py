@@ -22,7 +22,7 @@ from pellucid.surfaces.cli import main
 from pellucid.views.attribution import attribution
 from pellucid.views.view import Columns, Fold, Heat, Stack, Tokens, View
 from tests.networks import Net, picture, randomized
-from tests.test_promises import QUICK, close
+from tests.promises import QUICK, close
 
 METHODS = all_methods()
 ALONG_THE_INPUT = ("conductance", "internal_influence")  # they walk a path of the network's own input

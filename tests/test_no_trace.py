@@ -39,7 +39,7 @@ FEW: dict[str, dict[str, Any]] = {
     "kernel_shap": {"cells": 2, "samples": 30},
     "shapley_sampling": {"cells": 2, "pairs": 2},
     "partition_shap": {"cells": 2},
-    "lime": {"cells": 2, "samples": 14},
+    "lime": {"cells": 2, "samples": 20},
     "rise": {"masks": 4, "cells": 2},
     "sobol": {"designs": 2, "cells": 2},
     "blur_integrated_gradients": {"steps": 3},

@@ -24,8 +24,7 @@ from pellucid.core.score import Score
 from pellucid.probes.infill import constant
 from pellucid.probes.masks import landscapes, subsets
 from pellucid.trials.layout import Layout
-from pellucid.trials.probed import ProbeSet, probe_set
-from pellucid.trials.yardsticks import ceiling
+from pellucid.trials.probed import ProbeSet, ceiling, probe_set
 
 PHOTOS = tuple(sorted((rig.ROOT / "examples").glob("*.jpg")))
 STEPS, WIDTHS = 150, (8, 16, 16, 24, 24)
@@ -161,12 +160,12 @@ def test_patches_that_add_up_give_one_and_a_ceiling_of_one() -> None:
 
 
 def test_networks_of_which_no_map_can_be_told_are_not_told() -> None:
-    found = unfair.told(4, 64)
+    found = unfair.told(6)
     assert len(found) == 4
     for name, words in found.items():
-        # Of 64 probes chance at times makes a parity look as if its parts had effects of their own: never a success.
-        known = words["Can't tell"] / words.total()
-        assert words["Supported"] == 0 and known >= (0.7 if "parity" in name else 1), (name, words)
+        assert not words["Supported"], name
+        least = 0.85 if name.startswith("parity") else 1.0  # its answer leaps: a map may happen to fit 128 copies
+        assert words["Can't tell"] >= least * words.total(), name
 
 
 # 6: graded maps and real methods
@@ -246,7 +245,7 @@ def test_an_offset_of_the_score_changes_no_verdict() -> None:
 def test_a_map_without_content_gets_a_sentence() -> None:
     model, found = glyphs()
     e = pl.methods.saliency(model, found.x[:1], int(found.labels[0]))
-    flat = faithfulness(replace(e, maps={k: torch.zeros_like(v) for k, v in e.maps.items()}))
+    flat = faithfulness(replace(e, maps={k: torch.zeros_like(v) for k, v in e.maps.items()}), count=16)
     assert math.isnan(flat.value) and "the same everywhere" in flat.why and flat.why.startswith("Can't tell")
     still = faithfulness(pl.methods.saliency(unfair.Indifferent(), found.x[:1], 0), count=16)
     assert still.why.startswith("Can't tell")

@@ -16,10 +16,10 @@ from benchmarks.trust.blood import blood_rig
 from benchmarks.trust.networks import Quadrant, grid_rig, mosaic, only
 from benchmarks.trust.photographs import lite0, recognized
 from benchmarks.trust.rig import first, glyph_network, glyph_test
-from pellucid.checks.randomization import unlearned
 from pellucid.core.explanation import Explanation
 from pellucid.core.network import Network
 from pellucid.trials.agreement import entropy, spearman
+from pellucid.trials.unlearned import unlearned
 
 Method = Callable[[Network, Tensor, int], Explanation]
 METHODS: dict[str, Method] = {

@@ -9,10 +9,10 @@ from torch import Tensor
 
 import pellucid as pl
 from benchmarks.trust.rig import Planted, generator
-from pellucid.checks.randomization import unlearned
 from pellucid.core.network import Network
 from pellucid.probes.blur import blurred
 from pellucid.probes.masks import landscapes
+from pellucid.trials.unlearned import unlearned
 
 TRUE, MIXED, METHOD, WRONG = "true", "diluted", "a method's", "wrong"
 # The wiring of these networks is a part of the truth, and random weights keep it: their maps are no test of a lie.

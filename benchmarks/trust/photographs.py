@@ -16,12 +16,12 @@ from benchmarks.trust.rig import ROOT, generator, photographs
 from benchmarks.trust.verdicts import correlations
 from pellucid.checks import stability
 from pellucid.checks.faithfulness import score_map
-from pellucid.checks.randomization import unlearned
 from pellucid.core.network import Network
 from pellucid.core.score import Score
 from pellucid.trials.agreement import interval, resamples, spearman
 from pellucid.trials.layout import layout_of
 from pellucid.trials.probed import probe_set
+from pellucid.trials.unlearned import unlearned
 
 PROBES = 128
 # What a hundred passes or fewer buy; options that bring a method to that.

@@ -18,7 +18,7 @@ from pellucid.core.network import Network
 from pellucid.core.score import Score
 from pellucid.core.target import logit
 from pellucid.methods import all_methods
-from tests.test_attention_methods import patches, relevance_of_one
+from tests.attention_methods import patches, relevance_of_one
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

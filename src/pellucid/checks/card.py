@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from torch import Tensor
-
 from pellucid.checks import all_checks
-from pellucid.checks.localization import Box
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadOption, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import Measure
 from pellucid.trials.probed import ProbeSet
+from pellucid.trials.regions import Marked
 
 Trust: TypeAlias = Literal["quick", "standard", "thorough"]
 
@@ -53,7 +51,7 @@ def trust_card(
     *,
     trust: Trust = "standard",
     probes: int | Sequence[ProbeSet] | None = None,
-    mask: Tensor | Sequence[Box] | None = None,
+    mask: Marked | None = None,
     which: Sequence[str] | None = None,
 ) -> tuple[Check, ...]:
     """Run the checks that apply to an explanation, or those named in `which`; each with what it took.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -28,6 +28,7 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.trials.agreement import FLAT, interval, pearson, resamples
 from pellucid.trials.layout import Layout, score_of
+from pellucid.trials.nulls import moved
 from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, probe_set
 
 NULLS = 499
@@ -35,7 +36,6 @@ BOOTSTRAPS = 1000
 ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
 LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes may not take evidence away.
 ADDS_UP = 0.6  # When a map fitted to some probes foretells the others this well, each part has an effect of its own.
-FEW = 50  # With fewer ways to roll and turn a map than this, no p value of .02 can be reached.
 
 Word = Literal["Supported", "Weak", "Not supported", "Can't tell"]
 VERDICTS: dict[Word, Verdict] = {
@@ -96,7 +96,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
     if tuple(places.shape) != probes.layout.shape:
         raise BadInput(f"The map has {tuple(places.shape)} places, the probes {probes.layout.shape}.")
     sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
-    found = pearson(sums, probes.drops)
+    flat, found = bool(sums[0].isnan().any()), pearson(sums, probes.drops)
     generator = current().generator("faithfulness", probes.key, "score")
     pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
     redone = pearson(sums[:, pick], probes.drops[pick])
@@ -110,7 +110,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
         random=float(known.quantile(0.95)) if len(known) else math.nan,
         guesses=tuple((name, float(v)) for (name, _), v in zip(probes.guesses, found[1:], strict=True)),
         margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
-        ceiling=best, reason=_reason(probes, best) or ("" if math.isfinite(r) else _FLAT_MAP),
+        ceiling=best, reason=_FLAT_MAP if flat else _reason(probes, _reached(probes, found, redone)),
     )  # fmt: skip
 
 
@@ -137,32 +137,17 @@ def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -
     masks = probes.masks.flatten(1).float().T
     away = (places - places.mean()).cpu().float()
     away = away / away.norm()
-    maps = itertools.islice(_moved(away, probes.layout, generator), count)
+    maps = itertools.islice(moved(away, probes.layout, generator), count)
     found = []
     while some := list(itertools.islice(maps, 64)):
         found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
     return torch.cat(found)
 
 
-def _moved(places: Tensor, layout: Layout, generator: torch.Generator) -> Iterator[Tensor]:
-    """Random maps that know nothing and look like `places`, without end."""
-    turned = _turned(places)
-    shuffle = layout.kind == "table" or len(turned) * layout.size < FEW
-    while True:
-        if shuffle:
-            yield places.flatten()[torch.randperm(layout.size, generator=generator)]
-            continue
-        which = int(torch.randint(len(turned), (), generator=generator))
-        shifts = [int(torch.randint(n, (), generator=generator)) for n in layout.shape]
-        yield turned[which].roll(shifts, tuple(range(len(shifts))))
-
-
-def _turned(places: Tensor) -> list[Tensor]:
-    """All flips, and for squares the quarter turns too: 8 of a square, 4 of a rectangle, 2 of a line."""
-    axes = range(places.ndim)
-    flips = [places.flip(list(chosen)) for n in range(places.ndim + 1) for chosen in itertools.combinations(axes, n)]
-    square = places.ndim == 2 and places.shape[0] == places.shape[1]
-    return flips + [v.T for v in flips] if square else flips
+def _reached(probes: ProbeSet, found: Tensor, redone: Float[Tensor, "maps draws"]) -> float:
+    """The highest r that is known and no luck: where answers fall by leaps, one of several maps may happen to fit."""
+    sure = [float(r) for r, draws in zip(found, redone, strict=True) if interval(draws)[0] >= ADDITIVE / 2]
+    return max(probes.ceiling if math.isfinite(probes.ceiling) else -1.0, *sure, -1.0)
 
 
 def _reason(probes: ProbeSet, best: float) -> str:
@@ -234,7 +219,7 @@ def faithfulness(
     which = f"The weakest of {len(found)} samples is number {of.sample + 1}. " if len(found) > 1 else ""
     references = [("random", told.random), *told.guesses, ("ceiling", told.ceiling)]
     wide = most is not None and (told.high - told.low) / 2 > within and not told.reason
-    wanted = f" The interval is wider than the {within:g} to either side that was asked for: allow more copies."
+    wanted = f" The copies ended before the interval was within {within:g} to either side: more would narrow it."
     return Check(
         "faithfulness", told.r, VERDICTS[told.word],
         f"{told.word}. {which}{sentence(told, of)}{wanted * wide}", told.low, told.high,

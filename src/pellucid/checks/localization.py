@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,11 +15,10 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.core.run import current
 from pellucid.core.tensors import digest
-from pellucid.trials.layout import Layout, layout_of
+from pellucid.trials.layout import layout_of
+from pellucid.trials.regions import Marked, region
 
 NULLS = 499
-
-Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom, in pixels; right and bottom excluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +44,11 @@ class Located:
     cost="no pass",
     place=7,
 )
-def localization(explanation: Explanation, *, mask: Tensor | Sequence[Box] | None = None) -> Check:
+def localization(explanation: Explanation, *, mask: Marked | None = None) -> Check:
     """The share, in 0..1, of the map's positive evidence that lies in the region, beside the region's area.
 
-    `mask`: `[height, width]` or `[batch, height, width]`, true inside; or boxes (left, top, right, bottom) in pixels.
+    `mask`: `[height, width]` or `[batch, height, width]`, true inside; or boxes (left, top, right, bottom) in pixels,
+    for all samples or a list for each.
     HOLDS when no more than one in twenty copies of the map, rolled at random, has as much evidence inside.  Of several
     samples the mean is told, with the range.  UNKNOWN without a mask.  Raises `BadInput` when the mask does not fit
     or is empty.  Energy after Wang et al. 2020 (energy-based pointing game), hit after Zhang et al. 2016.
@@ -72,25 +70,6 @@ def localization(explanation: Explanation, *, mask: Tensor | Sequence[Box] | Non
     maps = layout.map_of(explanation)
     regions = region(mask, layout, len(maps))
     return _worded([located(m, r) for m, r in zip(maps, regions, strict=True)])
-
-
-def region(mask: Tensor | Sequence[Box], layout: Layout, samples: int) -> Bool[Tensor, "batch height width"]:
-    """A mask for each sample, from one for all, one for each, or boxes for all."""
-    height, width = layout.shape
-    if not isinstance(mask, Tensor):
-        drawn = torch.zeros(height, width, dtype=torch.bool)
-        for left, top, right, bottom in mask:
-            drawn[max(round(top), 0) : max(round(bottom), 0), max(round(left), 0) : max(round(right), 0)] = True
-        mask = drawn
-    given = tuple(mask.shape)
-    mask = mask.bool().cpu()
-    mask = mask[None].expand(samples, -1, -1) if mask.ndim == 2 else mask
-    if tuple(mask.shape) != (samples, height, width):
-        raise BadInput(f"The mask is {given}; expected {(height, width)} or {(samples, height, width)}.", "Resize it.")
-    inside = mask.flatten(1)
-    if not bool(inside.any(1).all()) or bool(inside.all(1).any()):
-        raise BadInput("The marked region is empty or the whole picture.", "Mark a part of the picture.")
-    return mask
 
 
 def located(places: Float[Tensor, "height width"], inside: Bool[Tensor, "height width"]) -> Located:

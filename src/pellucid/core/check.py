@@ -27,7 +27,8 @@ class Check:
 
     `references` are named numbers on the same scale that give the value its meaning (a random map, an edge map,
     the ceiling that any heat map could reach).  `each` is the number of every sample, in order; `curves` are named
-    lists of numbers that the value sums up (what was removed, what was left of the score).  NaN says that a number does
+    lists of numbers that the value sums up (what was removed, what was left of the score); a report draws lists of one
+    length over the first of them.  NaN says that a number does
     not exist.  `facts` say how the test was made, so that it can be shown.  `passes`: forward and backward passes,
     counted in samples; `seconds` of wall time.
     """

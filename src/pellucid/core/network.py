@@ -98,7 +98,8 @@ class Network:
             yield stack.enter_context(way)
 
     def _drew(self, drew: bool) -> None:
-        self._draws = drew if self._harmless or drew else None
+        if not self._draws:  # once seen to draw, it draws: a lease in which it did not run says nothing
+            self._draws = drew if self._harmless or drew else None
 
     @property
     def fingerprint(self) -> str:

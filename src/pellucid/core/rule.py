@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadModel
-from pellucid.core.linear_operations import linear_operation
 from pellucid.core.names import operation_name
-from pellucid.core.operations import ELEMENTWISE, Operation
-from pellucid.core.operations_of_many import operation
+from pellucid.core.operations.kinds import ELEMENTWISE, Operation
+from pellucid.core.operations.linear import linear_operation
+from pellucid.core.operations.of_many import operation
 from pellucid.core.tensors import Tensors
 
 

@@ -21,6 +21,7 @@ from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.folding import Folding, foldable
 from pellucid.core.inner import Inner
 from pellucid.core.network import Network
+from pellucid.core.operations.uncovered import operations_without_rule
 from pellucid.core.passes import measured, precision
 from pellucid.core.replaced import at_embeddings, instead
 from pellucid.core.rule import Met, Rewire, Rule
@@ -28,7 +29,6 @@ from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
-from pellucid.core.uncovered import operations_without_rule
 
 Strict: TypeAlias = Annotated[bool, "refuse a network with operations that the rules do not cover, which are named"]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 
-from pellucid.core.edits import under_edits
+from pellucid.core.incremental.edits import under_edits
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors

@@ -6,6 +6,11 @@ $$\min_{\beta}\sum_{S}\exp\Bigl(-\frac{d(S)^2}{2\,\text{width}^2}\Bigr)\Bigl(f(x
 In each coalition $S$ a player is there with probability one half; $d$ is the cosine distance to all of them.  The fit's
 R2 says how much of the score's variation the additive function explains: when it is low, the coefficients mean little.
 
+Coalitions come in blocks of an orthogonal array (Sylvester's Hadamard matrix, its columns chosen and turned around by
+chance: Owen 1992) and each with its complement (the fold-over of Box and Wilson 1951).  Each coalition alone is as
+probable as by coins, so the fit tends to the same; but within a block every three players are seen in all their eight
+combinations equally often, so that players are not mistaken for one another, nor interactions of two for a player.
+
 Good for: a local surrogate whose quality is itself a number.
 Not for:  values that add up (the Shapley methods), or telling apart more parts than the samples can.
 """
@@ -30,7 +35,8 @@ from pellucid.probes.fills import Fill
 from pellucid.probes.segments import By, Cells, Mask
 from pellucid.probes.surrogate import Fit, fitted
 
-_LEAST = 2  # coalitions a player: from here on, the standard errors have something to go by
+_LEAST = 4  # coalitions a player: two pairs, so that the standard errors have something to go by
+_COUNTING = 2  # as many must be near enough to have a say
 
 
 @method(
@@ -45,7 +51,7 @@ def lime(
     x: Tensors,
     *,
     samples: Annotated[
-        int | None, Range(4, 2**20), "coalitions, the whole input first; none: 10 for each player, at least 512"
+        int | None, Range(4, 2**20), "coalitions, in pairs of complements; none: 10 for each player, at least 512"
     ] = None,
     width: Annotated[
         float, Range(1e-3, 1e3), "width of the kernel: how near counts as near, in cosine distance"
@@ -61,7 +67,8 @@ def lime(
 
     Each place shows its player's coefficient; the unit is the score's.  `facts` hold the coefficients with the standard
     error of each, and the fit's `R2`.  A stopped run fits what it has, once that is enough for every player.  Raises
-    `BadOption` for fewer samples than twice the players, `Missing` when superpixels are wanted without scikit-image.
+    `BadOption` for fewer samples than four times the players, `Missing` when superpixels are wanted without
+    scikit-image.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(20, 1)
@@ -71,14 +78,14 @@ def lime(
     """
     game = parts(f, x, by=by, cells=cells, mask=mask, fill=fill, baseline=baseline)
     wanted = [max(512, 10 * n) if samples is None else samples for n in game.counts]
-    short = next((n for n, m in zip(game.counts, wanted, strict=True) if m < _LEAST * n + 2), None)
+    short = next((n for n, m in zip(game.counts, wanted, strict=True) if m < _LEAST * n), None)
     if short is not None:
-        least = _LEAST * short + 2
+        least = _LEAST * short
         raise BadOption(f"samples={samples} for {short} players: expected at least {least}.", "Or make fewer players.")
     drawn = [_drawn(n, key, m) for n, key, m in zip(game.counts, everything(x), wanted, strict=True)]
     worth = scores(f, game.coalitions(batched(drawn)))
     known, most = worth.shape[1], max(game.counts)
-    if known < _LEAST * most + 2:
+    if known < _LEAST * most:
         raise Stopped(f"Stopped after {known} coalitions; {most} players need more.")
     fits = [_fit(d[:known], w[: len(d)], width, ridge) for d, w in zip(drawn, worth, strict=True)]
     facts: dict[str, Any] = {
@@ -89,17 +96,32 @@ def lime(
     values, errors = [fit.coefficients[1:] for fit in fits], [fit.errors[1:] for fit in fits]
     found = laid_back(game, values, errors=errors, **facts)
     counting = [float(w.sum() ** 2 / w.square().sum()) for w in (_near(d[:known], width) for d in drawn)]
-    narrow = sum(c < _LEAST * n for c, n in zip(counting, game.counts, strict=True))
+    narrow = sum(c < _COUNTING * n for c, n in zip(counting, game.counts, strict=True))
     why = f"The kernel is narrow: no more than {min(counting):.0f} coalitions count, too few for the players."
     return replace(found, notes=(*found.notes, why)) if narrow else found
 
 
 def _drawn(n: int, key: str, samples: int) -> Bool[Tensor, "coalitions players"]:
-    """Everybody first; then each player is there or not by a coin."""
+    """Blocks of an orthogonal array, each row followed by its complement."""
     generator = current().generator("lime", key)
-    there = torch.rand(samples, n, generator=generator) < 0.5
-    there[0] = True
-    return there
+    pairs, blocks = (samples + 1) // 2, list[Tensor]()
+    while (missing := pairs - sum(len(block) for block in blocks)) > 0:
+        blocks.append(_block(n, missing, generator))
+    there = torch.cat(blocks)
+    return torch.stack([there, ~there], 1).flatten(0, 1)[:samples]
+
+
+def _block(n: int, most: int, generator: torch.Generator) -> Bool[Tensor, "rows players"]:
+    """Rows of a Hadamard matrix in random order: columns that are orthogonal, each turned around by a coin.
+
+    Whether i and j share an odd number of bits is the matrix's entry at row i and column j; column 0 is the constant.
+    """
+    bits = n.bit_length()
+    rows = torch.randperm(2**bits, generator=generator)[:most]
+    columns = torch.randperm(2**bits - 1, generator=generator)[:n] + 1
+    of_rows, of_columns = (v[:, None] >> torch.arange(bits) & 1 for v in (rows, columns))
+    odd = (of_rows.float() @ of_columns.float().T) % 2 == 1
+    return odd ^ (torch.rand(n, generator=generator) < 0.5)
 
 
 def _near(there: Tensor, width: float) -> Float[Tensor, " coalitions"]:
@@ -113,8 +135,8 @@ def _fit(
     near = _near(there, width)
     rows = torch.cat([torch.ones(len(z), 1, dtype=torch.double), z], 1)
     penalty = ridge**0.5 * torch.eye(z.shape[1] + 1, dtype=torch.double)[1:]
-    # measured from the whole input's score: where nothing changes, the coefficients are 0 exactly
-    found = fitted(rows, worth - worth[0], near, toward_zero=penalty if ridge else None)
+    # measured from one coalition's score: where nothing changes, the coefficients are 0 exactly
+    found = fitted(rows, worth - worth[0], near, toward_zero=penalty if ridge else None, together=2)
     return replace(found, coefficients=found.coefficients + torch.eye(len(rows[0]), dtype=torch.double)[0] * worth[0])
 
 

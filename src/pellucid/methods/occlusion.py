@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from pellucid.core.edits import under_edits
 from pellucid.core.errors import BadOption
-from pellucid.core.local_edits import Box, Edits
+from pellucid.core.incremental.edits import under_edits
+from pellucid.core.incremental.local_edits import Box, Edits
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
 from pellucid.core.score import Score

@@ -12,10 +12,12 @@ Not for:  scores of large numbers, of which the softmax leaves one channel.  Wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.core.errors import Stopped
@@ -35,7 +37,7 @@ Kind = Literal["plain", "smoothed", "integrated"]
     family="class activation",
     paper="Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu 2019, arXiv:1910.01279",
     promises=Promise.IMPLEMENTATION_INVARIANT,
-    cost="1 forward pass a channel (`samples` a channel for the other kinds)",
+    cost="1 forward pass a channel that is not the same everywhere (`samples` for the other kinds)",
     signed=False,
 )
 def score_cam(
@@ -62,30 +64,32 @@ def score_cam(
 
 def _cam(f: Score, x: Tensors, kind: Kind, samples: int, noise: float, seen: FeatureMap) -> Tensor:
     copies = 1 if kind == "plain" else samples
-    masks = _masks(seen, x, kind, copies, noise)
+    # a channel that is the same everywhere has no weight, so that its pass is saved: after a rectifier, half of them
+    shown = _alive(seen.value).any(0).nonzero()[:, 0].tolist()
+    masks = _masks(seen, x, kind, copies, noise, shown)
     scores, found = torch.zeros_like(seen.value[:, :, 0, 0]), 0
     for n, score in enumerate(f.scores(Variations(masks.count, partial(_through, x, seen.name, masks)))):
-        scores[:, n // copies] += score / copies
+        scores[:, shown[n // copies]] += score / copies
         found += 1
     if found < masks.count:
         raise Stopped("Stopped before every channel had been looked through.", "Run it again to get a map.")
     return _weighted(seen.value, scores).relu()
 
 
-def _masks(seen: FeatureMap, x: Tensors, kind: Kind, copies: int, noise: float) -> Variations:
-    """The channels as windows onto the picture, `{"mask": [batch, 1, height, width]}`, `copies` of each in a row."""
+def _masks(seen: FeatureMap, x: Tensors, kind: Kind, copies: int, noise: float, shown: Sequence[int]) -> Variations:
+    """These channels as windows onto the picture, `{"mask": [batch, 1, height, width]}`, `copies` of each in a row."""
     spread = noise * (seen.value.amax((2, 3)) - seen.value.amin((2, 3)))[:, :, None, None]
     draw = current().normal(seen.value)
 
     def at(n: int) -> Tensors:
-        k, copy = divmod(n, copies)
+        k, copy = shown[n // copies], n % copies
         channel = seen.value[:, k : k + 1]
         if kind == "smoothed":
             channel = channel + (spread * draw(copy))[:, k : k + 1]
         strength = (copy + 1) / copies if kind == "integrated" else 1.0
         return {"mask": strength * _window(enlarged(channel, x[seen.name]))}
 
-    return Variations(copies * seen.value.shape[1], at)
+    return Variations(copies * len(shown), at)
 
 
 def _window(channel: Tensor) -> Tensor:
@@ -99,9 +103,12 @@ def _through(x: Tensors, name: str, masks: Variations, n: int) -> Tensors:
 
 
 def _weighted(value: Tensor, scores: Tensor) -> Tensor:
-    alive = value.amax((2, 3)) > value.amin((2, 3))
-    weights = torch.where(alive, scores, -torch.inf).softmax(1).nan_to_num(0)
+    weights = torch.where(_alive(value), scores, -torch.inf).softmax(1).nan_to_num(0)
     return (weights[:, :, None, None] * value).sum(1, keepdim=True)
+
+
+def _alive(value: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch channels"]:
+    return value.amax((2, 3)) > value.amin((2, 3))
 
 
 def reference(
@@ -110,7 +117,7 @@ def reference(
     """The definition: one window after another."""
     seen = feature_map(f, x, site)
     channels, copies = seen.value.shape[1], 1 if kind == "plain" else samples
-    masks = _masks(seen, x, kind, copies, noise)
+    masks = _masks(seen, x, kind, copies, noise, range(channels))
     every = torch.stack([f(_through(x, seen.name, masks, n)) for n in range(channels * copies)], 1)
     scores = every.view(len(every), channels, copies).mean(2)
     cam = torch.zeros_like(seen.value[:, :1])

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.core.errors import BadOption
-from pellucid.core.local_edits import Box, Edits
+from pellucid.core.incremental.local_edits import Box, Edits
 from pellucid.core.method import Finding
 from pellucid.core.option import Range
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, digest
-from pellucid.probes.fills import Fill, painted, stand_in
+from pellucid.probes.fills import Fill, Paint, painted, stand_in
 from pellucid.probes.segments import USUAL, Segments, segments
 from pellucid.probes.variations import Variations
 
@@ -38,6 +38,7 @@ class Parts:
     x: Tensors
     players: Segments
     absent: Tensors
+    paint: Paint = "inpainted"
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -53,7 +54,7 @@ class Parts:
         if name in self.absent:
             return torch.where(here, v, self.absent[name])
         axes = _axes(here)
-        return painted(v, axes, ~here.reshape(len(v), *(v.shape[a] for a in axes)))
+        return painted(v, axes, ~here.reshape(len(v), *(v.shape[a] for a in axes)), self.paint)
 
     def coalitions(self, present: Bool[Tensor, "batch count players"]) -> Variations:
         """Each sample's coalitions, one after another."""
@@ -66,7 +67,7 @@ class Parts:
     def among(self, rows: list[int]) -> Parts:
         """Some of the samples."""
         x, absent = ({k: v[rows] for k, v in part.items()} for part in (self.x, self.absent))
-        return Parts(x, self.players.among(rows), absent)
+        return Parts(x, self.players.among(rows), absent, self.paint)
 
 
 def parts(
@@ -99,9 +100,9 @@ def parts(
         v, axes = x[name].contiguous(), _axes(labels)  # in one layout, so that a blur is the same to the last bit
         usual: Fill = PICTURES if v.ndim == 4 and baseline is None and f.inner is None else "constant"
         kind = fill or usual
-        if kind != "inpainted":
+        if kind != "inpainted" and kind != "noisy_linear":
             absent[name] = stand_in(v, axes, kind, baseline or 0.0)
-    return Parts(x, players, absent)
+    return Parts(x, players, absent, "noisy_linear" if fill == "noisy_linear" else "inpainted")
 
 
 def _axes(labels: Tensor) -> tuple[int, ...]:
@@ -130,7 +131,7 @@ def without_each(game: Parts) -> Edits:
         if name in game.absent:
             here = labels[sample, :, *box] == i
             return torch.where(here, game.absent[name][sample, :, *box], v[sample, :, *box])
-        return painted(v[one], _axes(labels), labels[one, 0] == i)[0, :, *box]
+        return painted(v[one], _axes(labels), labels[one, 0] == i, game.paint)[0, :, *box]
 
     return Edits(wholes, name, box, content)
 

@@ -1,4 +1,4 @@
-"""The drawn parts that HTML, PNG and SVG share: heat map, legend, ruler, curve.  Each gives a `Drawing`."""
+"""The drawn parts that HTML, PNG and SVG share: heat map, legend, ruler, curve, scatter.  Each gives a `Drawing`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pellucid.render.font import shortened, width_of
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Point, Role, Words
 from pellucid.render.plain import visible
 from pellucid.views.number import number, signed_number
-from pellucid.views.view import Array, Curve, Heat, Limits, Photo, Ruler, Tone
+from pellucid.views.view import Array, Curve, Heat, Limits, Photo, Ruler, Scatter, Tone
 
 Scale = Callable[[float], float]
 SMALL = 11.0
@@ -155,12 +155,62 @@ def curve(view: Curve, width: float) -> Drawing:
     marks: list[Mark] = [Line(((left, top), (left, low_end), (right_end, low_end)), "line", 1)]
     if y_limits[0] < 0 < y_limits[1]:
         marks.append(Line((at(x_limits[0], 0), at(x_limits[1], 0)), "line", 1, "3 3"))
-    marks += _axis_words(view, x_limits, y_limits, (left, top, right_end, low_end))
+    marks += _axis_words((view.x_name, view.y_name), x_limits, y_limits, (left, top, right_end, low_end))
     for i, series in enumerate(view.series):
         points = [at(x, y) for x, y in zip(series.x.tolist(), series.y.tolist(), strict=True)]
         marks += [Line(run, COLORS[i % 6], 1.6, DASHES[i // 2 % 3]) for run in _finite_runs(points)]
     marks += _key(view, left, width)
     return Drawing(width, height, tuple(marks))
+
+
+def scatter(view: Scatter, width: float) -> Drawing:
+    """Dots over axes with numbers at their ends, dashed where a value is zero, with the line through them."""
+    (width, height), frame, xs, ys = _plot(view, width)
+    left, top, right, low = frame
+
+    def at(x: float, y: float) -> Point:
+        return _inside(x, xs, (left, right)), _inside(y, ys, (low, top))
+
+    marks: list[Mark] = [Line(((left, top), (left, low), (right, low)), "line", 1)]
+    if xs[0] < 0 < xs[1]:
+        marks.append(Line(((at(0, 0)[0], top), (at(0, 0)[0], low)), "line", 1, "3 3"))
+    if ys[0] < 0 < ys[1]:
+        marks.append(Line(((left, at(0, 0)[1]), (right, at(0, 0)[1])), "line", 1, "3 3"))
+    marks += _axis_words((view.x_name, view.y_name), xs, ys, frame)
+    marks += [Dot(x, y, 3, "line1", "panel") for x, y in scatter_places(view, width) if math.isfinite(x + y)]
+    if view.line is not None:
+        marks += _through(view.line, xs, ys, at)
+    return Drawing(width, height, tuple(marks))
+
+
+def scatter_places(view: Scatter, width: float) -> list[Point]:
+    """Where the dots lie in the drawing, in the view's order; not finite where a point has no number."""
+    _, (left, top, right, low), xs, ys = _plot(view, width)
+    points = zip(view.x.tolist(), view.y.tolist(), strict=True)
+    return [(_inside(x, xs, (left, right)), _inside(y, ys, (low, top))) for x, y in points]
+
+
+def _plot(view: Scatter, width: float) -> tuple[Point, tuple[float, float, float, float], Limits, Limits]:
+    """Size, frame (left, top, right, bottom) and limits of the axes; the outermost dots lie clear of the frame."""
+    width = min(width, 600.0)
+    height = width * 0.6
+    return (width, height), (46.0, 22.0, width - 8, height - 34), _span([view.x]), _span([view.y])
+
+
+def _inside(value: float, limits: Limits, ends: Limits) -> float:
+    """A value's place between two ends, with room for a dot at both."""
+    room = math.copysign(8.0, ends[1] - ends[0])
+    return ends[0] + room + (ends[1] - ends[0] - 2 * room) * (value - limits[0]) / (limits[1] - limits[0])
+
+
+def _through(line: tuple[float, float], xs: Limits, ys: Limits, at: Callable[[float, float], Point]) -> list[Mark]:
+    """The part of `offset + slope * x` that lies within both limits."""
+    offset, slope = line
+    ends = sorted(((y - offset) / slope for y in ys), key=float) if slope else list(xs)
+    low, high = max(ends[0], xs[0]), min(ends[1], xs[1])
+    if not low < high:
+        return []
+    return [Line((at(low, offset + slope * low), at(high, offset + slope * high)), "line2", 1.4, "6 3")]
 
 
 def _key(view: Curve, left: float, width: float) -> list[Mark]:
@@ -174,16 +224,16 @@ def _key(view: Curve, left: float, width: float) -> list[Mark]:
     return marks
 
 
-def _axis_words(view: Curve, xs: Limits, ys: Limits, frame: tuple[float, ...]) -> list[Mark]:
+def _axis_words(names: tuple[str, str], xs: Limits, ys: Limits, frame: tuple[float, ...]) -> list[Mark]:
     left, top, right, low = frame
-    name = shortened(visible(view.x_name), SMALL, right - left)
+    name = shortened(visible(names[0]), SMALL, right - left)
     return [
         Words(left, low + 14, number(xs[0]), SMALL, "quiet", "start"),
         Words(right, low + 14, number(xs[1]), SMALL, "quiet", "end"),
         Words((left + right) / 2, low + 28, name, SMALL, "quiet", "middle"),
         Words(left - 6, low, number(ys[0]), SMALL, "quiet", "end"),
         Words(left - 6, top + 8, number(ys[1]), SMALL, "quiet", "end"),
-        Words(left, top - 9, shortened(visible(view.y_name), SMALL, right - left), SMALL, "quiet"),
+        Words(left, top - 9, shortened(visible(names[1]), SMALL, right - left), SMALL, "quiet"),
     ]
 
 

@@ -6,14 +6,18 @@ in text or in a quoted attribute.
 
 from __future__ import annotations
 
+import hashlib
+import math
+
 import numpy as np
 
 from pellucid.render import figures, style
 from pellucid.render.colormap import Theme, colors, ink_on
 from pellucid.render.layout import SYMBOLS, cell_text
 from pellucid.render.plain import visible
+from pellucid.render.raster import sheet_uri
 from pellucid.render.svg import inline, safe
-from pellucid.views.number import number, percent
+from pellucid.views.number import number, percent, signed_number
 from pellucid.views.view import (
     Bar,
     Bars,
@@ -26,6 +30,8 @@ from pellucid.views.view import (
     Heat,
     Photo,
     Ruler,
+    Scatter,
+    Sheet,
     Stack,
     Table,
     Text,
@@ -90,6 +96,8 @@ def markup(view: View) -> str:
         case Curve():
             alt = _alt(view.alt, view.caption, f"{view.y_name} over {view.x_name}")
             return _figure("", inline(figures.curve(view, 560), alt, "curve"), (view.caption,))
+        case Scatter():
+            return _scatter(view)
         case Tokens():
             return _tokens(view)
         case Columns():
@@ -142,6 +150,49 @@ def _card(view: Card) -> str:
     verdict = f'<div class="verdict {view.tone}">{sign}<span>{safe(view.verdict)}</span></div>'
     question = f'<div class="question">{safe(view.name)}</div>'
     return f'<section class="card">{question}{verdict}<p>{safe(view.sentence)}</p>{ruler}</section>'
+
+
+def _scatter(view: Scatter) -> str:
+    """The drawing, and over each dot a radio button: pointing at it, choosing it or walking there shows its numbers.
+
+    All buttons are one stop of the Tab key; the arrow keys go through them from left to right.  The pictures are one
+    file, which hangs on the figure as a property of style, so that the page needs neither a script nor an identifier.
+    """
+    drawing, places = figures.scatter(view, 560), figures.scatter_places(view, 560)
+    plot = inline(drawing, _alt(view.alt, view.caption, f"{view.y_name} over {view.x_name}"), "dots")
+    order = sorted((i for i, (x, y) in enumerate(places) if math.isfinite(x + y)), key=lambda i: places[i])
+    group = "p" + hashlib.blake2b(view.x.tobytes() + view.y.tobytes(), digest_size=6).hexdigest()
+    points = ""
+    for i in order:
+        at = f"--x:{places[i][0] / drawing.width:.4f};--y:{places[i][1] / drawing.height:.4f}"
+        chosen = " checked" if i == order[-1] else ""
+        radio = f'<input type="radio" name="{group}" style="{at}"{chosen}>'
+        points += f"<label>{radio}{_peek(view, i)}</label>"
+    name = f"<legend>{safe(view.y_name)}, {safe(view.x_name)}</legend>"
+    body = f'<div class="scatter"{_hung(view.sheet)}>{plot}<fieldset>{name}{points}</fieldset></div>'
+    hint = "Rest the pointer on a dot or tap it to see what it stands for; with the keyboard, Tab and the arrow keys."
+    return _figure("", body, (view.caption, hint) if order else (view.caption,))
+
+
+def _hung(sheet: Sheet | None) -> str:
+    if sheet is None:
+        return ""
+    wide = min(sheet.width / sheet.height, 1.0)  # of the longest side that there is room for
+    grid = f"--grid:{100 * sheet.columns}% {100 * sheet.rows}%;--shape:{sheet.width}/{sheet.height};--wide:{wide:.4f}"
+    return f' style="--sheet:url({sheet_uri(sheet.pixels)});{grid}"'
+
+
+def _peek(view: Scatter, i: int) -> str:
+    """What is shown of a point: its picture, its word, its two numbers."""
+    picture = ""
+    if view.sheet is not None and i < view.sheet.count:
+        row, column = divmod(i, view.sheet.columns)
+        right, down = 100 * column / max(view.sheet.columns - 1, 1), 100 * row / max(view.sheet.rows - 1, 1)
+        picture = f'<i style="background-position:{right:.3f}% {down:.3f}%"></i>'
+    word = f"<b>{safe(view.words[i])}</b>" if view.words else ""
+    numbers = ((view.x_name, view.x[i]), (view.y_name, view.y[i]))
+    said = "".join(f"<span>{safe(name)}: {signed_number(float(v))}</span>" for name, v in numbers)
+    return f'<span class="peek">{picture}<span class="said">{word}{said}</span></span>'
 
 
 def _numeric(view: Table) -> tuple[bool, ...]:

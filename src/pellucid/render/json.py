@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from pellucid.render.plain import visible
-from pellucid.views.view import View
+from pellucid.views.view import Sheet, View
 
 
 def json(view: View) -> dict[str, Any]:
     """The view as dictionaries, lists, text, numbers and None; each part says its `type`.
 
     Numbers are not rounded; what is not finite becomes None, which every JSON reader understands.  Text is made
-    visible (see `pellucid.render.plain`), so that printing it is safe.
+    visible (see `pellucid.render.plain`), so that printing it is safe.  A scatter's small pictures are left out: they
+    would be most of the file, and can be made again from the explanation.
 
     >>> from pellucid.views.view import Bar, Bars
     >>> json(Bars((Bar("cat", 0.1),)))["bars"][0]["value"], json(Bars((Bar("cat", 0.1),)))["bars"][0]["low"]
@@ -28,7 +29,7 @@ def json(view: View) -> dict[str, Any]:
 
 def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        named = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not _left_out(value, f.name)}
         return {"type": type(value).__name__.lower(), **named}
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
@@ -37,3 +38,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return visible(value, lines=True) if isinstance(value, str) else value
+
+
+def _left_out(owner: object, name: str) -> bool:
+    return isinstance(owner, Sheet) and name == "pixels"

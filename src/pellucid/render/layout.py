@@ -21,6 +21,7 @@ from pellucid.views.view import (
     Heat,
     Photo,
     Ruler,
+    Scatter,
     Stack,
     Table,
     Text,
@@ -65,6 +66,8 @@ def place(view: View, width: float) -> Drawing:
             return _card(view, width)
         case Curve():
             return stacked([figures.curve(view, width), *_small(width, view.caption)], 5)
+        case Scatter():
+            return stacked([figures.scatter(view, width), *_small(width, view.caption)], 5)
         case Tokens():
             return _tokens(view, width)
         case Columns():

@@ -24,6 +24,7 @@ from pellucid.views.view import (
     Limits,
     Photo,
     Ruler,
+    Scatter,
     Stack,
     Table,
     Text,
@@ -33,7 +34,7 @@ from pellucid.views.view import (
 )  # fmt: skip
 
 _SHADES = " .:-=+*#%@"
-COLUMNS = 48
+COLUMNS, _PLOT_ROWS = 48, 12
 _RESET = "\x1b[0m"
 
 
@@ -74,6 +75,8 @@ def _lines(view: View, width: int, color: bool) -> list[str]:
             return [_bold(head, color), *("  " + t for t in [*_wrap(visible(view.sentence), width - 2), *rest])]
         case Curve():
             return _curve(view, width)
+        case Scatter():
+            return _scatter(view, width)
         case Tokens():
             return _tokens(view, width, color)
         case Columns():
@@ -239,6 +242,21 @@ def _curve(view: Curve, width: int) -> list[str]:
 
 def _first(values: Array) -> str:
     return number(float(values[0])) if len(values) else "–"
+
+
+def _scatter(view: Scatter, width: int) -> list[str]:
+    """The points counted in a grid of characters: the denser the sign, the more of them lie there."""
+    known = np.isfinite(view.x) & np.isfinite(view.y)
+    x, y = view.x[known].astype(np.float64), view.y[known].astype(np.float64)
+    names = (visible(view.y_name) or "y", visible(view.x_name) or "x")
+    caption = _wrap(visible(view.caption), width) if view.caption else []
+    if not len(x):
+        return [*_wrap(f"{names[0]} over {names[1]}: no points", width), *caption]
+    counts = np.histogram2d(-y, x, bins=(_PLOT_ROWS, min(width - 2, COLUMNS)))[0]
+    rows = _shaded(np.repeat(np.sqrt(counts), 2, 0), float(np.sqrt(counts.max())))
+    up, right = (f"from {number(float(v.min()))} to {number(float(v.max()))}" for v in (y, x))
+    said = f"Up: {names[0]} {up}. Right: {names[1]} {right}. {len(x)} points."
+    return [*(f"│{row}".rstrip() for row in rows), "└" + "─" * counts.shape[1], *_wrap(said, width), *caption]
 
 
 def _tokens(view: Tokens, width: int, color: bool) -> list[str]:

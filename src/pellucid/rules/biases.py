@@ -24,8 +24,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pellucid.core.last_map import Order, order_after
 from pellucid.core.names import operation_name
-from pellucid.core.operations import Operation, activation
-from pellucid.core.operations_of_many import named
+from pellucid.core.operations.kinds import Operation, activation
+from pellucid.core.operations.of_many import named
 from pellucid.core.run import current
 from pellucid.core.structure import leaves, rebuilt
 from pellucid.rules.expansions import BLOCKS

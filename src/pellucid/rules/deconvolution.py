@@ -4,7 +4,7 @@ Max pooling is undone by its switches (the value goes back to where the maximum 
 convolution is undone by its transposed filters, which is its plain gradient too.
 """
 
-from pellucid.core.operations import RECTIFIERS
+from pellucid.core.operations.kinds import RECTIFIERS
 from pellucid.core.rule import Rule
 
 DECONVOLUTION = Rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pellucid.core.operations import ELEMENTWISE
+from pellucid.core.operations.kinds import ELEMENTWISE
 from pellucid.core.rule import Backward, Rule, Step
 from pellucid.rules.expansions import DIVISORS_HELD
 from pellucid.rules.lrp import halved, layer_of, over, shared

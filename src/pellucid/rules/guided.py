@@ -1,6 +1,6 @@
 """The guided rule: what flows back through a rectifier is rectified too, then goes the plain way."""
 
-from pellucid.core.operations import RECTIFIERS
+from pellucid.core.operations.kinds import RECTIFIERS
 from pellucid.core.rule import Rule
 
 GUIDED = Rule(

@@ -19,8 +19,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from pellucid.core.linear_operations import Weighted
-from pellucid.core.operations import ELEMENTWISE
+from pellucid.core.operations.kinds import ELEMENTWISE
+from pellucid.core.operations.linear import Weighted
 from pellucid.core.rule import Backward, Rule, Step
 from pellucid.rules.expansions import DIVISORS_HELD
 

@@ -19,8 +19,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pellucid.core.linear_operations import Weighted
-from pellucid.core.operations import ELEMENTWISE
+from pellucid.core.operations.kinds import ELEMENTWISE
+from pellucid.core.operations.linear import Weighted
 from pellucid.core.rule import Rule, Step
 from pellucid.core.tensors import Tensors
 from pellucid.rules.expansions import WRITTEN_OUT

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from pellucid import methods as methods_package
 from pellucid.checks.card import Trust, budget_of, trust_card
 from pellucid.checks.faithfulness import faithfulness
-from pellucid.checks.localization import region
 from pellucid.checks.ranking import Standing, ranking
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
@@ -31,6 +30,7 @@ from pellucid.doors.reading import reading
 from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
+from pellucid.trials.regions import region
 
 # What a comparison of all methods gives to those that would otherwise take thousands of passes each.
 BRIEFLY: Mapping[str, Mapping[str, Any]] = {

@@ -79,7 +79,7 @@ def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]
     if layout.size < 5:
         raise BadInput(f"The input has {layout.size} parts; a test by masking needs at least 5.")
     with score.leased() as f:
-        return tuple(_probed(_alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
+        return tuple(_probed(alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
 
 
 def grown(score: Score, x: Tensors, probes: ProbeSet, count: int) -> ProbeSet:
@@ -91,7 +91,7 @@ def grown(score: Score, x: Tensors, probes: ProbeSet, count: int) -> ProbeSet:
         return probes
     x, i = _fed(score, x), probes.sample
     with score.leased() as f, running(replace(current(), seed=probes.seed)):
-        one = _alone(f, i)
+        one = alone(f, i)
         masks = probe_masks(probes.layout, count, probes.area, probes.key)
         after = _after(one, rows(x, i, i + 1), probes.layout, masks[len(probes.drops) :])
     drops = torch.cat([probes.drops, probes.start - after])
@@ -110,13 +110,13 @@ def _fed(score: Score, x: Tensors) -> Tensors:
         return embedded(score.net, model, x)[0]
 
 
-def _alone(score: Score, sample: int) -> Score:
+def alone(score: Score, sample: int, log_odds: bool = True) -> Score:
     """The score of one sample on its own, as log-odds: a target with a class for each sample keeps that sample's."""
     score = score if score.inner is None else score.among([sample])
     if not score.target.classes:
         return score
     against = score.target.terms[0].weight <= 0  # Evidence against a class must not turn into evidence for it.
-    target = score.target if against else score.target.as_log_odds()
+    target = score.target if against or not log_odds else score.target.as_log_odds()
     terms = [replace(t, args=(int(t.args[0][sample]),)) if _a_class_each(t) else t for t in target.terms]
     return replace(score, target=Target(tuple(terms)))
 

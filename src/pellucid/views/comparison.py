@@ -10,6 +10,7 @@ from pellucid.checks.ranking import Standing
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.views.attribution import title
+from pellucid.views.disagreement import disagreement_view
 from pellucid.views.inputs import input_view, thumbnail
 from pellucid.views.number import number, seconds
 from pellucid.views.predictions import predictions
@@ -50,6 +51,7 @@ def comparison(
             ),
             Columns(maps),
             table,
+            *disagreement_view(explanations),
             *((_skipped(skipped),) if skipped else ()),
         )
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.network import Network
+from pellucid.core.preparation import Preparation
 from pellucid.views.number import number
 from pellucid.views.view import Array, Photo
 
@@ -21,21 +22,42 @@ def photo_of(net: Network | None, x: Tensor, side: int = SIDE) -> Photo:
 
     Without a known preparation the values are stretched from their smallest to their largest, and the caption says so.
     """
-    preparation = net.preparation if net is not None else None
-    x = x.detach().cpu().float()
-    if preparation is not None and preparation.channels == len(x):
-        shown, how = preparation.restore(x[None])[0], ""
-    else:
-        low, high = float(x.min()), float(x.max())
-        plain = low >= 0 and 0.5 < high <= 1
-        shown = x if plain else (x - low) / ((high - low) or 1.0)
-        how = "" if plain else f" Values from {number(low)} (dark) to {number(high)} (bright)."
-    colors = _three(shown)
+    ends = None if _restored(net, x) else _ends(x)
+    how = "" if ends in (None, (0.0, 1.0)) else f" Values from {number(ends[0])} (dark) to {number(ends[1])} (bright)."
     height, width = x.shape[1:]
-    pixels = (_reduced(colors, side).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    after = ", after cutting and resizing" if preparation is not None else ""
+    after = ", after cutting and resizing" if net is not None and net.preparation is not None else ""
     caption = f"{width}×{height} pixels{after}.{how}"
+    pixels = pixels_of(net, x, x, side)
     return Photo(pixels, "What the network saw", caption, f"The input picture, {width} by {height} pixels.")
+
+
+def pixels_of(net: Network | None, x: Tensor, scale_of: Tensor, side: int = SIDE) -> Array:
+    """`x: [channels, height, width]` in colors, uint8 `[height, width, 3]` at most `side` large.
+
+    Values that cannot be turned back to colors are stretched as those of the picture `scale_of` are.
+    """
+    x = x.detach().cpu().float()
+    preparation = _restored(net, x)
+    if preparation is not None:
+        shown = preparation.restore(x[None])[0]
+    else:
+        low, high = _ends(scale_of)
+        shown = (x - low) / ((high - low) or 1.0)
+    small = _reduced(_three(shown), side).clamp(0, 1)
+    out: Array = (small * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    return out
+
+
+def _restored(net: Network | None, x: Tensor) -> Preparation | None:
+    """What turns values back to colors, where it is known."""
+    preparation = net.preparation if net is not None else None
+    return preparation if preparation is not None and preparation.channels == len(x) else None
+
+
+def _ends(x: Tensor) -> tuple[float, float]:
+    """The values that are drawn black and white: 0 and 1 for what looks like colors, else the least and the largest."""
+    low, high = float(x.min()), float(x.max())
+    return (0.0, 1.0) if low >= 0 and 0.5 < high <= 1 else (low, high)
 
 
 def _three(x: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from pellucid.checks.completeness import ALLOWED
 from pellucid.checks.randomization import SAME
 from pellucid.checks.stability import ENOUGH
 from pellucid.core.check import Check, Verdict
-from pellucid.views.number import seconds
+from pellucid.core.explanation import Explanation
+from pellucid.views.number import count, seconds
+from pellucid.views.probes import ran_fold, title_of
 from pellucid.views.view import Card, Columns, Heading, Ruler, Stack, Text, Tone, View
 
 QUESTIONS: Mapping[str, str] = MappingProxyType(
@@ -49,6 +51,16 @@ _YARDSTICKS: Mapping[str, tuple[tuple[str, float], ...]] = MappingProxyType(
         "stability": (("enough", ENOUGH),),
     }
 )
+# The references of these checks that are in the value's own unit.
+_SAME_UNIT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "localization": ("chance",),
+        "pixel_flipping": ("random",),
+        "complexity": (),
+        "local_lipschitz": (),
+        "relative_stability": (),
+    }
+)
 _LABELS: Mapping[str, str] = MappingProxyType(
     {"completeness": "missed", "localization": "inside", "randomization": "alike", "stability": "alike"}
 )
@@ -62,6 +74,8 @@ def verdict_of(check: Check) -> tuple[str, Tone, str]:
     word, dot, rest = check.why.partition(". ")
     if dot and word in _FAITHFUL:
         return word, _FAITHFUL[word], rest
+    if check.verdict is Verdict.MEASURED:
+        return "Measured", "unknown", check.why
     if check.verdict is Verdict.UNKNOWN:
         unpromised = check.name == "completeness" and math.isnan(check.value)
         return ("Does not apply" if unpromised else "Can't tell"), "unknown", check.why
@@ -75,8 +89,7 @@ def verdict_of(check: Check) -> tuple[str, Tone, str]:
 def card_of(check: Check) -> Card:
     """One check as a card."""
     word, tone, sentence = verdict_of(check)
-    name = QUESTIONS.get(check.name, check.name.replace("_", " ").capitalize())
-    return Card(name, word, tone, sentence, ruler_of(check))
+    return Card(QUESTIONS.get(check.name) or title_of(check), word, tone, sentence, ruler_of(check))
 
 
 def ruler_of(check: Check) -> Ruler | None:
@@ -84,19 +97,23 @@ def ruler_of(check: Check) -> Ruler | None:
     if not math.isfinite(check.value):
         return None
     named = _YARDSTICKS.get(check.name, check.references)
-    if check.name == "localization":
-        named = tuple((name, value) for name, value in named if name == "chance")
+    if check.name in _SAME_UNIT:
+        named = tuple((name, value) for name, value in named if name in _SAME_UNIT[check.name])
     ticks = tuple((_TICKS.get(name, name), value) for name, value in named if math.isfinite(value))
     band = dict(ticks).get("random")
     known = [0.0, 1.0, check.value, check.low, check.high, *(value for _, value in ticks)]
     finite = [v for v in known if math.isfinite(v)]
-    low, high = max(min(finite), -1.0), max(finite)
+    measured = check.verdict is Verdict.MEASURED  # in a unit of its own, which may go below that of a correlation
+    low, high = min(finite) if measured else max(min(finite), -1.0), max(finite)
     null = None if band is None or check.name != "faithfulness" else (low, max(band, low))
     return Ruler(check.value, (low, high), check.low, check.high, ticks, null, _LABELS.get(check.name, "this map"))
 
 
-def trust_view(checks: Sequence[Check]) -> View:
-    """All cards with a heading; faithfulness, which comes first, takes the whole width."""
+def trust_view(checks: Sequence[Check], explanation: Explanation | None = None, *, folds: bool = True) -> View:
+    """All cards with a heading; faithfulness, which comes first, takes the whole width.
+
+    Below them, folded, what the checks ran; with the explanation that they are about, the copies themselves.
+    """
     if not checks:
         return Stack(
             (
@@ -104,14 +121,27 @@ def trust_view(checks: Sequence[Check]) -> View:
                 Text("It was not tested. A map that looks plausible may still be wrong.", "warning"),
             )
         )
-    spent = sum(check.seconds for check in checks)
     note = "Each answer is measured on this very picture. None says whether the network itself is right."
-    time = f" The tests took {seconds(spent)}." if spent else ""
     first, rest = checks[0], checks[1:]
     band = " Grey on the ruler: where 95 % of random maps of the same smoothness fall."
     grey = band if first.name == "faithfulness" else ""
     others: tuple[View, ...] = (Columns(tuple(map(card_of, rest))),) if rest else ()
-    return Stack((Heading("Can this picture be trusted?"), Text(note + grey + time, "quiet"), card_of(first), *others))
+    head = (Heading("Can this picture be trusted?"), Text(note + grey + _spent(checks), "quiet"), card_of(first))
+    if not folds:
+        return Stack((*head, *others))
+    return Stack((*head, *_ran(checks[:1], explanation), *others, *_ran(rest, explanation)))
+
+
+def _ran(checks: Sequence[Check], explanation: Explanation | None) -> tuple[View, ...]:
+    found = (ran_fold(check, explanation) for check in checks)
+    return tuple(fold for fold in found if fold is not None)
+
+
+def _spent(checks: Sequence[Check]) -> str:
+    """What the tests took, in time and in passes."""
+    time, passes = sum(check.seconds for check in checks), sum(check.passes for check in checks)
+    parts = ([seconds(time)] if time else []) + ([count(passes, "pass")] if passes else [])
+    return f" The tests took {' and '.join(parts)}." if parts else ""
 
 
 _IN_SHORT: Mapping[str, str] = MappingProxyType(

@@ -182,6 +182,62 @@ class Curve:
     alt: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """Small pictures of one size in one grid, row after row: `pixels` is uint8 [rows * height, columns * width, 3]."""
+
+    pixels: Array
+    height: int
+    width: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+            raise BadInput(f"A sheet is uint8 [height, width, 3]; got {self.pixels.dtype} {list(self.pixels.shape)}.")
+        tall, wide = self.pixels.shape[:2]
+        if min(self.height, self.width) < 1 or tall % self.height or wide % self.width:
+            raise BadInput(f"A sheet of {tall}×{wide} pixels has no whole cells of {self.height}×{self.width}.")
+        if not 0 < self.count <= (tall // self.height) * self.columns:
+            raise BadInput(f"A sheet of {tall}×{wide} pixels has no {self.count} cells of {self.height}×{self.width}.")
+
+    @property
+    def columns(self) -> int:
+        """How many pictures stand in a row."""
+        return int(self.pixels.shape[1]) // self.width
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.pixels.shape[0]) // self.height
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scatter:
+    """Points over two axes: equally many `x` and `y`, one-dimensional.
+
+    `line` is the offset and slope of a line through them.  `words` say what each point is.  The first points have a
+    picture in `sheet`, which a page shows while one of them is pointed at.
+    """
+
+    x: Array
+    y: Array
+    x_name: str = ""
+    y_name: str = ""
+    caption: str = ""
+    alt: str = ""
+    line: tuple[float, float] | None = None
+    words: tuple[str, ...] = ()
+    sheet: Sheet | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 1 or self.x.shape != self.y.shape:
+            raise BadInput(f"Points need as many x as y; got {list(self.x.shape)} and {list(self.y.shape)}.")
+        if self.words and len(self.words) != len(self.x):
+            raise BadInput(f"{len(self.x)} points were given words for {len(self.words)}.")
+        if self.sheet is not None and self.sheet.count > len(self.x):
+            raise BadInput(f"{len(self.x)} points were given {self.sheet.count} pictures.")
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """A text as its pieces, each on a background colored by its value, within `limits` as for `Heat`."""
@@ -221,7 +277,9 @@ class Fold:
     open: bool = False
 
 
-View: TypeAlias = Text | Heading | Table | Bars | Photo | Heat | Ruler | Card | Curve | Tokens | Columns | Stack | Fold
+View: TypeAlias = (
+    Text | Heading | Table | Bars | Photo | Heat | Ruler | Card | Curve | Scatter | Tokens | Columns | Stack | Fold
+)
 
 
 def size_words(heat: Heat) -> str:

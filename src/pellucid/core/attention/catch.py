@@ -25,7 +25,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pellucid.core.names import operation_name
 from pellucid.core.opened import opened
-from pellucid.core.operations_of_many import named
+from pellucid.core.operations.of_many import named
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves
 

@@ -15,12 +15,12 @@ from pellucid.core.answer import Answer, Change, ask, follow
 from pellucid.core.attention.catch import Attending, Attention, Keep
 from pellucid.core.errors import BadModel
 from pellucid.core.names import module_paths
+from pellucid.core.operations.uncovered import operations_without_rule
 from pellucid.core.replaced import at_embeddings
 from pellucid.core.run import Meter, current, running
 from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, rows
-from pellucid.core.uncovered import operations_without_rule
 
 Read: TypeAlias = Callable[[Sequence[Attention]], Tensors]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pellucid.core.recording.places import Reach
+from pellucid.core.incremental.places import Reach
 from pellucid.core.recording.tape import Operation, Ref, Tape
 from pellucid.core.recording.windows import Call
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pellucid.core.operations import Operation, activation
+from pellucid.core.operations.kinds import Operation, activation
 
 
 def named(*names: str) -> dict[Any, str]:

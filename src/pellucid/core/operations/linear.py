@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pellucid.core.operations import Operation
-from pellucid.core.operations_of_many import named, of_dependent
+from pellucid.core.operations.kinds import Operation
+from pellucid.core.operations.of_many import named, of_dependent
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pellucid.core.incremental.layout import Layout, Way
+from pellucid.core.incremental.local import Convolves, Shifts, Slides, Stays
+from pellucid.core.incremental.places import Places, Span, cut, paste, with_margins
+from pellucid.core.incremental.program import Node, Program
+from pellucid.core.incremental.scaled import filled, spread
 from pellucid.core.names import module_paths, named_arguments, named_weights
-from pellucid.core.recording.layout import Layout, Way
-from pellucid.core.recording.local import Convolves, Shifts, Slides, Stays
-from pellucid.core.recording.places import Places, Span, cut, paste, with_margins
-from pellucid.core.recording.program import Node, Program
-from pellucid.core.recording.scaled import filled, spread
 from pellucid.core.recording.tape import Operation, Ref
 from pellucid.core.structure import leaves, private, rebuilt
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from pellucid.core.answer import Answer
-from pellucid.core.local_edits import Box, Edits
+from pellucid.core.incremental.layout import Layout, layout
+from pellucid.core.incremental.local_edits import Box, Edits
+from pellucid.core.incremental.patches import Pass, Unchanged
+from pellucid.core.incremental.places import Places, Span
+from pellucid.core.incremental.program import Program, program, weights
+from pellucid.core.incremental.scaled import Unfit
 from pellucid.core.memory import Footprint
-from pellucid.core.recording.incremental import Pass, Unchanged
-from pellucid.core.recording.layout import Layout, layout
-from pellucid.core.recording.places import Places, Span
-from pellucid.core.recording.program import Program, program, weights
-from pellucid.core.recording.scaled import Unfit
 from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.structure import leaves

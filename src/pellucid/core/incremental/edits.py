@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.local_edits import Edits, Wholes
+from pellucid.core.incremental.local_edits import Edits, Wholes
+from pellucid.core.incremental.reuse import Reuse
+from pellucid.core.incremental.scaled import Unfit
 from pellucid.core.passes import counted
-from pellucid.core.recording.scaled import Unfit
-from pellucid.core.reuse import Reuse
 from pellucid.core.run import current, running
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.incremental.local import Convolves, Rule, rule_for
+from pellucid.core.incremental.scaled import Unfit, scaled
 from pellucid.core.names import named_arguments, named_weights
 from pellucid.core.recording.batched import Batched, different, tape_of_two
-from pellucid.core.recording.local import Convolves, Rule, rule_for
 from pellucid.core.recording.record import record_module
-from pellucid.core.recording.scaled import Unfit, scaled
 from pellucid.core.recording.tape import Operation, Ref, Step, Tape
 from pellucid.core.structure import leaves, private, rebuilt
 

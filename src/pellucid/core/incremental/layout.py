@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from pellucid.core.recording.local import Convolves, Shifts, Slides, Stays
-from pellucid.core.recording.places import Look, Places, Span, look, union
-from pellucid.core.recording.program import Node, Program
+from pellucid.core.incremental.local import Convolves, Shifts, Slides, Stays
+from pellucid.core.incremental.places import Look, Places, Span, look, union
+from pellucid.core.incremental.program import Node, Program
 from pellucid.core.recording.tape import Ref
 from pellucid.core.structure import leaves
 
@@ -53,7 +53,7 @@ def layout(program: Program, places: Places) -> Layout:
     """Follow changes at `places` of the input through the network.
 
     >>> from torch import nn, zeros
-    >>> from pellucid.core.recording.program import program
+    >>> from pellucid.core.incremental.program import program
     >>> made = program(nn.Conv2d(1, 1, 3), (zeros(1, 1, 8, 8),), {}, "input")
     >>> found = layout(made, (Span((3,), 1), Span((4,), 1)))
     >>> found.ways[0].places

@@ -1,0 +1,92 @@
+"""The connected parts of masks, the boxes around them, and where to cut a map into a mask."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def components(masks: Bool[Tensor, "count *places"]) -> Int[Tensor, "count *places"]:
+    """The number of the connected part that each place belongs to, from 1 in the order of first places; 0 outside.
+
+    Places touch along edges and corners.  All masks at once: every part takes over the smallest number that a
+    neighboring part has, until nothing changes, which takes about log(places) rounds.
+
+    >>> components(torch.tensor([[[True, False, True], [False, True, False], [False, False, False]]])).tolist()
+    [[[1, 0, 1], [0, 1, 0], [0, 0, 0]]]
+    >>> components(torch.tensor([[True, True, False, True]])).tolist()
+    [[1, 1, 0, 2]]
+    """
+    parent = torch.arange(masks.numel())
+    a, b = _touching(masks)
+    while len(a):
+        low, high = torch.minimum(parent[a], parent[b]), torch.maximum(parent[a], parent[b])
+        apart = low != high
+        a, b, low, high = a[apart], b[apart], low[apart], high[apart]
+        parent.scatter_reduce_(0, high, low, "amin")
+        while not torch.equal(further := parent[parent], parent):
+            parent = further
+    first = (parent == torch.arange(masks.numel())).view(len(masks), -1) & masks.flatten(1)
+    number = first.cumsum(1).flatten()[parent]
+    return torch.where(masks, number.view(masks.shape), 0)
+
+
+def _touching(masks: Bool[Tensor, "count *places"]) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
+    """Every pair of neighboring places that are both inside, as positions in the flattened masks."""
+    index = torch.arange(masks.numel()).view(masks.shape)
+    ones, others = [], []
+    for step in itertools.product((-1, 0, 1), repeat=masks.ndim - 1):
+        if step <= (0,) * len(step):  # each pair once
+            continue
+        here = (slice(None), *(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step, masks.shape[1:], strict=True)))
+        there = (slice(None), *(slice(max(s, 0), n - max(-s, 0)) for s, n in zip(step, masks.shape[1:], strict=True)))
+        both = masks[here] & masks[there]
+        ones.append(index[here][both])
+        others.append(index[there][both])
+    return torch.cat(ones), torch.cat(others)
+
+
+def largest(mask: Bool[Tensor, "*places"]) -> Bool[Tensor, "*places"]:
+    """The connected part with the most places; the first of several.
+
+    >>> largest(torch.tensor([True, False, True, True])).tolist()
+    [False, False, True, True]
+    """
+    parts = components(mask[None])[0]
+    sizes = torch.bincount(parts[mask])
+    return parts == int(sizes.argmax()) if len(sizes) else mask
+
+
+def boxed(mask: Bool[Tensor, "*places"]) -> Bool[Tensor, "*places"]:
+    """The smallest box around a mask, filled.
+
+    >>> boxed(torch.tensor([[True, False, False], [False, True, False]])).tolist()
+    [[True, True, False], [True, True, False]]
+    """
+    out = torch.zeros_like(mask)
+    where = mask.nonzero()
+    if len(where):
+        out[tuple(slice(int(low), int(high) + 1) for low, high in zip(where.amin(0), where.amax(0), strict=True))] = (
+            True
+        )
+    return out
+
+
+def otsu(values: Float[Tensor, " n"]) -> float:
+    """The least value of the upper class of Otsu's split: the one that sets the two classes' means furthest apart.
+
+    All splits between two different values are tried, without a histogram: the largest n1 n2 (mean1 - mean2)^2 wins.
+
+    >>> otsu(torch.tensor([0.0, 0.1, 0.2, 5.0, 5.2]))
+    5.0
+    """
+    ordered = values.double().sort().values
+    below = torch.arange(1, len(ordered), dtype=torch.double)
+    sums = ordered.cumsum(0)
+    apart = sums[:-1] / below - (sums[-1] - sums[:-1]) / (len(ordered) - below)
+    between = below * (len(ordered) - below) * apart.square()
+    between[ordered[1:] == ordered[:-1]] = -1.0
+    return float(ordered[int(between.argmax()) + 1])
