@@ -122,7 +122,7 @@ def _verdicts(rigs: list[Known]) -> Iterator[str]:
     lines.append(["**all**", "", sum(rig["pictures"] for rig in rigs), *(f"**{share(t)}**" for t in totals), *taus])
     head = ("network", "the truth", "pictures", "true maps", "wrong maps", "tau, 64 probes", "tau, 128")
     yield from table(head, lines)
-    yield "Not run: the stamp of `imagenet-w` (package not here); graph motifs (the card cannot test graphs yet).\n"
+    yield "Not run: the stamp of `imagenet-w` (package not here); graph motifs (not built).\n"
 
 
 def _unfair(found: Known) -> Iterator[str]:
