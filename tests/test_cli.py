@@ -134,6 +134,29 @@ def test_methods_as_json_says_what_the_signatures_say(pellucid):
         assert told["options"] == [declared(p) for p in keyword_only(method.recipe)]
 
 
+def test_checks_lists_every_measure_and_as_json_says_what_the_signatures_say(pellucid):
+    known = pl.checks.all_checks()
+    listed = {m["name"]: m for m in pellucid("checks", "--json").json}
+    assert set(listed) == set(known)
+    for name, measure in known.items():
+        told = listed[name]
+        assert told["paper"] and told["cost"] and told["summary"] and told["title"]
+        assert (told["better"], told["on the card"]) == (measure.better, measure.place > 0)
+        assert [o["name"] for o in told["options"]] == [o.name for o in measure.options]
+    shown = pellucid("checks")
+    assert shown.code == 0 and all(name in shown.out for name in known)
+
+
+def test_more_measures_are_asked_for_by_name(pellucid):
+    asked = ("--method", "saliency", "--trust", "quick", "--measure", "sparseness, pixel_flipping")
+    done = pellucid("explain", "noise.png", *asked, "--json", "-o", "why.html", *TINY)
+    names = [c["name"] for c in done.json["checks"]]
+    assert names == ["faithfulness", "completeness", "sparseness", "pixel_flipping"]
+    assert 0 <= done.json["checks"][2]["value"] <= 1
+    refused = pellucid("explain", "noise.png", "--measure", "beauty", *TINY)
+    assert refused.code == 2 and "no measure 'beauty'" in refused.err
+
+
 def keyword_only(recipe: Callable[..., object]) -> Iterator[tuple[inspect.Parameter, Any]]:
     for parameter in inspect.signature(recipe, eval_str=True).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:
