@@ -33,7 +33,7 @@ CHEAP: dict[str, dict[str, Any]] = {
     "gradient_shap": {"samples": 16},
     "grad_cam": {}, "grad_cam_plus_plus": {}, "x_grad_cam": {}, "hi_res_cam": {}, "layer_cam": {}, "eigen_cam": {},
     "eigen_grad_cam": {}, "fem": {}, "kpca_cam": {}, "shapley_cam": {}, "finer_cam": {},
-    "occlusion": {"window": 56, "stride": 28}, "rise": {"masks": 64}, "lime": {"samples": 100},
+    "occlusion": {"window": 56, "stride": 28}, "rise": {"masks": 64}, "lime": {"samples": 100, "cells": 5},
 }  # fmt: skip
 FEW = 2  # photographs on which the methods are run again, for stability and for random weights
 # Not run again: minutes for a flag.
