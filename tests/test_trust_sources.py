@@ -8,7 +8,7 @@ import torch
 import pellucid as pl
 from benchmarks.trust import __main__ as proof
 from benchmarks.trust import motifs, stamp
-from benchmarks.trust.motifs import Edges, Graph, Sums
+from benchmarks.trust.motifs import Edges, Graph, Sums, Triangles
 
 
 def triangle() -> Graph:
@@ -37,6 +37,14 @@ def test_an_edge_that_counts_nothing_is_an_edge_that_is_not_there():
     with torch.no_grad():
         # Node 4 is alone then; the shorter graph does not have it.
         torch.testing.assert_close(Edges(model, graph)(without[None]), Edges(model, shorter)(torch.ones(1, 4)))
+
+
+def test_the_network_that_counts_triangles_sees_nothing_else():
+    graph, one = motifs.in_triangles(triangle()), torch.eye(5)
+    assert graph.truth.tolist() == [True, True, True, False, False]
+    net = Edges(Triangles(), graph)
+    odds = (net(1 - one) - net(torch.ones(5, 5))) @ torch.tensor([-1.0, 1.0])
+    assert odds.tolist() == [-8, -8, -8, 0, 0]
 
 
 def test_every_method_of_the_table_gives_a_number_an_edge():

@@ -1,8 +1,9 @@
 """Rerun the proof: `python -m benchmarks.trust`, or a part of it: `--only verdicts`.
 
 Parts: values, verdicts, unfair, third guess, claims, photographs, stamp, motifs.  Each puts its figures into
-results.json here; RESULTS.md and the pictures of the docs are made of that anew.  The networks are trained once (two minutes) and kept in
-the user's cache folder.  All of it takes about twenty-five minutes of one core, the photographs seven of them.
+results.json here; RESULTS.md and the pictures of the docs are made of that anew.  The networks are trained once (two
+minutes) and kept in the user's cache folder.  All of it takes about twenty-five minutes of
+one core, the photographs seven of them.
 
 Two parts ask for a package each, and are left as they were where it is not installed: stamp for imagenet-w (in the
 environment of `make peers`), motifs for torch-geometric.
@@ -50,7 +51,7 @@ PARTS: dict[str, Part] = {
     "claims": lambda scale: claims.all_of(scale),
     "photographs": lambda scale: photographs.cards(round(20 * scale)),
     "stamp": lambda scale: stamp.all_of(scale),
-    "motifs": lambda scale: motifs.cards(round(30 * scale)),
+    "motifs": lambda scale: motifs.all_of(scale),
 }
 NEEDS = {"stamp": ("imagenet_w", "imagenet-w"), "motifs": ("torch_geometric", "torch-geometric")}
 

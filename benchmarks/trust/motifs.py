@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,6 +27,7 @@ from pellucid.core.score import Score
 from pellucid.trials.probed import ProbeSet, probe_set
 
 TREE, RING, HOUSE = 20, 6, 1  # nodes of the tree, nodes of the ring, the class "house"
+SEEDS = 3  # trainings
 METHODS: dict[str, dict[str, Any]] = {
     "input_x_gradient": {}, "integrated_gradients": {"steps": 32}, "feature_ablation": {}, "shapley_sampling": {},
 }  # fmt: skip
@@ -69,6 +71,15 @@ class Sums(nn.Module):
         return self.last(h.sum(1) / 10)
 
 
+class Triangles(nn.Module):
+    """A network by its wiring: it counts triangles, of which a house has one, and trees and rings have none."""
+
+    def forward(self, joined: Tensor) -> Tensor:
+        """`[batch, nodes, nodes]` to `[batch, 2]`; the log-odds of a house are 8 times the triangles less 4."""
+        z = 8 * (joined @ joined * joined).sum((1, 2)) / 6 - 4
+        return torch.stack([-z / 2, z / 2], 1)
+
+
 class Edges(nn.Module):
     """The network on one graph: `[batch, edges]`, how much each edge counts, to `[batch, 2]`."""
 
@@ -89,11 +100,15 @@ def graphs(count: int, key: str) -> tuple[Graph, ...]:
     from torch_geometric.datasets.motif_generator import CycleMotif, HouseMotif
 
     out = []
+    before = np.random.get_state()  # the generator of trees draws there
     with torch.random.fork_rng(devices=[]):
         for label, motif in ((0, CycleMotif(RING)), (HOUSE, HouseMotif())):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator("motifs", key, label))))
+            seed = int(torch.randint(2**31, (), generator=generator("motifs", key, label)))
+            torch.manual_seed(seed)
+            np.random.seed(seed)
             found = ExplainerDataset(BAGraph(TREE, 1), motif, num_motifs=1, num_graphs=count // 2)
             out.append([once(g.edge_index, g.edge_mask > 0, label) for g in found])
+    np.random.set_state(before)
     return tuple(g for pair in zip(*out, strict=True) for g in pair)
 
 
@@ -137,15 +152,22 @@ def accuracy(model: nn.Module, count: int = 400) -> float:
         return float((model(joined).argmax(1) == labels).float().mean())
 
 
+def in_triangles(graph: Graph) -> Graph:
+    """The graph with another truth: the edges that a triangle is made of."""
+    joined = graph.joined(torch.ones(1, graph.edges.shape[1]), int(graph.edges.max()) + 1)[0]
+    source, sink = graph.edges
+    return replace(graph, truth=(joined @ joined)[source, sink] > 0)
+
+
 def shuffled(truth: Tensor, g: torch.Generator) -> Tensor:
     """The truth on other edges: what a shift is to a picture, since edges have no order."""
     return truth[torch.randperm(len(truth), generator=g)]
 
 
-def maps(graph: Graph, net: Network, random: Network, g: torch.Generator) -> Iterator[tuple[str, str, Tensor]]:
+def maps(graph: Graph, net: Network, random: Network | None, g: torch.Generator) -> Iterator[tuple[str, str, Tensor]]:
     """Kind, name and map."""
     truth, x = graph.truth.double(), torch.ones(1, graph.edges.shape[1])
-    yield "true", "edges of the motif", truth
+    yield "true", "edges of the truth", truth
     for share in (0.75, 0.5, 0.25):
         yield "diluted", f"{share:.0%} truth, rest shuffled", share * truth + (1 - share) * shuffled(truth, g)
     for name, options in METHODS.items():
@@ -158,39 +180,63 @@ def maps(graph: Graph, net: Network, random: Network, g: torch.Generator) -> Ite
     yield "wrong", "edges of busy nodes", degree[graph.edges].prod(0)
     other = pl.methods.integrated_gradients(net, x, pl.logit(1 - graph.label), steps=32)
     yield "wrong", "another class's IG", other.values[0].double().detach()
+    if random is None:
+        return
     drawn = pl.methods.integrated_gradients(random, x, pl.logit(graph.label), steps=32)
     yield "wrong", "IG of random weights", drawn.values[0].double().detach()
 
 
-def cards(count: int, probes: int = 128) -> dict[str, Any]:
-    """The card on graphs that the network gets right: verdicts by map, tau of graded maps, what removal does."""
-    model, words, r = network(), dict[tuple[str, str], Counter[str]](), dict[str, list[float]]()
-    taus, out = dict[int, list[float]](), dict[str, Any]()
-    used, drops = 0, {"motif": list[float](), "as many others": list[float]()}
-    reasons = Counter[str]()
-    for i, graph in enumerate(graphs(400, "test")):
-        if used == count:
-            break
-        net, g, x = Network(Edges(model, graph).eval()), generator("motif maps", i), torch.ones(1, len(graph.truth))
-        with torch.no_grad():
-            if graph.label != HOUSE or int(net.model(x).argmax()) != graph.label:
-                continue
-        used += 1
-        (probe,) = probe_set(Score(net, pl.logit(graph.label)), {net.inputs[0]: x}, probes)
-        torch.manual_seed(100 + i % 8)
-        for kind, name, m in maps(graph, net, Network(Edges(Sums().eval(), graph).eval()), g):
+def all_of(scale: float) -> dict[str, Any]:
+    """Networks that learned, whose truth is the motif, and one wired to count triangles, whose truth is its one."""
+    learned = tuple(network(seed) for seed in range(SEEDS))
+    found, count = graphs(400, "test"), round(30 * scale)
+    planted = tuple(in_triangles(g) for g in found)
+    return {
+        "accuracy": [accuracy(model) for model in learned], "edges": fmean(len(g.truth) for g in found),
+        "cards": {
+            "learned": cards(learned, found, count), "wired": cards((Triangles(),), planted, count, redraw=False),
+        },
+    }  # fmt: skip
+
+
+def cards(
+    models: tuple[nn.Module, ...], known: tuple[Graph, ...], count: int, probes: int = 128, *, redraw: bool = True
+) -> dict[str, Any]:
+    """The card on houses that all networks get right, each asked in its turn: verdicts, tau of graded maps, drops."""
+    words, r, reasons = dict[tuple[str, str], Counter[str]](), dict[str, list[float]](), Counter[str]()
+    taus, drops = dict[int, list[float]](), {"truth": list[float](), "as many others": list[float]()}
+    houses = [g for g in known if g.label == HOUSE and all(named(m, g) == HOUSE for m in models)][:count]
+    for i, graph in enumerate(houses):
+        net, g = Network(Edges(models[i % len(models)], graph).eval()), generator("motif maps", i)
+        x = torch.ones(1, len(graph.truth))
+        (probe,) = probe_set(Score(net, pl.logit(HOUSE)), {net.inputs[0]: x}, probes)
+        for kind, name, m in maps(graph, net, unlearned(i, graph) if redraw else None, g):
             found = score_map(m, probe)
             words.setdefault((kind, name), Counter())[found.word] += 1
             r.setdefault(name, []).append(found.r)
             reasons[found.reason] += bool(found.reason)
         for n, tau in ordered(graph, probe, g).items():
             taus.setdefault(n, []).append(tau)
-        for name, gone in (("motif", graph.truth), ("as many others", others(graph.truth, g))):
-            drops[name].append(fall(net.model, x, gone, graph.label))
-    out |= {"pictures": used, "accuracy": accuracy(model), "edges": fmean(len(g.truth) for g in graphs(400, "test"))}
-    out |= {"matrix": [[*key, dict(w)] for key, w in words.items()], "tau": {n: fmean(v) for n, v in taus.items()}}
-    out |= {"r": {k: fmean(v) for k, v in r.items()}, "drops": {k: fmean(v) for k, v in drops.items()}}
-    return out | {"reasons": dict(+reasons)}
+        for name, gone in (("truth", graph.truth), ("as many others", others(graph.truth, g))):
+            drops[name].append(fall(net.model, x, gone, HOUSE))
+    return {
+        "pictures": len(houses), "matrix": [[*key, dict(w)] for key, w in words.items()],
+        "tau": {n: fmean(v) for n, v in taus.items()}, "r": {k: fmean(v) for k, v in r.items()},
+        "drops": {k: fmean(v) for k, v in drops.items()}, "reasons": dict(+reasons),
+    }  # fmt: skip
+
+
+def named(model: nn.Module, graph: Graph) -> int:
+    """The class that the network names."""
+    with torch.no_grad():
+        return int(Edges(model, graph)(torch.ones(1, len(graph.truth))).argmax())
+
+
+def unlearned(i: int, graph: Graph) -> Network:
+    """The network with random weights, eight of them in turns."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(100 + i % 8)
+        return Network(Edges(Sums().eval(), graph).eval())
 
 
 def ordered(graph: Graph, probe: ProbeSet, g: torch.Generator) -> dict[int, float]:

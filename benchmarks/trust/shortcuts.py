@@ -45,15 +45,18 @@ def _stamp(found: Known) -> Iterator[str]:
 
 def _motifs(found: Known) -> Iterator[str]:
     yield "### Motifs in graphs\n"
-    yield "Random trees with a house of five nodes or a ring of six joined to them (torch-geometric), a graph network"
-    yield f"that tells the two apart in {found['accuracy']:.1%} of new graphs, {found['pictures']} houses explained, by"
-    yield f"edge (about {found['edges']:.0f} a graph). Without the motif's edges the log-odds of the house fall by"
-    yield f"{found['drops']['motif']:.1f}, without as many others by {found['drops']['as many others']:.1f}.\n"
-    rows = [
-        [kind, what, *(words.get(w, 0) for w in WORDS), num(found["r"][what])] for kind, what, words in found["matrix"]
-    ]
-    yield from table(("maps", "which", *WORDS, "mean r"), rows)
-    yield from _tail(found)
+    yield "Random trees with a house of five nodes or a ring of six joined to them (torch-geometric), houses explained"
+    right = " / ".join(f"{v:.1%}" for v in found["accuracy"])
+    yield f"by edge (about {found['edges']:.0f} a graph). Learned: networks of three seeds in turns, trained to tell the"
+    yield f"two apart (right in {right} of new graphs); the truth is the motif's edges, which they"
+    yield "need not use alone. Wired: a network that counts triangles by its construction; the truth is the house's only"
+    yield "one.\n"
+    for name, v in found["cards"].items():
+        yield f"**{name.capitalize()}**, {v['pictures']} houses. Without the edges of the truth the log-odds fall by"
+        yield f"{v['drops']['truth']:.1f}, without as many others by {v['drops']['as many others']:.1f}.\n"
+        rows = [[kind, what, *(words.get(w, 0) for w in WORDS), num(v["r"][what])] for kind, what, words in v["matrix"]]
+        yield from table(("maps", "which", *WORDS, "mean r"), rows)
+        yield from _tail(v)
 
 
 def _tail(found: Known) -> Iterator[str]:
