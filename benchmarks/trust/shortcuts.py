@@ -47,10 +47,10 @@ def _motifs(found: Known) -> Iterator[str]:
     yield "### Motifs in graphs\n"
     yield "Random trees with a house of five nodes or a ring of six joined to them (torch-geometric), houses explained"
     right = " / ".join(f"{v:.1%}" for v in found["accuracy"])
-    yield f"by edge (about {found['edges']:.0f} a graph). Learned: networks of three seeds in turns, trained to tell the"
-    yield f"two apart (right in {right} of new graphs); the truth is the motif's edges, which they"
-    yield "need not use alone. Wired: a network that counts triangles by its construction; the truth is the house's only"
-    yield "one.\n"
+    yield f"by edge (about {found['edges']:.0f} a graph). Learned: networks of three seeds in turns, trained to tell"
+    yield f"the two apart (right in {right} of new graphs); the truth is the motif's edges, which they"
+    yield "need not use alone. Wired: a network that counts triangles by its construction; the truth is the house's"
+    yield "only one.\n"
     for name, v in found["cards"].items():
         yield f"**{name.capitalize()}**, {v['pictures']} houses. Without the edges of the truth the log-odds fall by"
         yield f"{v['drops']['truth']:.1f}, without as many others by {v['drops']['as many others']:.1f}.\n"
