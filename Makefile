@@ -72,7 +72,7 @@ $(PEERS)/.peers: $(PEERS)/.torch pyproject.toml requirements-peers.txt requireme
 	site=$$($(PEERS_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	cp tests/peers/torchvision_operators.py "$$site"
 	echo 'import torchvision_operators' > "$$site/torchvision_operators.pth"
-	$(PEERS_BIN)/python -c 'import torchvision, timm, zennit, pytorch_grad_cam, quantus, captum'
+	$(PEERS_BIN)/python -c 'import torchvision, timm, zennit, pytorch_grad_cam, quantus, captum, imagenet_w'
 	touch $@
 
 setup: $(VENV)/.dev
@@ -115,8 +115,10 @@ bench: $(PEERS)/.peers $(VENV)/.dev
 	for script in $(BENCHMARKS); do $(PEERS_BIN)/python "$$script"; done
 	for script in $(OWN_BENCHMARKS); do $(BIN)/python "$$script"; done
 
-proof: $(VENV)/.dev
+# The stamp of imagenet-w needs torchvision, which is where the peers are.
+proof: $(VENV)/.dev $(PEERS)/.peers
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
+	OMP_NUM_THREADS=1 $(PEERS_BIN)/python -m benchmarks.trust --only stamp
 
 clean:
 	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.trust import drawings, published
-from benchmarks.trust.verdicts import WORDS, wilson
+from benchmarks.trust import drawings, published, shortcuts
+from benchmarks.trust.tables import num, share, table
+from benchmarks.trust.verdicts import WORDS
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parents[1] / "docs" / "images"
@@ -39,6 +40,7 @@ def section(known: Known, machine: str) -> Iterator[str]:
     yield from _verdicts(verdicts(known))
     if "unfair" in known:
         yield from _unfair(known["unfair"])
+    yield from shortcuts.section(known)
     if "third guess" in known:
         yield from _third_guess(known["third guess"])
     yield from _kept(verdicts(known))
@@ -69,26 +71,6 @@ def together(rigs: Sequence[Known]) -> dict[tuple[str, str], Counter[str]]:
                 if k == kind:
                     out.setdefault((k, what), Counter()).update(words)
     return out
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table, and an empty line."""
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    yield from ("| " + " | ".join(str(c) for c in row) + " |" for row in rows)
-    yield ""
-
-
-def share(words: Counter[str], word: str = "Supported") -> str:
-    """A share with Wilson's interval."""
-    of = sum(words.values())
-    low, high = wilson(words[word], of)
-    return f"{words[word] / of:.1%} [{low:.1%}, {high:.1%}]"
-
-
-def num(v: object) -> str:
-    """Two digits, or nothing."""
-    return f"{v:.2f}" if isinstance(v, int | float) and v == v else ""
 
 
 def _verdicts(rigs: list[Known]) -> Iterator[str]:
@@ -122,7 +104,7 @@ def _verdicts(rigs: list[Known]) -> Iterator[str]:
     lines.append(["**all**", "", sum(rig["pictures"] for rig in rigs), *(f"**{share(t)}**" for t in totals), *taus])
     head = ("network", "the truth", "pictures", "true maps", "wrong maps", "tau, 64 probes", "tau, 128")
     yield from table(head, lines)
-    yield "Not run: the stamp of `imagenet-w` (package not here); graph motifs (not built).\n"
+    yield "The stamp of `imagenet-w` and the motifs of torch-geometric stand below, and are not counted here.\n"
 
 
 def _unfair(found: Known) -> Iterator[str]:
