@@ -95,11 +95,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
     """
     if tuple(places.shape) != probes.layout.shape:
         raise BadInput(f"The map has {tuple(places.shape)} places, the probes {probes.layout.shape}.")
-    sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
-    flat, found = bool(sums[0].isnan().any()), pearson(sums, probes.drops)
-    generator = current().generator("faithfulness", probes.key, "score")
-    pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
-    redone = pearson(sums[:, pick], probes.drops[pick])
+    found, redone, reason = _measured(places, probes)
     r, (low, high) = float(found[0]), interval(redone[0])
     nulls = null_scores(places, probes, NULLS)
     known = nulls[nulls.isfinite()]
@@ -110,8 +106,19 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
         random=float(known.quantile(0.95)) if len(known) else math.nan,
         guesses=tuple((name, float(v)) for (name, _), v in zip(probes.guesses, found[1:], strict=True)),
         margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
-        ceiling=best, reason=_FLAT_MAP if flat else _reason(probes, _reached(probes, found, redone)),
+        ceiling=best, reason=reason,
     )  # fmt: skip
+
+
+def _measured(places: Tensor, probes: ProbeSet) -> tuple[Float[Tensor, " maps"], Float[Tensor, "maps draws"], str]:
+    """The r of the map and of each guess, their redrawn values, and why they say nothing, or ''."""
+    sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
+    found = pearson(sums, probes.drops)
+    generator = current().generator("faithfulness", probes.key, "score")
+    pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
+    redone = pearson(sums[:, pick], probes.drops[pick])
+    flat = bool(sums[0].isnan().any())
+    return found, redone, _FLAT_MAP if flat else _reason(probes, _reached(probes, found, redone))
 
 
 _FLAT_MAP = "The map is the same everywhere, so there is nothing to test"
@@ -233,16 +240,21 @@ def _narrowed(
     explanation: Explanation, places: Tensor, probes: ProbeSet, most: int | None, within: float
 ) -> tuple[MapScore, ProbeSet]:
     """The map's score, on more and more probes until its interval is narrow, no more may be run, or somebody stops."""
-    found = score_map(places, probes)
-    while most is not None and len(probes.drops) < most and not found.reason and (found.high - found.low) / 2 > within:
+    while most is not None and len(probes.drops) < most and _wide(places, probes, within):
         before = len(probes.drops)
         with suppress(Stopped):
             wanted = min(most, before + BLOCK)
             probes = grown(score_of(explanation), explanation.explained, probes, wanted)
         if len(probes.drops) == before:
             break
-        found = score_map(places, probes)
-    return found, probes
+    return score_map(places, probes), probes
+
+
+def _wide(places: Tensor, probes: ProbeSet, within: float) -> bool:
+    """Is the test fair, and its interval wider than was asked?"""
+    _, redone, reason = _measured(places, probes)
+    low, high = interval(redone[0])
+    return not reason and (high - low) / 2 > within
 
 
 def _points(places: Tensor, probes: ProbeSet) -> tuple[tuple[str, tuple[float, ...]], ...]:

@@ -92,13 +92,14 @@ def grown(score: Score, x: Tensors, probes: ProbeSet, count: int) -> ProbeSet:
     x, i = _fed(score, x), probes.sample
     with score.leased() as f, running(replace(current(), seed=probes.seed)):
         one = alone(f, i)
-        masks = probe_masks(probes.layout, count, probes.area, probes.key)
-        after = _after(one, rows(x, i, i + 1), probes.layout, masks[len(probes.drops) :])
+        more = probe_masks(probes.layout, count, probes.area, probes.key, start=len(probes.drops))
+        after = _after(one, rows(x, i, i + 1), probes.layout, more)
     drops = torch.cat([probes.drops, probes.start - after])
+    masks = torch.cat([probes.masks, more[: len(after)]])
     return replace(
-        probes, masks=masks[: len(drops)], drops=drops, forwards=probes.forwards + len(after),
+        probes, masks=masks, drops=drops, forwards=probes.forwards + len(after),
         ratio=_left(probes.start, probes.start - drops, probes.of_class),
-        ceiling=_ceiling(probes.layout, masks[: len(drops)], drops),
+        ceiling=_ceiling(probes.layout, masks, drops),
     )  # fmt: skip
 
 
@@ -158,13 +159,14 @@ def _ceiling(layout: Layout, masks: Bool[Tensor, "count *shape"], drops: Float[T
     return ceiling(layout.cells(masks.double(), side), drops)
 
 
-def probe_masks(layout: Layout, count: int, area: float, key: str) -> Bool[Tensor, "count *shape"]:
-    """The first `count` masks of the run's seed and a sample's content; each removes the share `area`."""
-    blocks = (
+def probe_masks(layout: Layout, count: int, area: float, key: str, *, start: int = 0) -> Bool[Tensor, "count *shape"]:
+    """Masks `start` to `count` of the run's seed and a sample's content; each removes the share `area`."""
+    first = start // BLOCK
+    blocks = [
         highest(_landscapes(layout, current().generator("faithfulness", key, i)), area)
-        for i in range(-(-count // BLOCK))
-    )
-    return torch.cat(list(blocks))[:count]
+        for i in range(first, -(-count // BLOCK))
+    ]
+    return torch.cat(blocks)[start - first * BLOCK : count - first * BLOCK]
 
 
 def _landscapes(layout: Layout, generator: torch.Generator) -> Float[Tensor, "count *shape"]:
