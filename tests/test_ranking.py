@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ import pellucid as pl
 from pellucid.checks.card import BUDGETS, trust_card
 from pellucid.checks.faithfulness import faithfulness
 from pellucid.checks.ranking import ranking
-from pellucid.core.errors import BadOption, Stopped
+from pellucid.core.errors import BadOption
+from pellucid.surfaces.choose import most_faithful
 from pellucid.trials.layout import score_of
 from pellucid.trials.probed import grown, probe_set
 
@@ -164,28 +166,28 @@ def test_the_race_names_the_winner_the_runners_up_and_who_cannot_be_told_apart()
     assert best.name == "faithfulness" and best.facts["seed"] == 0  # other masks than those of the race
 
 
-class Parity(nn.Module):
-    """The sign of the product of sixteen cells: no part counts on its own."""
+def test_it_is_said_when_nothing_beats_a_guess(monkeypatch):
+    def of_noise(score, x):
+        found = probe_set(score, x, 64)
+        noise = torch.randn(64, generator=torch.Generator().manual_seed(0)).double()
+        return [replace(p, drops=noise, ceiling=0.9, ratio=0.8) for p in found]
 
-    def forward(self, x: Tensor) -> Tensor:
-        score = 3 * torch.nn.functional.adaptive_avg_pool2d(x - 0.5, 4).flatten(1).sign().prod(1) + x.sum() * 0
-        return torch.stack([score, -score], 1)
+    why = linear()
+    monkeypatch.setattr("pellucid.surfaces.choose.probe_set", lambda score, x, count: of_noise(score, x))
+    best = most_faithful([why, noisy(why, 3.0)], "quick")
+    assert any(note.startswith("None of the methods surely beats a guess") for note in best.notes)
+    monkeypatch.undo()
+    table_of = [table(), noisy(table(), 3.0)]
+    assert not any("beats a guess" in note for note in most_faithful(table_of, "quick").notes)
 
 
-def test_it_is_said_when_nothing_beats_a_guess():
-    x = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(11))
-    why = pl.explain(Parity(), x, 0, trust="quick")
-    assert why.checks[0].facts["word"] != "Supported"
-
-
-def test_a_race_that_is_stopped_keeps_a_map():
-    asked = iter(range(10**6))
-    with pl.running(pl.Run(stop=lambda: next(asked) > 12, max_batch=4)):
-        try:
-            why = pl.explain(Dots(), picture(), trust="quick")
-        except Stopped:
-            pytest.skip("it was stopped before the first map")
-    assert why.values.shape == (1, 1, SIDE, SIDE)
+def test_a_race_that_is_stopped_keeps_the_best_so_far():
+    asked, why = iter(range(10**6)), linear()
+    with pl.running(pl.Run(stop=lambda: next(asked) > 40, max_batch=1)):  # in the middle of the second block
+        best = most_faithful([noisy(why, 3.0), why], "standard")
+    assert torch.equal(best.values, why.values)
+    (copies,) = (int(n.split(" masked copies")[0].split()[-1]) for n in best.notes if n.startswith("Chosen"))
+    assert 32 <= copies < 64  # what was run of the second block counts
 
 
 def test_a_comparison_shows_ranks_that_overlap():

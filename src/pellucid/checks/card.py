@@ -43,7 +43,6 @@ BUDGETS: Mapping[Trust, Budget] = MappingProxyType(
         "thorough": Budget(256, 1024, 0.04),
     }
 )
-_EXPLAIN_AGAIN = ("stability", "randomization")
 
 
 def trust_card(
@@ -92,7 +91,7 @@ def budget_of(trust: str) -> Budget:
 def _of_the_card(known: Mapping[str, Measure[...]], marked: bool, budget: Budget) -> list[Measure[...]]:
     """All that have a place on the card, in order, but those of a mark that nobody made and the dear ones."""
     placed = sorted((check for check in known.values() if check.place), key=lambda check: check.place)
-    placed = [check for check in placed if budget.explains_again or check.name not in _EXPLAIN_AGAIN]
+    placed = [check for check in placed if budget.explains_again or not check.again]
     return [check for check in placed if marked or "mask" not in check.takes]
 
 

@@ -31,6 +31,7 @@ SAME = 0.95
     better="neither",
     cost="one explanation",
     place=4,
+    again=True,
 )
 def randomization(explanation: Explanation) -> Check:
     """Rank correlation, in -1..1, of the map's absolute values with those from a network that never learned.

@@ -33,6 +33,7 @@ ENOUGH = math.sqrt(0.5)  # From here on, near copies share at least half of the 
     better="higher",
     cost="six explanations and ten forward passes",
     place=3,
+    again=True,
 )
 def stability(explanation: Explanation) -> Check:
     """Mean rank correlation, in -1..1, between the map and the maps of five near copies (noise of 2 % of the range).

@@ -27,7 +27,7 @@ class Measure(Generic[P]):
     """A measure with its provenance: call it on an explanation to get a `Check`.
 
     `better`: which way the number is good, "neither" where it only describes.  `place` orders the trust card; 0 keeps a
-    measure off it, to be called by name.
+    measure off it, to be called by name.  `again`: it runs the method again, which a small budget leaves out.
     """
 
     def __init__(
@@ -40,10 +40,11 @@ class Measure(Generic[P]):
         better: Better,
         cost: str,
         place: int,
+        again: bool,
     ) -> None:
         self.recipe, self.title, self.family, self.paper = recipe, title, family, paper
         self.better: Better = better
-        self.cost, self.place = cost, place
+        self.cost, self.place, self.again = cost, place, again
         self.name = recipe.__name__
         self.__name__, self.__doc__, self.__module__ = recipe.__name__, recipe.__doc__, recipe.__module__
         self.__wrapped__ = recipe
@@ -73,12 +74,18 @@ class Measure(Generic[P]):
 
 
 def measure(
-    *, title: str, family: Family, paper: str = "", better: Better = "higher", cost: str = "no pass", place: int = 0
+    *,
+    title: str,
+    family: Family,
+    paper: str = "",
+    better: Better = "higher",
+    cost: str = "no pass",
+    place: int = 0,
+    again: bool = False,
 ) -> Callable[[Callable[Concatenate[Explanation, P], Check]], Measure[P]]:
     """Make a measure of a function from an explanation to a `Check`; options are declared as methods declare theirs."""
-    return lambda recipe: Measure(
-        recipe, title=title, family=family, paper=paper, better=better, cost=cost, place=place
-    )
+    about: dict[str, Any] = {"title": title, "family": family, "paper": paper, "better": better, "cost": cost}
+    return lambda recipe: Measure(recipe, place=place, again=again, **about)
 
 
 def _said(hint: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -260,10 +261,8 @@ def _candidates(
     try:
         return _explained(net, x, target, at, CANDIDATES[trust])[0]
     except BadModel:
-        try:
+        with suppress(BadModel):
             return _explained(net, x, target, at, BLIND)[0]
-        except BadModel:
-            pass
         raise
 
 
