@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # Read when keras is first imported.
 
@@ -21,3 +22,11 @@ def _threads_and_seed() -> None:
     """One thread, so that sums are added up in one order; a fixed seed for the random networks of the tests."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Any:
+    """EfficientNet-Lite0 with its own weights."""
+    from pellucid.doors import zoo  # not above: coverage and the checks of shapes begin after this file is read
+
+    return zoo.open("efficientnet_lite0")
