@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
+from pellucid.core.archive import FORMAT, SUFFIX
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.explanation import Explanation
 from pellucid.core.network import Network
 from pellucid.core.run import Run, running
-from pellucid.core.saved import FORMAT, SUFFIX, load, to_bytes
+from pellucid.core.saved import load, to_bytes
 from pellucid.core.target import Target, channel, log_odds, logit, neuron, probability, region, scalar, token
 from pellucid.methods import all_methods
 from tests.networks import Net, picture
@@ -220,7 +221,7 @@ def test_what_is_no_explanation_is_refused(tmp_path: Path, whole: bytes) -> None
     refused(b"PK\x03\x04 a zip", tmp_path)
     refused(b"\x80\x04\x95\x0e a pickle", tmp_path)
     refused(b"\xff" * 64, tmp_path)
-    refused(to_safetensors({"weight": torch.ones(3)}), tmp_path, "not an explanation")
+    refused(to_safetensors({"weight": torch.ones(3)}), tmp_path, "not a result")
     for text in ("[]", "3", "null", '"x"', "{}", "", "{", "1" * 5000, "[" * 5000, "NaN"):
         refused(with_facts(text), tmp_path)
 
@@ -246,7 +247,7 @@ def test_a_fact_that_is_missing_or_of_another_kind_is_refused(tmp_path: Path, wh
     good = tmp_path / "good.pellucid"
     good.write_bytes(with_facts(facts))
     assert load(good, METHODS).method == "integrated_gradients"
-    for name in facts:
+    for name in facts.keys() - {"kind"}:  # the first files did not say their kind
         refused(with_facts({k: v for k, v in facts.items() if k != name}), tmp_path)
     for name in ("terms", "cost", "checks", "labels"):
         refused(with_facts({**facts, name: 7}), tmp_path)

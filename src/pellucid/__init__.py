@@ -26,6 +26,7 @@ _HOMES = {
     "pellucid.core.target": (
         "Target", "channel", "log_odds", "logit", "neuron", "probability", "region", "scalar", "token",
     ),
+    "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
     "pellucid.surfaces.explain": ("check", "compare", "explain", "load", "record"),
 }  # fmt: skip

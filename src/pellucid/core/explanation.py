@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +13,7 @@ from pellucid.core.errors import BadModel, Missing
 from pellucid.core.network import Network
 from pellucid.core.run import current, running
 from pellucid.core.score import Score
+from pellucid.core.shown import Shown
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors
 
@@ -29,7 +28,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Shown):
     """Values by input name, and where they came from.
 
     `maps` have their input's shape, but for the channel axis, which is 1 where a method speaks of places only; token
@@ -107,25 +106,3 @@ class Explanation:
             )
         with running(replace(current(), seed=self.seed if seed is None else seed)):
             return self.again(network, self.x if x is None else x, self.of, self.at or None, **self.options)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the explanation: `.pellucid` to load again, or `.html`, `.png`, `.svg`, `.json` to look at.
-
-        Nothing half-written is ever left behind.  Raises `BadInput` for other endings and unwritable places.
-        """
-        written: Path = _front("save")(self, path)
-        return written
-
-    def show(self) -> None:
-        """Show the explanation with its trust card: in the notebook, the browser, or the terminal."""
-        _front("show")(self)
-
-    def _repr_html_(self) -> str:
-        html: str = _front("notebook")(self)
-        return html
-
-
-def _front(name: str) -> Callable[..., Any]:
-    # The one place where the core reaches up: by name, and only when somebody wants to look at an explanation.
-    function: Callable[..., Any] = getattr(importlib.import_module("pellucid.surfaces.show"), name)
-    return function

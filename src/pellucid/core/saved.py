@@ -1,39 +1,33 @@
-"""An explanation in one file: tensors as safetensors, everything else as JSON in its header.  Never a pickle."""
+"""An explanation in one file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from pellucid.core.archive import Archive, packed, undamaged, unpacked
 from pellucid.core.check import Check, Verdict
-from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Cost, Explanation
-from pellucid.core.site import Site
-from pellucid.core.target import Target, Term
-from pellucid.core.tensors import Tensors
+from pellucid.core.spelled import spelled, tensors_in, unspelled
 
-FORMAT = 1  # raise it whenever an older version could not read the file
-SUFFIX = ".pellucid"
+KIND = "explanation"
 
 
 def to_bytes(e: Explanation) -> bytes:
     """The file's content."""
-    masks = {f"mask {i}": a for i, a in enumerate(_masks(e.of))}
+    masks = {f"mask {i}": a for i, a in enumerate(tensors_in(e.of))}
     tensors = {f"map {k}": v for k, v in e.maps.items()} | {f"x {k}": v for k, v in e.x.items()} | masks
     tensors |= {f"inner {k}": v for k, v in e.inner.items()}
     tensors |= {f"option {k}": v for k, v in e.options.items() if isinstance(v, Tensor)}
     facts = {
-        "format": FORMAT,
         "method": e.method,
         "options": {k: None if isinstance(v, Tensor) else v for k, v in e.options.items()},
-        "terms": [[t.weight, t.kind, [_plain(a) for a in t.args]] for t in e.of.terms],
+        "terms": spelled(e.of),
         "target": e.target,
         "seed": e.seed,
         "network": e.network,
@@ -48,50 +42,34 @@ def to_bytes(e: Explanation) -> bytes:
         "stopped": e.stopped,
         "facts": dict(e.facts),
         "notes": e.notes,
-        "checks": [{**asdict(c), "verdict": c.verdict.name} for c in e.checks],
+        "checks": [checked(c) for c in e.checks],
         "fingerprint": e.fingerprint,
     }
-    stored = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}  # no two may share memory
-    return to_safetensors(stored, metadata={"pellucid": json.dumps(facts, default=str)})
-
-
-def _masks(target: Target) -> list[Tensor]:
-    return [a for t in target.terms for a in t.args if isinstance(a, Tensor)]
-
-
-def _plain(argument: Any) -> Any:
-    if isinstance(argument, Site):
-        return {"site": str(argument)}
-    if isinstance(argument, Tensor):
-        return {"mask": True}
-    if callable(argument):
-        return {"function": getattr(argument, "__name__", "function")}
-    return list(argument) if isinstance(argument, tuple) else argument
+    return packed(KIND, facts, tensors)
 
 
 def load(path: str | Path, methods: Mapping[str, Callable[..., Explanation]]) -> Explanation:
     """An explanation that `save` wrote.  Raises `BadInput` when the file is not one, or is newer than this version."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            raw = (file.metadata() or {}).get("pellucid")
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
-        facts = json.loads(raw or "null")
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{Path(path).name} could not be read: {error}.", f"Expected a {SUFFIX} file.") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        found = facts.get("format") if isinstance(facts, dict) else "none"
-        raise BadInput(
-            f"{Path(path).name} is not an explanation of format {FORMAT} (found: {found}).", "Update Pellucid."
-        )
-    try:
-        return _from_facts(facts, tensors, methods)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, PellucidError):
-            raise
-        raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
+    archive = unpacked(path)
+    if archive.kind != KIND:
+        raise BadInput(f"{Path(path).name} holds a {archive.kind}, not an explanation.", "Open it with pellucid.load.")
+    return explanation_of(archive, path, methods)
 
 
-def _check(facts: dict[str, Any]) -> Check:
+def explanation_of(
+    archive: Archive, path: str | Path, methods: Mapping[str, Callable[..., Explanation]]
+) -> Explanation:
+    """The explanation that an archive holds."""
+    with undamaged(path):
+        return _from_facts(archive, methods)
+
+
+def checked(check: Check) -> dict[str, Any]:
+    """A check as plain values."""
+    return {**asdict(check), "verdict": check.verdict.name}
+
+
+def check_of(facts: dict[str, Any]) -> Check:
     """A check as it was; files of earlier versions lack some of its parts."""
     references, curves = (facts.get(k, ()) for k in ("references", "curves"))
     return Check(
@@ -109,18 +87,15 @@ def _number(v: float | None) -> float:
     return float("nan") if v is None else v
 
 
-def _from_facts(
-    facts: dict[str, Any], tensors: Tensors, methods: Mapping[str, Callable[..., Explanation]]
-) -> Explanation:
-    masks = iter([tensors[f"mask {i}"] for i in range(sum(k.startswith("mask ") for k in tensors))])
-    checks = tuple(map(_check, facts["checks"]))
+def _from_facts(archive: Archive, methods: Mapping[str, Callable[..., Explanation]]) -> Explanation:
+    facts, masks = archive.facts, archive.under("mask ")
     return Explanation(
-        maps=_named("map ", tensors),
-        x=_named("x ", tensors),
-        inner=_named("inner ", tensors),
+        maps=archive.under("map "),
+        x=archive.under("x "),
+        inner=archive.under("inner "),
         method=facts["method"],
-        options={**facts["options"], **_named("option ", tensors)},
-        of=Target(tuple(Term(w, kind, tuple(_restored(a, masks) for a in args)) for w, kind, args in facts["terms"])),
+        options={**facts["options"], **archive.under("option ")},
+        of=unspelled(facts["terms"], iter([masks[str(i)] for i in range(len(masks))])),
         target=facts["target"],
         seed=facts["seed"],
         network=facts["network"],
@@ -135,34 +110,7 @@ def _from_facts(
         stopped=facts["stopped"],
         facts=facts["facts"],
         notes=tuple(facts["notes"]),
-        checks=checks,
+        checks=tuple(map(check_of, facts["checks"])),
         again=methods.get(facts["method"]),
         saved_fingerprint=facts["fingerprint"],
     )
-
-
-def _named(prefix: str, tensors: Tensors) -> Tensors:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _restored(argument: Any, masks: Iterator[Tensor]) -> Any:
-    if isinstance(argument, dict) and "site" in argument:
-        return Site.parse(argument["site"])
-    if isinstance(argument, dict) and "mask" in argument:
-        found = next(masks, None)
-        if found is None:
-            raise ValueError("a mask is missing")
-        return found
-    if isinstance(argument, dict):
-        return _lost(argument["function"])
-    return tuple(argument) if isinstance(argument, list) else argument
-
-
-def _lost(name: str) -> Callable[[Any], Tensor]:
-    def function(_output: Any) -> Tensor:
-        raise BadModel(
-            f"The target was the Python function {name!r}, which a file cannot hold.", "Explain again with it."
-        )
-
-    function.__name__ = name
-    return function

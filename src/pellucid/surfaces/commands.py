@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pellucid.core.errors import BadInput, BadOption
 
 if TYPE_CHECKING:
-    from pellucid.surfaces.show import Subject
+    from pellucid.core.shown import Shown
 
 MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
@@ -158,7 +158,7 @@ def _options(given: tuple[str, ...], method: str | None, known: dict[str, Any]) 
     return found
 
 
-def _place(output: str, image: str, kind: type[Subject]) -> Path:
+def _place(output: str, image: str, kind: type[Shown]) -> Path:
     """Where the result goes; raises the package's errors, before anything is run, where nothing can be written."""
     from pellucid.surfaces.show import check_place
 
@@ -175,7 +175,7 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def _deliver(result: Subject, place: Path, *, as_json: bool, quiet: bool) -> int:
+def _deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
     from pellucid.render.plain import visible
     from pellucid.render.terminal import terminal
     from pellucid.surfaces.facts import facts

@@ -23,6 +23,7 @@ from pellucid.core.option import checked
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
 from pellucid.core.saved import load as load_file
+from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
@@ -51,7 +52,7 @@ BRIEFLY: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Shown):
     """Explanations of one prediction, the most faithful first, and what was left out, with why: `skipped`.
 
     `standings` say which of them cannot be told apart; empty where nothing could be ranked.
@@ -65,23 +66,6 @@ class Comparison:
     def best(self) -> Explanation:
         """The most faithful one."""
         return self.explanations[0]
-
-    def save(self, path: str | Path) -> Path:
-        """Write it as `.html`, `.png`, `.svg` or `.json`."""
-        from pellucid.surfaces.show import save
-
-        return save(self, path)
-
-    def show(self) -> None:
-        """Show it in the notebook, the browser, or the terminal."""
-        from pellucid.surfaces.show import show
-
-        show(self)
-
-    def _repr_html_(self) -> str:
-        from pellucid.surfaces.show import notebook
-
-        return notebook(self)
 
 
 def explain(

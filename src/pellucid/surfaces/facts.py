@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from functools import singledispatch
+from typing import Any
 
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
+from pellucid.core.shown import Shown
+from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
 
-if TYPE_CHECKING:
-    from pellucid.surfaces.show import Subject
 
-
-def facts(subject: Subject) -> dict[str, Any]:
+@singledispatch
+def facts(subject: Shown) -> dict[str, Any]:
     """Dictionaries, lists, text, numbers and None; a number that does not exist is None.
 
     Of a comparison: the facts of each explanation, the most faithful first, and what was left out.  `predictions` are
@@ -24,23 +25,33 @@ def facts(subject: Subject) -> dict[str, Any]:
     >>> facts(pl.methods.saliency(torch.nn.Linear(2, 3), torch.ones(1, 2), 1))["target"]
     'logit of class 1'
     """
-    first = subject if isinstance(subject, Explanation) else subject.best
-    shared = {
-        "network": first.network,
-        "fingerprint": first.fingerprint,
-        "target": first.target,
-        "predictions": _predictions(first),
-        "seed": first.seed,
-        "versions": dict(first.versions),
-    }
-    if isinstance(subject, Explanation):
-        return {**_of_one(subject), **shared}
+    raise TypeError(f"Nothing is told of a {type(subject).__name__}.")
+
+
+@facts.register
+def _(subject: Explanation) -> dict[str, Any]:
+    return {**_of_one(subject), **_shared(subject)}
+
+
+@facts.register
+def _(subject: Comparison) -> dict[str, Any]:
     return {
-        "best": first.method,
+        "best": subject.best.method,
         "explanations": [_of_one(e) for e in subject.explanations],
         "ranks": [[s.first, s.last] for s in subject.standings],
         "skipped": [{"method": name, "why": why} for name, why in subject.skipped],
-        **shared,
+        **_shared(subject.best),
+    }
+
+
+def _shared(e: Explanation) -> dict[str, Any]:
+    return {
+        "network": e.network,
+        "fingerprint": e.fingerprint,
+        "target": e.target,
+        "predictions": _predictions(e),
+        "seed": e.seed,
+        "versions": dict(e.versions),
     }
 
 

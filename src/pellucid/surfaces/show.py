@@ -9,12 +9,13 @@ import tempfile
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any
 
-from pellucid.checks.card import trust_card
+from pellucid.core.archive import SUFFIX
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.explanation import Explanation
-from pellucid.core.saved import SUFFIX, to_bytes
+from pellucid.core.saved import to_bytes
+from pellucid.core.shown import Shown
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
 from pellucid.render.plain import visible
@@ -22,38 +23,30 @@ from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
-from pellucid.views.attribution import attribution, figure
-from pellucid.views.comparison import comparison
+from pellucid.surfaces.report import report
 from pellucid.views.view import Heading, Stack, View
 
-if TYPE_CHECKING:
-    from pellucid.surfaces.explain import Comparison
-
-Subject: TypeAlias = "Explanation | Comparison"
+# How each kind of result is drawn and kept.  `.pellucid` is for those that can be opened again.
+_KEPT: Mapping[type[Shown], Callable[[Any], bytes]] = {Explanation: to_bytes}
 
 
-def view_of(subject: Subject, *, still: bool = False) -> View:
+def view_of(subject: Shown, *, still: bool = False) -> View:
     """The report on a result; `still` is the part of it that fits on one picture.
 
     No picture goes without its trust card: one that was never tested is tested now.
     """
-    if not isinstance(subject, Explanation):
-        return comparison(subject.explanations, subject.skipped, subject.standings)
-    tested = subject
-    if not subject.checks and subject.score is not None:
-        tested = subject.with_checks(trust_card(subject))
-    return figure(tested) if still else attribution(tested)
+    return report(subject, still)
 
 
-def save(subject: Subject, path: str | Path) -> Path:
+def save(subject: Shown, path: str | Path) -> Path:
     """Write a result in the form that the file's ending names; raises `BadInput` for endings that there are not."""
     ending = _ending(path, type(subject))
-    if isinstance(subject, Explanation) and ending == SUFFIX:
-        return write(path, to_bytes(subject))
+    if ending == SUFFIX:
+        return write(path, _KEPT[type(subject)](subject))
     return write(path, _WRITERS[ending](view_of(subject, still=ending in (".png", ".svg"))))
 
 
-def check_place(path: str | Path, kind: type[Subject]) -> Path:
+def check_place(path: str | Path, kind: type[Shown]) -> Path:
     """The path, if a result of this kind can be written there, so that nothing is computed in vain.
 
     Raises `BadInput` for endings that there are not, folders that are not there and names that the system refuses,
@@ -80,9 +73,9 @@ def check_place(path: str | Path, kind: type[Subject]) -> Path:
     return path
 
 
-def _ending(path: str | Path, kind: type[Subject]) -> str:
+def _ending(path: str | Path, kind: type[Shown]) -> str:
     ending = Path(path).suffix.lower()
-    known: Sequence[str] = (*_WRITERS, SUFFIX) if issubclass(kind, Explanation) else (*_WRITERS,)
+    known: Sequence[str] = (*_WRITERS, SUFFIX) if kind in _KEPT else (*_WRITERS,)
     if ending not in known:
         name = visible(Path(path).name)
         raise BadInput(
@@ -114,12 +107,12 @@ def _title(view: View) -> str:
     return f"{head.text} (Pellucid)" if isinstance(head, Heading) else "Pellucid"
 
 
-def notebook(subject: Subject) -> str:
+def notebook(subject: Shown) -> str:
     """What a notebook shows: a fragment whose style stays its own."""
     return fragment(view_of(subject))
 
 
-def show(subject: Subject) -> None:
+def show(subject: Shown) -> None:
     """Show a result where the user is: in the notebook, in the browser, or on the terminal."""
     if _in_notebook():
         from IPython.display import HTML, display  # type: ignore[import-not-found]  # there is one, in a notebook
