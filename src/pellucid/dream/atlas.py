@@ -1,0 +1,286 @@
+"""Activation atlas (Carter et al. 2019): what a network can see at a site, laid out as a map.
+
+One vector from a random place of many pictures; alike vectors near each other; the mean of each cell of a grid, shown
+by the real patches nearest to it, and by a dream of it where one was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+from pellucid.core.answer import Answer
+from pellucid.core.errors import BadInput, BadOption
+from pellucid.core.network import Network
+from pellucid.core.option import Range, checked, options_of
+from pellucid.core.run import current
+from pellucid.core.samples import Collection
+from pellucid.core.shown import Shown
+from pellucid.core.site import Site
+from pellucid.core.tensors import Tensors, digest
+from pellucid.dream.activations import by_place, colors, streamed, tiles, tokens
+from pellucid.dream.behind import answers_to
+from pellucid.dream.crops import Crops, crops_at
+from pellucid.dream.map_trust import MapTrust, map_trust
+from pellucid.dream.neighbors import scaled
+from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
+from pellucid.dream.reduce import How, Moments, reduced, refuse_missing
+
+SIDE, PATCHES, CLASSES, NEIGHBORS = 64, 4, 3, 10
+_SHRINK = 0.1  # of the mean variance, added to every direction before it is divided by: there are more than samples
+_CUT = 0.005  # of the points on either side, which are moved to the map's edge
+Cells: TypeAlias = Annotated[int, Range(2, 128), "cells along each side of the map"]
+
+
+@dataclass(frozen=True, slots=True)
+class Atlas(Shown):
+    """The cells of an activation atlas, and how far its map can be trusted.
+
+    `cells` are (row, column) of those that hold enough vectors; `means` their mean vectors, `counts` how many there
+    are, `alike` the mean cosine between two of them, less the overall mean (NaN for a single one; chance is 0).
+    `directions` are the means whitened by the covariance of all: what a dream should look for.  `tops` and `shares`:
+    the likeliest classes when a cell's mean stands at every place of the site.  `patches`: the real patches nearest to
+    the mean, nearest first, of the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made.
+    `places`: all vectors on the map, in 0..1.
+    """
+
+    places: Float[Tensor, "n 2"] = field(repr=False)
+    cells: Int[Tensor, "cells 2"] = field(repr=False)
+    counts: Int[Tensor, " cells"] = field(repr=False)
+    alike: Float[Tensor, " cells"] = field(repr=False)
+    means: Float[Tensor, "cells width"] = field(repr=False)
+    directions: Float[Tensor, "cells width"] = field(repr=False)
+    tops: Int[Tensor, "cells classes"] = field(repr=False)
+    shares: Float[Tensor, "cells classes"] = field(repr=False)
+    sources: Int[Tensor, "cells patches"] = field(repr=False)
+    patches: UInt8[Tensor, "cells patches 3 side side"] = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)
+    labels: tuple[str, ...] = field(repr=False)
+    how: str
+    grid: int
+    shown: str
+    trust: MapTrust
+    origin: Origin
+    icons: UInt8[Tensor, "cells 3 height width"] | None = field(default=None, repr=False)
+
+    def with_icons(self, icons: Float[Tensor, "cells 3 height width"]) -> Atlas:
+        """The same atlas with a dreamed picture for each cell, in 0..1; raises `BadInput` for another number."""
+        if icons.ndim != 4 or icons.shape[:2] != (len(self.cells), 3):
+            raise BadInput(f"Icons of {tuple(icons.shape)} were given for {len(self.cells)} cells.", "[cells, 3, h, w]")
+        return replace(self, icons=(icons.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8))
+
+
+def atlas(
+    net: Network | nn.Module,
+    data: Data,
+    at: Site | str,
+    *,
+    how: How = "pca",
+    grid: Cells = 16,
+    each: Annotated[int, Range(1, 64), "random places that are taken from each sample"] = 4,
+    least: Annotated[int, Range(1, 1000), "vectors that a cell must hold to be shown"] = 3,
+    whiten: Annotated[bool, "lay out vectors whose directions all vary alike (t-SNE and UMAP only)"] = False,
+    most: Annotated[int | None, Range(4, 10_000_000), "how many of the samples to take; none: all"] = None,
+) -> Atlas:
+    """A map of what the network can see at a site: the mean vector of each cell, with real patches and classes.
+
+    `data` is a folder of pictures, a tensor, a list or a data set.  Which places are taken depends on the seed and on
+    each sample's content.  Samples are read once, and those whose patches are shown a second time.  Raises `BadInput`
+    for a site that there is not, too few samples or a grid so fine that no cell holds `least` vectors, `BadOption` for
+    whitening before PCA (nothing would be left of it), `Missing` when the map needs a package that is not there.
+
+    >>> net = Network(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()))
+    >>> found = atlas(net, torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0)), "1", grid=3)
+    >>> tuple(found.means.shape) == (len(found.cells), 8), int(found.counts.sum()) <= 80
+    (True, True)
+    """
+    given = {"how": how, "grid": grid, "each": each, "least": least, "whiten": whiten, "most": most}
+    checked(options_of(atlas), given, "atlas")
+    if whiten and how == "pca":
+        raise BadOption("whiten=True leaves no direction of larger variance for PCA to find.", "Use how='tsne'.")
+    refuse_missing(how)
+    net = opened(net)
+    site, samples = site_of(net, at), collected(net, data, most)
+    with metered(net, str(site), samples) as origin:
+        drawn = _Drawn(net, site, each)
+        stopped = streamed(net, samples, site, drawn.make, drawn.take)
+        points, moments = drawn.points(), drawn.moments()
+        if len(points) <= 2 * NEIGHBORS:
+            raise BadInput(f"{len(points)} vectors are too few for a map.", "Give more samples, or raise `each`.")
+        laid = scaled(whitened(points, moments) if whiten else points - moments.mean.float(), "cosine")
+        made = reduced(laid, how)
+        again = None if how == "pca" else reduced(laid, how, start=1).places
+        trust = replace(map_trust(laid, made.places, NEIGHBORS, again=again), explained=made.explained)
+        places = _spread(made.places)
+        members = _by_cell(places, grid, least)
+        means = torch.stack([points[rows].mean(0) for rows in members.values()])
+        near = _nearest_to_mean(points, members, means)
+        tops, shares, notes = _classes(net, samples, drawn, means)
+        return Atlas(
+            places, torch.tensor(list(members)), torch.tensor([len(rows) for rows in members.values()]),
+            _alike(points - moments.mean.float(), members), means, _directions(means, moments), tops, shares,
+            drawn.samples()[near], _patches(net, samples, drawn, near),
+            tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
+            drawn.crops.words() if drawn.crops is not None else "", trust, origin(drawn.count, stopped, notes),
+        )  # fmt: skip
+
+
+class _Drawn:
+    """Vectors drawn from random places, and where each is from."""
+
+    def __init__(self, net: Network, site: Site, each: int) -> None:
+        self.net, self.site, self.each, self.run = net, site, each, current()
+        self.crops: Crops | None = None
+        self.shape: tuple[int, ...] = ()
+        self.count = 0
+        self._parts: list[Tensors] = []
+        self._samples: list[int] = []
+
+    def make(self, x: Tensors, answer: Answer) -> Tensors:
+        """A few vectors of each sample, `[batch, each, width]`, and their places."""
+        value = answer.at[self.site]
+        if not self.shape:
+            self.shape, self.crops = tuple(value.shape[1:]), crops_at(self.net, x, self.site, value)
+        vectors = by_place(self.net, value, self.site)
+        skip = self.crops.skip if self.crops is not None else 0
+        vectors = vectors[:, skip:]
+        first = next(iter(x.values()))
+        chosen = torch.stack([self._places(v, vectors.shape[1]) for v in first])
+        taken = vectors.gather(1, chosen.to(vectors.device)[:, :, None].expand(-1, -1, vectors.shape[2]))
+        if not bool(torch.isfinite(taken).all()):
+            raise BadInput(f"The value at {str(self.site)!r} is NaN or infinite for a sample.", "Look for overflow.")
+        return {"vectors": taken.float().cpu(), "places": chosen}
+
+    def _places(self, sample: Tensor, count: int) -> Tensor:
+        generator = self.run.generator("atlas", str(self.site), digest(sample.float()))
+        return torch.randperm(count, generator=generator)[: self.each]
+
+    def take(self, numbers: list[int], found: Tensors) -> None:
+        """Keep what was drawn."""
+        width = found["vectors"].shape[2]
+        if self._parts and self._parts[0]["vectors"].shape[1] != width:
+            raise BadInput(f"Site {str(self.site)!r} holds vectors of several widths.", "Choose another one.")
+        self.count += len(numbers)
+        self._samples += [i for i in numbers for _ in range(found["places"].shape[1])]
+        self._parts.append({"vectors": found["vectors"].reshape(-1, width), "places": found["places"].reshape(-1)})
+
+    def points(self) -> Float[Tensor, "n width"]:
+        """All vectors."""
+        return torch.cat([p["vectors"] for p in self._parts])
+
+    def where(self) -> Int[Tensor, " n"]:
+        """Which place of its sample each is from."""
+        return torch.cat([p["places"] for p in self._parts])
+
+    def samples(self) -> Int[Tensor, " n"]:
+        """Which sample each is from."""
+        return torch.tensor(self._samples)
+
+    def moments(self) -> Moments:
+        """Their mean and covariance."""
+        moments = Moments(self._parts[0]["vectors"].shape[1])
+        for part in self._parts:
+            moments.add(part["vectors"])
+        return moments
+
+
+def whitened(points: Float[Tensor, "n width"], moments: Moments) -> Float[Tensor, "n width"]:
+    """Vectors less their mean, by the inverse square root of the covariance: every direction then varies alike.
+
+    A tenth of the mean variance is added to each direction's, so that those that hardly vary are not blown up.
+    """
+    values, vectors = _spectrum(moments)
+    out = ((points.double() - moments.mean) @ vectors) / values.sqrt() @ vectors.T
+    return out.float()
+
+
+def _directions(means: Tensor, moments: Moments) -> Tensor:
+    values, vectors = _spectrum(moments)
+    return ((((means.double() - moments.mean) @ vectors) / values) @ vectors.T).float()
+
+
+def _spectrum(moments: Moments) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(moments.covariance)
+    return values.clamp(min=0) + max(_SHRINK * float(values.mean()), 1e-12), vectors
+
+
+def _spread(places: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+    """Places in 0..1 along both axes; the outermost of either side are moved to the edge."""
+    ends = torch.quantile(places.double(), torch.tensor([_CUT, 1 - _CUT], dtype=torch.double), dim=0)
+    return ((places - ends[0]) / (ends[1] - ends[0]).clamp(min=1e-12)).clamp(0, 1).float()
+
+
+def _by_cell(places: Float[Tensor, "n 2"], grid: int, least: int) -> dict[tuple[int, int], Tensor]:
+    """The vectors of each cell (row, column) that holds enough; rows go down as the second coordinate falls."""
+    at = (places * grid).long().clamp(max=grid - 1)
+    number = (grid - 1 - at[:, 1]) * grid + at[:, 0]
+    found = {divmod(int(c), grid): (number == c).nonzero()[:, 0] for c in number.unique()}
+    members = {cell: rows for cell, rows in found.items() if len(rows) >= least}
+    if not members:
+        most = max(map(len, found.values()))
+        raise BadInput(f"No cell holds {least} vectors; the fullest holds {most}.", "Lower `grid` or `least`.")
+    return members
+
+
+def _nearest_to_mean(points: Tensor, members: Mapping[tuple[int, int], Tensor], means: Tensor) -> Tensor:
+    """Of each cell, the numbers of the vectors whose direction is nearest to the mean's; few are repeated."""
+    chosen = []
+    for rows, mean in zip(members.values(), means, strict=True):
+        order = torch.cosine_similarity(points[rows], mean[None]).argsort(dim=0, descending=True, stable=True)
+        chosen.append(rows[order[torch.arange(PATCHES).clamp(max=len(rows) - 1)]])
+    return torch.stack(chosen)
+
+
+def _alike(away: Tensor, members: Mapping[tuple[int, int], Tensor]) -> Tensor:
+    """The mean cosine between two vectors of a cell, both less the overall mean."""
+    found = []
+    for rows in members.values():
+        unit, n = scaled(away[rows].double(), "cosine"), len(rows)
+        pairs = float(unit.sum(0).square().sum() - unit.square().sum())
+        found.append(pairs / (n * (n - 1)) if n > 1 else float("nan"))
+    return torch.tensor(found)
+
+
+def _classes(net: Network, data: Collection, drawn: _Drawn, means: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """The likeliest classes with each mean at every place; empty where this cannot be asked."""
+    none = torch.empty(len(means), 0, dtype=torch.long), torch.empty(len(means), 0)
+    if tokens(net, drawn.shape):
+        return *none, ("Classes were not asked for: at this site tokens stand for places.",)
+    sample = data[int(drawn.samples()[0])]
+    scores = answers_to(net, sample, drawn.site, means, drawn.shape)
+    if scores is None:
+        return *none, ()
+    shares, tops = scores.softmax(1).topk(min(CLASSES, scores.shape[1]))
+    return tops, shares, _around(net, data, drawn, means, scores)
+
+
+def _around(net: Network, data: Collection, drawn: _Drawn, means: Tensor, scores: Tensor) -> tuple[str, ...]:
+    """A note where the answer depends on the picture though its value at the site was replaced."""
+    other = answers_to(net, data[int(drawn.samples()[-1])], drawn.site, means[:1], drawn.shape)
+    if other is None or torch.allclose(other, scores[:1], rtol=1e-3, atol=1e-3 * float(scores.abs().max())):
+        return ()
+    return ("Something goes around this site: the classes of a cell also depend on the first sample.",)
+
+
+def _patches(
+    net: Network, data: Collection, drawn: _Drawn, near: Int[Tensor, "cells patches"]
+) -> UInt8[Tensor, "cells patches 3 side side"]:
+    """The patches of the chosen vectors, each sample read once more."""
+    out = torch.zeros(near.numel(), 3, SIDE, SIDE, dtype=torch.uint8)
+    if drawn.crops is None:
+        return out[:0].reshape(0, PATCHES, 3, SIDE, SIDE)
+    wanted: dict[int, list[int]] = {}
+    samples, where = drawn.samples(), drawn.where()
+    for at, point in enumerate(near.reshape(-1).tolist()):
+        wanted.setdefault(int(samples[point]), []).append(at)
+    for sample, ats in sorted(wanted.items()):
+        shown = colors(net, data[sample][drawn.crops.name])
+        for at in ats:
+            rows, columns = drawn.crops.window(int(where[near.reshape(-1)[at]]))
+            out[at] = tiles(shown[:, :, rows, columns], SIDE)[0]
+    return out.reshape(*near.shape, 3, SIDE, SIDE)
