@@ -113,6 +113,7 @@ OTHERS = {
     "every second": Lambda(lambda x: x[:, :, 1::2, ::3] * 2 + x[:, :, ::2, ::3]),
     "turned": Lambda(lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (1,)).abs().transpose(1, 3).swapaxes(2, 3) + x),
     "axes changed": Lambda(lambda x: x.transpose(2, 3).reshape(1, 1, 1, *x.shape[:1:-1]).squeeze(1).mT),
+    "hardswish": nn.Sequential(nn.Hardswish(), nn.Hardswish(inplace=True), nn.Conv2d(1, 1, 2)),
     "squeeze and excitation": Lambda(lambda x: x * x.mean((2, 3), keepdim=True)),
     "one row": Lambda(lambda x: x - x.mean(3, keepdim=True)),
     "group norm": nn.GroupNorm(1, 1),
@@ -135,7 +136,7 @@ def test_no_operation_sees_more_than_its_field(name):
     ("name", "size"),
     [("transposed", (2, 2)), ("nearest", (1, 1)), ("bilinear", (2, 2)), ("shuffle", (3, 3)), ("unshuffle", (6, 6)),
      ("turned", (1, 1)), ("every second", (2, 1)), ("cat and slices", (3, 4)), ("axes changed", (1, 1)),
-     ("squeeze and excitation", (None, None)), ("one row", (1, None))],
+     ("hardswish", (2, 2)),     ("squeeze and excitation", (None, None)), ("one row", (1, None))],
 )  # fmt: skip
 def test_fields_are_not_much_wider_than_they_must_be(name, size):
     field = found(positive(OTHERS[name]), torch.rand(1, 1, 18, 20, dtype=torch.double))

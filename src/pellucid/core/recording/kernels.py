@@ -33,7 +33,7 @@ FROM_SHAPE = frozenset(
 _POINTWISE = {
     overload.default
     for overload in (_aten._to_copy, _aten.clone, _aten.detach, _aten.alias, _aten.lift_fresh, _aten.copy_,
-                     _aten.hardtanh, _aten.hardtanh_, _aten.dropout)
+                     _aten.hardtanh, _aten.hardtanh_, _aten.hardswish, _aten.hardswish_, _aten.dropout)
 }  # fmt: skip
 _READS = {_aten._local_scalar_dense.default, _aten.equal.default, _aten.item.default, _aten.is_nonzero.default}
 
