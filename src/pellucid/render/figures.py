@@ -24,10 +24,12 @@ _HINTED = 1100
 
 
 def photo(view: Photo, width: float) -> Drawing:
-    """The picture at a width."""
+    """The picture at a width, with the words that are said over parts of it."""
     rows, columns = view.pixels.shape[:2]
     height = _height(rows, columns, width)
-    return Drawing(width, height, (Pixels(0, 0, width, height, view.pixels, smooth=True, exact=False),))
+    dx, dy = width / columns, height / rows
+    said = [Box(x * dx, y * dy, w * dx, h * dy, "none", hint=visible(words)) for x, y, w, h, words in view.hints]
+    return Drawing(width, height, (Pixels(0, 0, width, height, view.pixels, smooth=True, exact=False), *said))
 
 
 def _height(rows: int, columns: int, width: float) -> float:

@@ -20,6 +20,7 @@ Array: TypeAlias = NDArray[Any]
 Cell: TypeAlias = str | int | float | None
 Tone: TypeAlias = Literal["good", "weak", "bad", "unknown"]
 Limits: TypeAlias = tuple[float, float]
+Hint: TypeAlias = tuple[float, float, float, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,16 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A color picture: `pixels` is [height, width, 3], uint8.  `alt` says in words what is shown."""
+    """A color picture: `pixels` is [height, width, 3], uint8.  `alt` says in words what is shown.
+
+    `hints` are words over parts of it: left, top, width and height in pixels, and what is said there.
+    """
 
     pixels: Array
     title: str = ""
     caption: str = ""
     alt: str = ""
+    hints: tuple[Hint, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
