@@ -43,10 +43,11 @@ class Atlas(Shown):
 
     `cells` are (row, column) of those that hold enough vectors; `means` their mean vectors, `counts` how many there
     are, `alike` the mean cosine between two of them, less the overall mean (NaN for a single one; chance is 0).
-    `directions` are the means whitened by the covariance of all: what a dream should look for.  `tops` and `shares`:
-    the likeliest classes when a cell's mean stands at every place of the site.  `patches`: the real patches nearest to
-    the mean, nearest first, of the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made.
-    `places`: all vectors on the map, in 0..1.
+    `directions` are the means whitened by the covariance of all: what a dream should look for.  `tops`: the classes
+    whose scores a cell's mean at every place of the site raises most, compared with the mean of all vectors there, and
+    `raised`: by how much, in the score's own unit.  `patches`: the real patches nearest to the mean, nearest first, of
+    the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made.  `places`: all vectors on the map,
+    in 0..1.
     """
 
     places: Float[Tensor, "n 2"] = field(repr=False)
@@ -56,7 +57,7 @@ class Atlas(Shown):
     means: Float[Tensor, "cells width"] = field(repr=False)
     directions: Float[Tensor, "cells width"] = field(repr=False)
     tops: Int[Tensor, "cells classes"] = field(repr=False)
-    shares: Float[Tensor, "cells classes"] = field(repr=False)
+    raised: Float[Tensor, "cells classes"] = field(repr=False)
     sources: Int[Tensor, "cells patches"] = field(repr=False)
     patches: UInt8[Tensor, "cells patches 3 side side"] = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
@@ -120,10 +121,10 @@ def atlas(
         members = _by_cell(places, grid, least)
         means = torch.stack([points[rows].mean(0) for rows in members.values()])
         near = _nearest_to_mean(points, members, means)
-        tops, shares, notes = _classes(net, samples, drawn, means)
+        tops, raised, notes = _classes(net, samples, drawn, means, moments.mean.float())
         return Atlas(
             places, torch.tensor(list(members)), torch.tensor([len(rows) for rows in members.values()]),
-            _alike(points - moments.mean.float(), members), means, _directions(means, moments), tops, shares,
+            _alike(points - moments.mean.float(), members), means, _directions(means, moments), tops, raised,
             drawn.samples()[near], _patches(net, samples, drawn, near),
             tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
             drawn.crops.words() if drawn.crops is not None else "", trust, origin(drawn.count, stopped, notes),
@@ -246,25 +247,26 @@ def _alike(away: Tensor, members: Mapping[tuple[int, int], Tensor]) -> Tensor:
     return torch.tensor(found)
 
 
-def _classes(net: Network, data: Collection, drawn: _Drawn, means: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """The likeliest classes with each mean at every place; empty where this cannot be asked."""
+def _classes(
+    net: Network, data: Collection, drawn: _Drawn, means: Tensor, middle: Tensor
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """The classes whose scores each mean raises most, in the place of the overall mean; empty where this can't be asked.
+
+    What goes around the site is seen by a second sample, whose scores then differ.
+    """
     none = torch.empty(len(means), 0, dtype=torch.long), torch.empty(len(means), 0)
     if tokens(net, drawn.shape):
         return *none, ("Classes were not asked for: at this site tokens stand for places.",)
-    sample = data[int(drawn.samples()[0])]
-    scores = answers_to(net, sample, drawn.site, means, drawn.shape)
+    samples = drawn.samples()
+    scores = answers_to(net, data[int(samples[0])], drawn.site, torch.cat([middle[None], means]), drawn.shape)
     if scores is None:
         return *none, ()
-    shares, tops = scores.softmax(1).topk(min(CLASSES, scores.shape[1]))
-    return tops, shares, _around(net, data, drawn, means, scores)
-
-
-def _around(net: Network, data: Collection, drawn: _Drawn, means: Tensor, scores: Tensor) -> tuple[str, ...]:
-    """A note where the answer depends on the picture though its value at the site was replaced."""
-    other = answers_to(net, data[int(drawn.samples()[-1])], drawn.site, means[:1], drawn.shape)
+    raised, tops = (scores[1:] - scores[:1]).topk(min(CLASSES, scores.shape[1]))
+    other = answers_to(net, data[int(samples[-1])], drawn.site, middle[None], drawn.shape)
     if other is None or torch.allclose(other, scores[:1], rtol=1e-3, atol=1e-3 * float(scores.abs().max())):
-        return ()
-    return ("Something goes around this site: the classes of a cell also depend on the first sample.",)
+        return tops, raised, ()
+    note = "Something goes around this site: the classes of a cell also depend on the first sample."
+    return tops, raised, (note,)
 
 
 def _patches(

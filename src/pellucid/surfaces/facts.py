@@ -10,6 +10,12 @@ from typing import Any
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+from pellucid.dream.atlas import Atlas
+from pellucid.dream.circuits import Expansion
+from pellucid.dream.embedding import Embedding
+from pellucid.dream.grid import ActivationGrid
+from pellucid.dream.map_trust import MapTrust
+from pellucid.dream.origin import Origin
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
 
@@ -42,6 +48,73 @@ def _(subject: Comparison) -> dict[str, Any]:
         "skipped": [{"method": name, "why": why} for name, why in subject.skipped],
         **_shared(subject.best),
     }
+
+
+@facts.register
+def _(subject: Embedding) -> dict[str, Any]:
+    near = [[{"name": name, "distance": d} for name, d in subject.neighbors(i)] for i in range(len(subject.names))]
+    samples = [
+        {"name": name, "place": place, "nearest": n}
+        for name, place, n in zip(subject.names, subject.places.tolist(), near, strict=True)
+    ]
+    return {"how": subject.how, "metric": subject.metric, "trust": _trust(subject.trust), "samples": samples,
+            **_origin(subject.origin)}  # fmt: skip
+
+
+@facts.register
+def _(subject: Atlas) -> dict[str, Any]:
+    classes = [
+        [{"class": c, "name": subject.labels[c] if c < len(subject.labels) else None, "raised": _known(by)}
+         for c, by in zip(tops, raised, strict=True)]
+        for tops, raised in zip(subject.tops.tolist(), subject.raised.tolist(), strict=True)
+    ]  # fmt: skip
+    cells = [
+        {"row": row, "column": column, "vectors": n, "alike": _known(alike), "classes": c,
+         "nearest": [subject.names[i] for i in sources]}
+        for (row, column), n, alike, c, sources in zip(
+            subject.cells.tolist(), subject.counts.tolist(), subject.alike.tolist(), classes,
+            subject.sources.tolist(), strict=True,
+        )
+    ]  # fmt: skip
+    return {"how": subject.how, "grid": subject.grid, "trust": _trust(subject.trust), "cells": cells,
+            **_origin(subject.origin)}  # fmt: skip
+
+
+@facts.register
+def _(subject: ActivationGrid) -> dict[str, Any]:
+    return {
+        "sizes": subject.sizes.tolist(),
+        "channels": subject.channels.tolist(),
+        "values": subject.values.tolist(),
+        "nearest": [subject.names[i] for i in subject.sources.tolist()],
+        **_origin(subject.origin),
+    }
+
+
+@facts.register
+def _(subject: Expansion) -> dict[str, Any]:
+    strongest = {c: subject.strongest(c) for c in subject.channels}
+    return {
+        "source": subject.source,
+        "target": subject.target,
+        "through": subject.through,
+        "channels": [
+            {"channel": c, "raised_by": [list(p) for p in up], "lowered_by": [list(p) for p in down]}
+            for c, (up, down) in strongest.items()
+        ],
+        "cut": subject.cut,
+        "without_rule": list(subject.without_rule),
+        **_origin(subject.origin),
+    }
+
+
+def _trust(trust: MapTrust) -> dict[str, Any]:
+    known = {k: _known(v) if isinstance(v, float) else v for k, v in asdict(trust).items()}
+    return {**known, "word": trust.word}
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    return {"origin": {**asdict(origin), "versions": dict(origin.versions)}}
 
 
 def _shared(e: Explanation) -> dict[str, Any]:

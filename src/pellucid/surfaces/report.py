@@ -7,9 +7,16 @@ from functools import singledispatch
 from pellucid.checks.card import trust_card
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+from pellucid.dream.atlas import Atlas
+from pellucid.dream.circuits import Expansion
+from pellucid.dream.embedding import Embedding
+from pellucid.dream.grid import ActivationGrid
 from pellucid.surfaces.explain import Comparison
+from pellucid.views.atlas import atlas_view, grid_view
 from pellucid.views.attribution import attribution, figure
+from pellucid.views.circuits import circuits_view
 from pellucid.views.comparison import comparison
+from pellucid.views.embedding import embedding_view
 from pellucid.views.view import View
 
 
@@ -30,3 +37,23 @@ def _(subject: Explanation, still: bool) -> View:
 @report.register
 def _(subject: Comparison, still: bool) -> View:
     return comparison(subject.explanations, subject.skipped, subject.standings)
+
+
+@report.register
+def _(subject: Embedding, still: bool) -> View:
+    return embedding_view(subject, still=still)
+
+
+@report.register
+def _(subject: Atlas, still: bool) -> View:
+    return atlas_view(subject, still=still)
+
+
+@report.register
+def _(subject: ActivationGrid, still: bool) -> View:
+    return grid_view(subject, still=still)
+
+
+@report.register
+def _(subject: Expansion, still: bool) -> View:
+    return circuits_view(subject, still=still)

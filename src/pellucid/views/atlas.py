@@ -12,7 +12,7 @@ from pellucid.dream.grid import ActivationGrid
 from pellucid.views.maps import (
     NAMES, in_short, origin_table, photo_of_board, shown_pictures, trust_of_map, warnings_of,
 )  # fmt: skip
-from pellucid.views.number import count, number, percent
+from pellucid.views.number import count, number, signed_number
 from pellucid.views.view import Columns, Fold, Heading, Heat, Photo, Stack, Table, Text, View
 
 _ROWS = 400
@@ -52,12 +52,12 @@ def _cells(found: Atlas) -> list[tuple[int, int]]:
 
 def _words(found: Atlas) -> list[str]:
     """What is said over each cell."""
-    return [" ".join(filter(None, (_classes(found, i), _members(found, i)))) for i in range(len(found.cells))]
+    return [". ".join(filter(None, (_classes(found, i), _members(found, i)))) for i in range(len(found.cells))]
 
 
 def _classes(found: Atlas, i: int) -> str:
-    pairs = zip(found.tops[i].tolist(), found.shares[i].tolist(), strict=True)
-    return ", ".join(f"{_label(found, c)} {percent(share)}" for c, share in pairs) + ("." if found.tops.numel() else "")
+    pairs = zip(found.tops[i].tolist(), found.raised[i].tolist(), strict=True)
+    return ", ".join(f"{_label(found, c)} {signed_number(by, 2)}" for c, by in pairs)
 
 
 def _label(found: Atlas, c: int) -> str:
@@ -82,7 +82,7 @@ def _patches(found: Atlas) -> tuple[View, ...]:
         return ()
     caption = (
         f"Each cell shows the real patch nearest to the mean of its vectors. {found.shown} Rest the pointer on it for "
-        "the classes that the network sees when that mean stands everywhere at the site."
+        "the classes whose scores that mean raises most, everywhere at the site in the place of the overall mean."
     )
     title, grid = "Real patches: what is there in the data", (found.grid, found.grid)
     return (photo_of_board(_cells(found), found.patches[:, 0], _words(found), grid, title, caption),)
@@ -97,7 +97,7 @@ def _table(found: Atlas) -> View:
         for i in order
     )  # fmt: skip
     caption = "The cells whose vectors are most alike come first"
-    return Table(("cell", "vectors", "alike (cosine)", "classes of its mean", "nearest samples"), rows, caption)
+    return Table(("cell", "vectors", "alike (cosine)", "classes that its mean raises", "nearest samples"), rows, caption)
 
 
 def grid_view(found: ActivationGrid, *, still: bool = False) -> View:
