@@ -24,7 +24,8 @@ _HOMES = {
     "pellucid.core.run": ("Progress", "Run", "running"),
     "pellucid.core.site": ("Site",),
     "pellucid.core.target": (
-        "Target", "channel", "log_odds", "logit", "neuron", "probability", "region", "scalar", "token",
+        "Target", "channel", "direction", "energy", "likeness", "log_odds", "logit", "neuron", "probability", "region",
+        "scalar", "texture", "token",
     ),
     "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
@@ -33,11 +34,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = sorted([*_HOME_OF, "checks", "methods"])
+__all__ = sorted([*_HOME_OF, "checks", "dream", "methods"])
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checks", "methods"):
+    if name in ("checks", "dream", "methods"):
         return importlib.import_module(f"pellucid.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"pellucid has no {name!r}; it has: {', '.join(__all__)}.")
