@@ -24,7 +24,8 @@ _HOMES = {
     "pellucid.core.run": ("Progress", "Run", "running"),
     "pellucid.core.site": ("Site",),
     "pellucid.core.target": (
-        "Target", "channel", "log_odds", "logit", "neuron", "probability", "region", "scalar", "token",
+        "Target", "channel", "direction", "energy", "likeness", "log_odds", "logit", "neuron", "probability", "region",
+        "scalar", "texture", "token",
     ),
     "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),

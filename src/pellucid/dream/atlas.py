@@ -47,7 +47,7 @@ class Atlas(Shown):
     whose scores a cell's mean at every place of the site raises most, compared with the mean of all vectors there, and
     `raised`: by how much, in the score's own unit.  `patches`: the real patches nearest to the mean, nearest first, of
     the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made.  `places`: all vectors on the map,
-    in 0..1.
+    in 0..1.  `tokens`: the site's channels are its last axis.
     """
 
     places: Float[Tensor, "n 2"] = field(repr=False)
@@ -65,6 +65,7 @@ class Atlas(Shown):
     how: str
     grid: int
     shown: str
+    tokens: bool
     trust: MapTrust
     origin: Origin
     icons: UInt8[Tensor, "cells 3 height width"] | None = field(default=None, repr=False)
@@ -127,7 +128,7 @@ def atlas(
             _alike(points - moments.mean.float(), members), means, _directions(means, moments), tops, raised,
             drawn.samples()[near], _patches(net, samples, drawn, near),
             tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
-            drawn.crops.words() if drawn.crops is not None else "", trust, origin(drawn.count, stopped, notes),
+            drawn.crops.words() if drawn.crops is not None else "", tokens(net, drawn.shape), trust, origin(drawn.count, stopped, notes),
         )  # fmt: skip
 
 

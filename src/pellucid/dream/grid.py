@@ -17,7 +17,7 @@ from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
-from pellucid.dream.activations import by_place, colors, streamed, tiles
+from pellucid.dream.activations import by_place, colors, streamed, tiles, tokens
 from pellucid.dream.crops import Crops, crops_at
 from pellucid.dream.neighbors import scaled
 from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
@@ -32,7 +32,7 @@ class ActivationGrid(Shown):
     `sizes`: the vectors' Euclidean lengths.  `channels` and `values`: of each place the channels that are largest, in
     falling order.  `patches`: of each place the real patch whose vector points most nearly the same way, with the
     cosine (`likeness`) and the number of its sample (`sources`); of size zero without samples.  `icons`: dreamed
-    pictures of the places, row by row, if any were made.
+    pictures of the places, row by row, if any were made.  `tokens`: the site's channels are its last axis.
     """
 
     picture: UInt8[Tensor, "3 height width"] = field(repr=False)
@@ -45,6 +45,7 @@ class ActivationGrid(Shown):
     sources: Int[Tensor, " places"] = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     shown: str
+    tokens: bool
     origin: Origin
     icons: UInt8[Tensor, "places 3 height width"] | None = field(default=None, repr=False)
 
@@ -94,7 +95,7 @@ def activation_grid(
         return ActivationGrid(
             shown, vectors, vectors.norm(dim=2), channels, values, *_patches(net, samples, near),
             () if samples is None else tuple(samples.name(i) for i in range(len(samples))),
-            one.crops.words(), origin(1 if samples is None else len(samples), stopped),
+            one.crops.words(), one.tokens, origin(1 if samples is None else len(samples), stopped),
         )  # fmt: skip
 
 
@@ -104,12 +105,12 @@ class _One:
     def __init__(self, net: Network, site: Site) -> None:
         self.net, self.site = net, site
         self.crops: Crops | None = None
-        self.vectors = torch.empty(0)
+        self.vectors, self.tokens = torch.empty(0), False
 
     def make(self, x: Tensors, answer: Answer) -> Tensors:
         """All places' vectors."""
         value = answer.at[self.site]
-        self.crops = crops_at(self.net, x, self.site, value)
+        self.crops, self.tokens = crops_at(self.net, x, self.site, value), tokens(self.net, tuple(value.shape[1:]))
         skip = self.crops.skip if self.crops is not None else 0
         return {"vectors": by_place(self.net, value, self.site)[:, skip:].float().cpu()}
 

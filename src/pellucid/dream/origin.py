@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
 from torch import nn
 
 from pellucid.core.errors import BadInput
+from pellucid.core.method import versions_used
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.run import Meter, current, running
@@ -64,7 +63,7 @@ def metered(net: Network, at: str, data: Collection | None = None) -> Iterator[S
                 net.name, net.source, net.fingerprint, at, samples, run.seed,
                 run.meter.forwards, run.meter.backwards, time.monotonic() - since,
                 len(skipped), skipped[:_MOST_NOTES], stopped or run.meter.stopped, (*net.notes, *notes),
-                (("pellucid", version("pellucid")), ("torch", torch.__version__)),
+                tuple(versions_used().items()),
             )  # fmt: skip
 
         try:

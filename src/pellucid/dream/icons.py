@@ -1,0 +1,67 @@
+"""Dreamed pictures for the cells of an atlas and the places of an activation grid: what each vector looks for."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadInput, BadModel, Stopped
+from pellucid.core.network import Network
+from pellucid.core.option import Range
+from pellucid.core.run import current
+from pellucid.core.site import Site
+from pellucid.core.target import direction
+from pellucid.core.tensors import Inputs
+from pellucid.dream.atlas import Atlas
+from pellucid.dream.grid import ActivationGrid
+from pellucid.dream.maximize import maximize
+from pellucid.dream.origin import opened
+from pellucid.dream.recipe import Recipe
+
+Laid = TypeVar("Laid", Atlas, ActivationGrid)
+_TOGETHER = 16
+
+
+def illustrate(
+    found: Laid,
+    net: Network | nn.Module,
+    *,
+    like: Inputs | None = None,
+    size: Annotated[int, Range(16, 1024), "side of each picture in pixels"] = 96,
+    power: Annotated[float, Range(0, 16), "how strictly the direction is kept to: power of the cosine"] = 2.0,
+    recipe: Recipe | None = None,
+) -> Laid:
+    """The same atlas or grid with a dreamed picture for each cell or place (Olah et al. 2018; Carter et al. 2019).
+
+    A cell is dreamed by its whitened direction, so that what all vectors share is not drawn again and again; a place of
+    a grid by its vector.  Small pictures are enough to see what is meant, and take a fifth of the time of the network's
+    own size.  When it is stopped, cells that were not reached stay gray.  Raises `BadModel` when the network's weights
+    are not those of the result, `BadInput` when it is no picture that the network takes.
+    """
+    net = opened(net)
+    if net.fingerprint != found.origin.fingerprint:
+        raise BadModel(f"{net.name} has other weights than the {found.origin.network} of this map.", "Open that one.")
+    site, way = Site.parse(found.origin.at), recipe or Recipe(steps=64, early=1.0)
+    vectors = found.directions if isinstance(found, Atlas) else found.vectors.flatten(0, 1)
+    drawn = torch.full((len(vectors), 3, size, size), 0.5)
+    axis = -1 if found.tokens else 1
+    for start in range(0, len(vectors), _TOGETHER):
+        if start and current().stopping():
+            break
+        part = vectors[start : start + _TOGETHER]
+        targets = [direction(site, v / v.norm().clamp(min=1e-12), power, axis) for v in part]
+        try:
+            pictures = maximize(net, targets, like=like, size=size, recipe=way).pictures
+        except Stopped:
+            break
+        drawn[start : start + len(part)] = _in_colors(pictures)
+    return found.with_icons(drawn)
+
+
+def _in_colors(pictures: Tensor) -> Tensor:
+    if pictures.ndim != 4:
+        raise BadInput(f"A dream of {tuple(pictures.shape)} is no picture.", "Icons are made for pictures only.")
+    out = pictures.detach().float().cpu()
+    return out if out.shape[1] == 3 else out.mean(1, keepdim=True).expand(-1, 3, -1, -1)
