@@ -138,5 +138,3 @@ def tiles(shown: Float[Tensor, "batch 3 height width"], side: int) -> UInt8[Tens
 
 def _shapes(x: Tensors) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((k, tuple(v.shape[1:])) for k, v in x.items())
-
-

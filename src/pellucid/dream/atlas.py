@@ -84,7 +84,7 @@ def atlas(
     *,
     how: How = "pca",
     grid: Cells = 16,
-    each: Annotated[int, Range(1, 64), "random places that are taken from each sample"] = 4,
+    each: Annotated[int, Range(1, 1024), "random places that are taken from each sample"] = 4,
     least: Annotated[int, Range(1, 1000), "vectors that a cell must hold to be shown"] = 3,
     whiten: Annotated[bool, "lay out vectors whose directions all vary alike (t-SNE and UMAP only)"] = False,
     most: Annotated[int | None, Range(4, 10_000_000), "how many of the samples to take; none: all"] = None,

@@ -26,7 +26,9 @@ SIDE, MOST_PICTURES = 48, 1024
 Keep: TypeAlias = Annotated[
     Literal["float32", "float16"], "how features are kept: float16 takes half the memory, and costs three digits"
 ]
-Neighbors: TypeAlias = Annotated[int, Range(1, 100), "nearest neighbors that are listed, and by which the map is judged"]
+Neighbors: TypeAlias = Annotated[
+    int, Range(1, 100), "nearest neighbors that are listed, and by which the map is judged"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pellucid.core.errors import BadInput, BadOption
+from pellucid.core.option import Range
 
 if TYPE_CHECKING:
     from pellucid.core.shown import Shown
@@ -85,6 +86,43 @@ def compare(
         return _deliver(found, place, as_json=json, quiet=quiet)
 
 
+def atlas(
+    folder: Annotated[str, "the folder of pictures, with those below it"],
+    *,
+    model: Annotated[str, _MODEL_HELP] = MODEL,
+    at: Annotated[str | None, "the site: a module's path; empty: the last one that keeps places apart"] = None,
+    of: Annotated[Literal["places", "pictures"], "lay out places within the pictures, or whole pictures"] = "places",
+    how: Annotated[Literal["pca", "tsne", "umap"], "how the map is made; t-SNE and UMAP need pellucid[embed]"] = "pca",
+    grid: Annotated[int, Range(2, 128), "cells along each side (places only)"] = 16,
+    dreams: Annotated[bool, "dream of each cell too (places only; minutes)"] = False,
+    most: Annotated[int | None, Range(4, 10_000_000), "how many of the pictures to take; empty: all"] = None,
+    output: Annotated[str | None, "the file to write: .html, .png, .svg, .json or .pellucid"] = None,
+    seed: Annotated[int, "seed of everything random"] = 0,
+    json: Annotated[bool, _JSON_HELP] = False,
+    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
+) -> int:
+    """Lay out a folder of pictures as a network sees it: what lies together is alike for it, and how far to trust that.
+
+    Writes a report, FOLDER.atlas.html in the current folder, and opens it when there is a display.
+    """
+    from pellucid import dream
+    from pellucid.doors.open import open as open_
+    from pellucid.dream.reduce import refuse_missing
+    from pellucid.surfaces.explain import last_map
+    from pellucid.surfaces.progress import watched
+
+    refuse_missing(how)
+    kind: type[Shown] = dream.Atlas if of == "places" else dream.Embedding
+    place = _place(output or f"{Path(folder).resolve().name or 'pictures'}.atlas.html", folder, kind)
+    with watched(seed=seed, quiet=quiet or json):
+        net = open_(model)
+        site = at or last_map(net)
+        if of == "pictures":
+            return _deliver(dream.embedding(net, folder, site, how=how, most=most), place, as_json=json, quiet=quiet)
+        found = dream.atlas(net, folder, site, how=how, grid=grid, most=most)
+        return _deliver(dream.illustrate(found, net) if dreams else found, place, as_json=json, quiet=quiet)
+
+
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     """List every method with its options, paper, promises and cost."""
     from pellucid import methods as package
@@ -130,6 +168,7 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
 COMMANDS: Mapping[str, Callable[..., int]] = {
     "explain": explain,
     "compare": compare,
+    "atlas": atlas,
     "methods": methods,
     "checks": checks,
     "doctor": doctor,

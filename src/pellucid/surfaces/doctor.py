@@ -69,6 +69,8 @@ def _networks() -> Iterator[FoundPart]:
 def _optional() -> Iterator[FoundPart]:
     for name, what in (("torchvision", "torchvision:NAME networks"), ("timm", "timm:NAME networks")):
         yield _package(what, name, f"pip install {name}", needed=False)
+    for name, what in (("scikit-learn", "t-SNE maps"), ("umap-learn", "UMAP maps")):
+        yield _package(what, name, "pip install 'pellucid[embed]'", needed=False)
 
 
 def _display() -> Iterator[FoundPart]:

@@ -195,6 +195,15 @@ def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **n
         return record_module(model, inputs, named, fake=fake, paths=module_paths(model))
 
 
+def last_map(net: Network) -> str:
+    """The last site that keeps the places of a picture apart; raises `BadModel` where none does or it is not known."""
+    p = net.preparation
+    site = None if p is None else record(net, torch.zeros(1, p.channels, p.size, p.size)).last_spatial
+    if site is None:
+        raise BadModel(f"No site of {net.name} is known to keep places apart.", "Name one: at=...")
+    return str(site)
+
+
 def load(path: str | Path) -> Any:
     """A result that was saved as a `.pellucid` file: an explanation (`rerun(net)` finds it again), an atlas, a map.
 

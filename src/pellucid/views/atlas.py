@@ -97,7 +97,9 @@ def _table(found: Atlas) -> View:
         for i in order
     )  # fmt: skip
     caption = "The cells whose vectors are most alike come first"
-    return Table(("cell", "vectors", "alike (cosine)", "classes that its mean raises", "nearest samples"), rows, caption)
+    return Table(
+        ("cell", "vectors", "alike (cosine)", "classes that its mean raises", "nearest samples"), rows, caption
+    )
 
 
 def grid_view(found: ActivationGrid, *, still: bool = False) -> View:

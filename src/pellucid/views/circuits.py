@@ -7,9 +7,9 @@ import numpy as np
 from pellucid.dream.circuits import Expansion
 from pellucid.views.maps import origin_table, warnings_of
 from pellucid.views.number import count, signed_number
-from pellucid.views.view import Array, Fold, Heading, Heat, Stack, Table, Text, View
+from pellucid.views.view import Array, Columns, Fold, Heading, Heat, Stack, Table, Text, View
 
-TILES, MOST_CHANNELS, STILL = 6, 16, 3
+TILES, MOST_CHANNELS, STILL = 6, 18, 4
 _HOW = {
     "straight": "Activations in between are taken as straight lines: these are the weights alone, on no data.",
     "data": "Activations in between have their mean slope over the samples, each at one place.",
@@ -31,10 +31,13 @@ def circuits_view(found: Expansion, *, still: bool = False) -> View:
         Text(lead, "lead"), *_warnings(found), *warnings_of(found.origin),
         Text("Red raises the channel, blue lowers it, for each unit of the input channel at that place.", "quiet"),
     )  # fmt: skip
-    body = tuple(_channel(found, c) for c in shown)
+    body = Columns(tuple(_channel(found, c) for c in shown))
     if still:
-        return Stack((*head, *body, *tail))
-    return Stack((*head, *body, *tail, Fold("Where this comes from", origin_table(found.origin, _facts(found)))))
+        return Stack((*head, body, *tail))
+    origin = origin_table(found.origin, _facts(found))
+    return Stack(
+        (*head, body, *tail, Fold("In numbers", _numbers(found, shown)), Fold("Where this comes from", origin))
+    )
 
 
 def _warnings(found: Expansion) -> tuple[View, ...]:
@@ -53,25 +56,28 @@ def _facts(found: Expansion) -> tuple[tuple[str, str], ...]:
 
 
 def _channel(found: Expansion, channel: int) -> View:
-    up, down = found.strongest(channel, TILES)
+    """The kernels of a channel: all in order where there are few, else those that raise and those that lower it most."""
     kernel = found.kernel[found.channels.index(channel)].double().numpy()
-    picked = (kernel[[i for i, _ in up]], kernel[[i for i, _ in down]])
-    reach = max((float(np.abs(k).max()) for k in picked if k.size), default=0.0)
-    title = f"Channel {channel} of {found.target}"
-    if not reach:
+    title = f"Channel {channel}"
+    if not kernel.any():
         return Text(f"{title}: no input acts on it.")
-    caption = f"Above, what raises it most: {_listed(up)}. Below, what lowers it most: {_listed(down)}."
-    statement = "Positive and negative weights of a kernel are summed by themselves."
-    values = np.concatenate([_row(picked[0], kernel), _row(picked[1], kernel)])[:-1]
-    heat = Heat(values, (-reach, reach), True, title, caption, statement, caption, smooth=False)
-    rows = tuple((i, v, "raises") for i, v in up) + tuple((i, v, "lowers") for i, v in down)
-    return Stack((heat, Fold(f"Channel {channel} in numbers", Table(("input channel", "sum of weights", ""), rows))))
+    up, down = found.strongest(channel, TILES)
+    few = len(kernel) <= TILES
+    rows = [kernel] if few else [kernel[[i for i, _ in up]], kernel[[i for i, _ in down]]]
+    reach = max(float(np.abs(k).max()) for k in rows if k.size)
+    caption = (
+        f"From left to right the input channels 0 to {len(kernel) - 1}."
+        if few
+        else f"Above, what raises it most: {_listed(up)}. Below, what lowers it most: {_listed(down)}."
+    )
+    values = np.concatenate([_row(k, min(TILES, len(kernel)), kernel.shape[1:]) for k in rows])[:-1]
+    return Heat(values, (-reach, reach), True, title, caption, alt=f"{title}: {caption}", smooth=False)
 
 
-def _row(kernels: Array, like: Array) -> Array:
+def _row(kernels: Array, places: int, size: tuple[int, ...]) -> Array:
     """Kernels side by side, with gaps between them and below."""
-    h, w = like.shape[1:]
-    out = np.full((h + 1, TILES * (w + 1) - 1), np.nan)
+    h, w = size
+    out = np.full((h + 1, places * (w + 1) - 1), np.nan)
     for i, k in enumerate(kernels):
         out[:h, i * (w + 1) : i * (w + 1) + w] = k
     return out
@@ -79,3 +85,10 @@ def _row(kernels: Array, like: Array) -> Array:
 
 def _listed(pairs: tuple[tuple[int, float], ...]) -> str:
     return ", ".join(f"{i} ({signed_number(v)})" for i, v in pairs) or "nothing"
+
+
+def _numbers(found: Expansion, channels: tuple[int, ...]) -> Table:
+    pairs = [(c, *found.strongest(c, TILES)) for c in channels]
+    rows = tuple((c, _listed(up), _listed(down)) for c, up, down in pairs)
+    caption = "Sums of the positive and of the negative weights of each kernel"
+    return Table(("channel", "raised most by input", "lowered most by input"), rows, caption)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -10,7 +12,8 @@ from pellucid.views.maps import NAMES, in_short, origin_table, photo_of_board, s
 from pellucid.views.number import number, percent
 from pellucid.views.view import Fold, Heading, Scatter, Sheet, Stack, Table, Text, View
 
-GRID, MOST_POINTS, EXAMPLES, LISTED = 20, 1024, 12, 5
+MOST_POINTS, EXAMPLES, LISTED = 1024, 12, 5
+_LEAST, _MOST = 6, 28  # cells along a side of the map with pictures
 _EDGE = 0.005
 
 
@@ -51,21 +54,22 @@ def _said(found: Embedding, i: int) -> str:
 
 def _board(found: Embedding) -> View:
     """The small pictures where they lie: of those in a cell, the one nearest to its middle."""
+    grid = min(max(round(math.sqrt(2 * len(found.pictures))), _LEAST), _MOST)
     places = found.places[: len(found.pictures)].double()
     ends = torch.quantile(places, torch.tensor([_EDGE, 1 - _EDGE], dtype=torch.double), dim=0)
-    at = ((places - ends[0]) / (ends[1] - ends[0]).clamp(min=1e-12)).clamp(0, 1) * GRID
-    cell = at.long().clamp(max=GRID - 1)
+    at = ((places - ends[0]) / (ends[1] - ends[0]).clamp(min=1e-12)).clamp(0, 1) * grid
+    cell = at.long().clamp(max=grid - 1)
     away = (at - cell - 0.5).square().sum(1)
     best: dict[tuple[int, int], int] = {}
     for i in away.argsort(descending=True, stable=True).tolist():
-        best[GRID - 1 - int(cell[i, 1]), int(cell[i, 0])] = i
+        best[grid - 1 - int(cell[i, 1]), int(cell[i, 0])] = i
     kept = list(best.values())
     caption = (
         f"{len(kept)} of {len(found.names)} samples: where several share a cell, the one in its middle. Rest the "
         "pointer on a picture for its name and what the network takes it for."
     )
     words = [_said(found, i) for i in kept]
-    return photo_of_board(list(best), found.pictures[kept], words, (GRID, GRID), "The map", caption)
+    return photo_of_board(list(best), found.pictures[kept], words, (grid, grid), "The map", caption)
 
 
 def _dots(found: Embedding) -> Scatter:
