@@ -200,9 +200,9 @@ def test_atlas_and_grid_open_again_and_are_drawn(tmp_path: Path) -> None:
         for name in ("vectors", "means", "patches", "icons", "sources"):
             a, b = getattr(result, name, None), getattr(again, name, None)
             assert (a is None and b is None) or torch.equal(a, b)
-        for ending in ("html", "png", "json"):
-            assert again.save(tmp_path / f"it.{ending}").stat().st_size > 1000
-    assert "what the network looks for there" in pl.load(tmp_path / "it.pellucid").save(tmp_path / "b.html").read_text()
+        page = again.save(tmp_path / "it.html").read_text(encoding="utf-8")
+        assert page.count("<rect") >= len(getattr(result, "cells", result.origin.notes))  # words over each cell
+    assert "what the network looks for there" in page
 
 
 def test_a_board_has_each_picture_in_its_cell_with_its_words() -> None:

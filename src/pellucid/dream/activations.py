@@ -123,7 +123,7 @@ def colors(net: Network, x: Float[Tensor, "batch channels height width"]) -> Flo
 
 
 def tiles(shown: Float[Tensor, "batch 3 height width"], side: int) -> UInt8[Tensor, "batch 3 side side"]:
-    """Pictures in 0..1 as bytes on gray squares: averaged where they are larger, linear between pixels where smaller."""
+    """Pictures in 0..1 as bytes on gray squares: averaged where larger, linear between pixels where smaller."""
     height, width = shown.shape[2:]
     longest = max(height, width)
     size = max(1, round(side * height / longest)), max(1, round(side * width / longest))

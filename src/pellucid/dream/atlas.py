@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, TypeAlias
+from typing import Annotated, Self, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from pellucid.core.answer import Answer
@@ -70,7 +70,12 @@ class Atlas(Shown):
     origin: Origin
     icons: UInt8[Tensor, "cells 3 height width"] | None = field(default=None, repr=False)
 
-    def with_icons(self, icons: Float[Tensor, "cells 3 height width"]) -> Atlas:
+    @property
+    def sought(self) -> Float[Tensor, "cells width"]:
+        """What each cell's dream looks for: its whitened direction, so that what all share is not drawn each time."""
+        return self.directions
+
+    def with_icons(self, icons: Float[Tensor, "cells 3 height width"]) -> Self:
         """The same atlas with a dreamed picture for each cell, in 0..1; raises `BadInput` for another number."""
         if icons.ndim != 4 or icons.shape[:2] != (len(self.cells), 3):
             raise BadInput(f"Icons of {tuple(icons.shape)} were given for {len(self.cells)} cells.", "[cells, 3, h, w]")
@@ -128,7 +133,8 @@ def atlas(
             _alike(points - moments.mean.float(), members), means, _directions(means, moments), tops, raised,
             drawn.samples()[near], _patches(net, samples, drawn, near),
             tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
-            drawn.crops.words() if drawn.crops is not None else "", tokens(net, drawn.shape), trust, origin(drawn.count, stopped, notes),
+            drawn.crops.words() if drawn.crops is not None else "", tokens(net, drawn.shape), trust,
+            origin(drawn.count, stopped, notes),
         )  # fmt: skip
 
 
@@ -221,7 +227,7 @@ def _by_cell(places: Float[Tensor, "n 2"], grid: int, least: int) -> dict[tuple[
     """The vectors of each cell (row, column) that holds enough; rows go down as the second coordinate falls."""
     at = (places * grid).long().clamp(max=grid - 1)
     number = (grid - 1 - at[:, 1]) * grid + at[:, 0]
-    found = {divmod(int(c), grid): (number == c).nonzero()[:, 0] for c in number.unique()}
+    found = {divmod(c, grid): (number == c).nonzero()[:, 0] for c in sorted(set(number.tolist()))}
     members = {cell: rows for cell, rows in found.items() if len(rows) >= least}
     if not members:
         most = max(map(len, found.values()))
@@ -251,7 +257,7 @@ def _alike(away: Tensor, members: Mapping[tuple[int, int], Tensor]) -> Tensor:
 def _classes(
     net: Network, data: Collection, drawn: _Drawn, means: Tensor, middle: Tensor
 ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """The classes whose scores each mean raises most, in the place of the overall mean; empty where this can't be asked.
+    """The classes whose scores each mean raises most, in the overall mean's place; empty where it can't be asked.
 
     What goes around the site is seen by a second sample, whose scores then differ.
     """

@@ -35,7 +35,7 @@ def answers_to(
     f = Score(net, channel(site, 0))
 
     def spread() -> Iterator[Tensors]:
-        for part in vectors.split(_TOGETHER):
+        for part in torch.split(vectors, _TOGETHER):
             yield {"value": part.reshape(*part.shape, *[1] * (len(shape) - 1)).expand(len(part), *shape).clone()}
 
     with torch.no_grad(), f.leased() as g, running(replace(current(), channels_last=False)):

@@ -41,6 +41,9 @@ Through: TypeAlias = Annotated[
 ]
 
 
+Weighed: TypeAlias = tuple[tuple[int, float], ...]  # input channels, each with a sum of weights
+
+
 @dataclass(frozen=True, slots=True)
 class Expansion(Shown):
     """Kernels: the linear effect of every channel at `source` on some channels at `target`.
@@ -62,7 +65,7 @@ class Expansion(Shown):
     without_rule: tuple[str, ...]
     origin: Origin
 
-    def strongest(self, channel: int, count: int = 6) -> tuple[tuple[tuple[int, float], ...], ...]:
+    def strongest(self, channel: int, count: int = 6) -> tuple[Weighed, Weighed]:
         """The inputs that raise a channel most and those that lower it most, each with the sum of its weights.
 
         Positive and negative weights of a kernel are summed by themselves, so that an edge detector, whose weights
@@ -152,7 +155,7 @@ class _Between:
     def inner(self) -> list[tuple[int, int]]:
         """The places whose windows lie within the map; the middle one where none does."""
         fits = [
-            [p for p in range(n) if 0 <= s * p + o and s * p + o + k <= m]
+            [p for p in range(n) if s * p + o >= 0 and s * p + o + k <= m]
             for n, m, k, s, o in zip(self.extent, self.map, self.size, self.stride, self.offset, strict=True)
         ]
         found = [(y, x) for y in fits[0] for x in fits[1]]

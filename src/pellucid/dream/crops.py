@@ -72,18 +72,19 @@ def crops_at(net: Network, x: Tensors, site: Site, value: Float[Tensor, "batch *
         return None
     shape, skip = (x[name].shape[2], x[name].shape[3]), (value.shape[1] - math.prod(grid) if value.ndim == 3 else 0)
     seen = _field(net, {k: v[:1] for k, v in x.items()}, name, site) if value.ndim == 4 else None
-    size = seen.size if seen is not None else (None, None)
-    sides, steps, firsts = [], [], []
-    for i in range(2):
-        step, start = (None, None) if seen is None or size[i] is None else (seen.stride[i], seen.offset[i])
-        whole = size[i] is None or step is None or start is None
-        step = shape[i] / grid[i] if step is None else float(step)
-        reach = shape[i] if size[i] is None else float(size[i] or 0)
-        firsts.append((step - 1) / 2 if whole or start is None else float(start) + (reach - 1) / 2)
-        steps.append(step)
-        sides.append(min(shape[i], max(1, math.ceil(min(reach, _STEPS * step)))))
-    fields = (_whole(size[0]), _whole(size[1]))
-    return Crops(name, shape, grid, skip, (sides[0], sides[1]), (steps[0], steps[1]), (firsts[0], firsts[1]), fields)
+    size = (None, None) if seen is None else seen.size
+    (h, dy, top), (w, dx, left) = (_axis(seen, i, shape[i], grid[i]) for i in range(2))
+    return Crops(name, shape, grid, skip, (h, w), (dy, dx), (top, left), (_whole(size[0]), _whole(size[1])))
+
+
+def _axis(seen: ReceptiveField | None, i: int, extent: int, places: int) -> tuple[int, float, float]:
+    """A crop's side, the distance between neighbors and the first one's middle, along one axis of the picture."""
+    size, step, start = (None, None, None) if seen is None else (seen.size[i], seen.stride[i], seen.offset[i])
+    if size is None or step is None or start is None:
+        apart = extent / places
+        return min(extent, math.ceil(_STEPS * apart)), apart, (apart - 1) / 2
+    side = min(extent, math.ceil(min(float(size), _STEPS * float(step))))
+    return side, float(step), float(start) + (float(size) - 1) / 2
 
 
 def _whole(size: Number | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -49,7 +49,12 @@ class ActivationGrid(Shown):
     origin: Origin
     icons: UInt8[Tensor, "places 3 height width"] | None = field(default=None, repr=False)
 
-    def with_icons(self, icons: Float[Tensor, "places 3 height width"]) -> ActivationGrid:
+    @property
+    def sought(self) -> Float[Tensor, "places width"]:
+        """What each place's dream looks for: its vector."""
+        return self.vectors.flatten(0, 1)
+
+    def with_icons(self, icons: Float[Tensor, "places 3 height width"]) -> Self:
         """The same grid with a dreamed picture for each place, in 0..1; raises `BadInput` for another number."""
         if icons.ndim != 4 or icons.shape[:2] != (self.sizes.numel(), 3):
             raise BadInput(f"Icons of {tuple(icons.shape)} were given for {self.sizes.numel()} places.", "[n, 3, h, w]")
@@ -122,7 +127,7 @@ class _One:
 class _Nearest:
     """Of each place, the vector of the samples seen so far that points most nearly the same way."""
 
-    def __init__(self, net: Network, site: Site, crops: Crops, vectors: Float[Tensor, "places width"], x: Tensors):
+    def __init__(self, net: Network, site: Site, crops: Crops, vectors: Tensor, x: Tensors) -> None:
         self.net, self.site, self.crops, self.x = net, site, crops, x
         self.unit = scaled(vectors.double(), "cosine")
         self.likeness = torch.full((len(vectors),), -2.0, dtype=torch.double)
@@ -152,7 +157,7 @@ def _patches(net: Network, data: Collection | None, near: _Nearest) -> tuple[Ten
     if data is None or bool((near.samples < 0).any()):
         return torch.empty(0, 3, SIDE, SIDE, dtype=torch.uint8), torch.empty(0), torch.empty(0, dtype=torch.long)
     out = torch.zeros(len(near.samples), 3, SIDE, SIDE, dtype=torch.uint8)
-    for sample in near.samples.unique().tolist():
+    for sample in sorted(set(near.samples.tolist())):
         shown = colors(net, data[sample][near.crops.name])
         for at in (near.samples == sample).nonzero()[:, 0].tolist():
             rows, columns = near.crops.window(int(near.where[at]))

@@ -44,7 +44,7 @@ def illustrate(
     if net.fingerprint != found.origin.fingerprint:
         raise BadModel(f"{net.name} has other weights than the {found.origin.network} of this map.", "Open that one.")
     site, way = Site.parse(found.origin.at), recipe or Recipe(steps=64, early=1.0)
-    vectors = found.directions if isinstance(found, Atlas) else found.vectors.flatten(0, 1)
+    vectors = found.sought
     drawn = torch.full((len(vectors), 3, size, size), 0.5)
     axis = -1 if found.tokens else 1
     for start in range(0, len(vectors), _TOGETHER):

@@ -78,13 +78,13 @@ def principal(points: Float[Tensor, "n width"], count: int = 2) -> Principal:
     ([-3.0, -1.0, 1.0, 3.0], [1.0])
     """
     moments = Moments(points.shape[1])
-    for part in points.split(_CHUNK):
+    for part in torch.split(points, _CHUNK):
         moments.add(part)
     values, vectors = torch.linalg.eigh(moments.covariance)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1).T[:count]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     vectors = torch.where(largest < 0, -vectors, vectors)
-    places = torch.cat([(part.double() - moments.mean) @ vectors.T for part in points.split(_CHUNK)])
+    places = torch.cat([(part.double() - moments.mean) @ vectors.T for part in torch.split(points, _CHUNK)])
     total = values.sum()
     shares = values[:count] / total if total > 0 else torch.zeros_like(values[:count])
     return Principal(places.float(), vectors.float(), shares)
@@ -136,7 +136,8 @@ def _tsne(points: Tensor, begin: Tensor, neighbors: int, state: int) -> Any:
 
     spread = begin / begin[:, 0].std().clamp(min=1e-12) * 1e-4  # small, so that the start does not become the end
     perplexity = min(2 * neighbors, (len(points) - 1) / 3)
-    made = TSNE(perplexity=perplexity, init=spread.numpy(), learning_rate="auto", random_state=state, n_jobs=1)
+    settings: dict[str, Any] = {"init": spread.numpy(), "learning_rate": "auto", "random_state": state, "n_jobs": 1}
+    made = TSNE(perplexity=perplexity, **settings)
     return made.fit_transform(points.numpy())
 
 

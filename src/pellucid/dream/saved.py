@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,7 +30,7 @@ def to_bytes(found: OverSamples) -> bytes:
     kind = next(name for name, made in KINDS.items() if isinstance(found, made))
     values = {f.name: getattr(found, f.name) for f in fields(found)}
     tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
-    facts = {k: asdict(v) if is_dataclass(v) else v for k, v in values.items() if k not in tensors}
+    facts = {k: asdict(v) if isinstance(v, MapTrust | Origin) else v for k, v in values.items() if k not in tensors}
     return packed(kind, facts, tensors)
 
 

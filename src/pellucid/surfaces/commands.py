@@ -105,22 +105,25 @@ def atlas(
 
     Writes a report, FOLDER.atlas.html in the current folder, and opens it when there is a display.
     """
-    from pellucid import dream
     from pellucid.doors.open import open as open_
+    from pellucid.dream.atlas import Atlas
+    from pellucid.dream.atlas import atlas as atlas_
+    from pellucid.dream.embedding import Embedding, embedding
+    from pellucid.dream.icons import illustrate
     from pellucid.dream.reduce import refuse_missing
     from pellucid.surfaces.explain import last_map
     from pellucid.surfaces.progress import watched
 
     refuse_missing(how)
-    kind: type[Shown] = dream.Atlas if of == "places" else dream.Embedding
+    kind: type[Shown] = Atlas if of == "places" else Embedding
     place = _place(output or f"{Path(folder).resolve().name or 'pictures'}.atlas.html", folder, kind)
     with watched(seed=seed, quiet=quiet or json):
         net = open_(model)
         site = at or last_map(net)
         if of == "pictures":
-            return _deliver(dream.embedding(net, folder, site, how=how, most=most), place, as_json=json, quiet=quiet)
-        found = dream.atlas(net, folder, site, how=how, grid=grid, most=most)
-        return _deliver(dream.illustrate(found, net) if dreams else found, place, as_json=json, quiet=quiet)
+            return _deliver(embedding(net, folder, site, how=how, most=most), place, as_json=json, quiet=quiet)
+        found = atlas_(net, folder, site, how=how, grid=grid, most=most)
+        return _deliver(illustrate(found, net) if dreams else found, place, as_json=json, quiet=quiet)
 
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:

@@ -1,4 +1,4 @@
-"""An activation atlas and the activation grid of one picture: small pictures in the cells of a grid, and their facts."""
+"""An activation atlas, and the activation grid of one picture: small pictures in the cells of a grid, with facts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import torch
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.grid import ActivationGrid
 from pellucid.views.maps import (
-    NAMES, in_short, origin_table, photo_of_board, shown_pictures, trust_of_map, warnings_of,
+    NAMES,
+    in_short,
+    origin_table,
+    photo_of_board,
+    shown_pictures,
+    trust_of_map,
+    warnings_of,
 )  # fmt: skip
 from pellucid.views.number import count, number, signed_number
 from pellucid.views.view import Columns, Fold, Heading, Heat, Photo, Stack, Table, Text, View

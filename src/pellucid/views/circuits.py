@@ -56,7 +56,7 @@ def _facts(found: Expansion) -> tuple[tuple[str, str], ...]:
 
 
 def _channel(found: Expansion, channel: int) -> View:
-    """The kernels of a channel: all in order where there are few, else those that raise and those that lower it most."""
+    """The kernels of a channel: all where there are few, else those that raise it most, and those that lower it."""
     kernel = found.kernel[found.channels.index(channel)].double().numpy()
     title = f"Channel {channel}"
     if not kernel.any():
@@ -88,7 +88,7 @@ def _listed(pairs: tuple[tuple[int, float], ...]) -> str:
 
 
 def _numbers(found: Expansion, channels: tuple[int, ...]) -> Table:
-    pairs = [(c, *found.strongest(c, TILES)) for c in channels]
-    rows = tuple((c, _listed(up), _listed(down)) for c, up, down in pairs)
+    strongest = {c: found.strongest(c, TILES) for c in channels}
+    rows = tuple((c, _listed(up), _listed(down)) for c, (up, down) in strongest.items())
     caption = "Sums of the positive and of the negative weights of each kernel"
     return Table(("channel", "raised most by input", "lowered most by input"), rows, caption)
