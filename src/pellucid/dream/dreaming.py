@@ -60,6 +60,8 @@ def wish(
     if not asked:
         raise BadOption("Nothing was asked for.", "Give a target: pl.channel(site, 12).")
     canvas = canvas_of(network, like, size)
+    if begins is None and recipe.stay:
+        raise BadOption(f"stay={recipe.stay:g} holds a dream near the picture it began at; none was given.", "begins=x")
     if begins is not None:
         begins = _fitting(begins, canvas, len(asked))
     return Wish(what, network, tuple(t.named(network) for t in asked), canvas, recipe, begins, seen_with)
@@ -87,7 +89,7 @@ def watched(asked: Wish, state: State | None = None) -> Iterator[Dream]:
     since, run = time.monotonic(), current()
     meter = Meter()
     with running(replace(run, meter=meter)), asked.net.lease() as model:
-        painting = Painting(asked.canvas, asked.recipe, asked.keys, asked.begins)
+        painting = Painting(asked.canvas, asked.recipe, asked.keys, asked.targets, asked.begins)
         score = Score(asked.net, each(asked.targets), model=model)
         here = state or painting.begun()
         going = steps(score, painting, here)
