@@ -33,11 +33,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = sorted([*_HOME_OF, "checks", "methods"])
+__all__ = sorted([*_HOME_OF, "checks", "dream", "methods"])
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checks", "methods"):
+    if name in ("checks", "dream", "methods"):
         return importlib.import_module(f"pellucid.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"pellucid has no {name!r}; it has: {', '.join(__all__)}.")

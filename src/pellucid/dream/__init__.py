@@ -1,0 +1,7 @@
+"""What parts of a network look for, on real data and by optimization: `pellucid.dream.patches`, ..."""
+
+from __future__ import annotations
+
+from pellucid.dream.patches import patches
+
+__all__ = ("patches",)
