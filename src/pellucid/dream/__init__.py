@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from pellucid.dream.patches import patches
+from pellucid.dream.patches import Patches, patches
+from pellucid.dream.patterns import patterns
 
-__all__ = ("patches",)
+__all__ = ("Patches", "patches", "patterns")

@@ -51,6 +51,16 @@ class Layout:
         """The place of a flat number along each of the value's place axes."""
         return tuple(int(i) for i in torch.unravel_index(torch.tensor(place), self.sizes)) if self.sizes else ()
 
+    def unit(self, channel: int, position: tuple[int, ...]) -> int:
+        """The number of one activation in the flattened value of a sample."""
+        at, sizes = list(position), list(self.sizes)
+        at.insert(self.channel - 1, channel)
+        sizes.insert(self.channel - 1, self.channels)
+        number = 0
+        for i, n in zip(at, sizes, strict=True):
+            number = number * n + i
+        return number
+
     def seen(self, position: tuple[int, ...]) -> Part:
         """The receptive field of a place: the part of the input that its activation can depend on."""
         if self.field is None:

@@ -56,7 +56,7 @@ class Patches(Shown):
     `values`, `peaks` and `means` are statistics of each channel: over every place of every sample, over each sample's
     largest activation, and over each sample's mean.  `zeros` is the share of activations that are exactly zero; a
     channel of which it is 1 was dead on these data.  `seen` of `total` samples were looked at; `skipped` are those
-    that could not be read.  `stopped` says how far a stopped run came.
+    that could not be read.  `stopped` says how far a stopped run came.  `colors`: the crops are colors in 0..1.
     """
 
     site: str
@@ -77,6 +77,7 @@ class Patches(Shown):
     network: str = ""
     fingerprint: str = ""
     colors: bool = False
+    axis: int | None = None
     without_rule: tuple[str, ...] = ()
     cost: Cost = field(default_factory=lambda: Cost(0, 0, 0.0))
 
@@ -185,7 +186,7 @@ def _found(
         zeros=tally.zeros.double() / max(tally.values.count, 1), histogram=tally.counts.histogram(),
         seen=seen, total=len(samples), skipped=tuple(samples.skipped.values()),
         stopped=f"after {seen} of {len(samples)} samples" if left else "",
-        network=net.name, fingerprint=net.fingerprint, colors=scissors.colors,
+        network=net.name, fingerprint=net.fingerprint, colors=scissors.colors, axis=options["axis"],
         cost=Cost(run.meter.forwards, 0, time.monotonic() - since),
     )  # fmt: skip
 
