@@ -1,4 +1,4 @@
-"""Dreams: what each part of a network looks for.  `pellucid.dream.maximize` and its like.
+"""Dreams: what each part of a network looks for, by optimization and on real data.  `pellucid.dream.maximize` and others.
 
 A file is named after the function in it; here the function takes the name.
 """
@@ -8,9 +8,11 @@ from pellucid.dream.dream import Dream
 from pellucid.dream.fool import fool
 from pellucid.dream.invert import caricature, invert, nudge, style
 from pellucid.dream.maximize import between, maximize, resume, watch
+from pellucid.dream.patches import Patches, patches
+from pellucid.dream.patterns import patterns
 from pellucid.dream.recipe import Recipe
 
 __all__ = (
-    "Dream", "Recipe", "between", "caricature", "deepdream", "fool", "invert", "maximize", "nudge", "resume", "style",
-    "watch",
+    "Dream", "Patches", "Recipe", "between", "caricature", "deepdream", "fool", "invert", "maximize", "nudge",
+    "patches", "patterns", "resume", "style", "watch",
 )  # fmt: skip
