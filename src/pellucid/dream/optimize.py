@@ -93,6 +93,7 @@ def steps(score: Score, painting: Painting, state: State) -> Iterator[State]:
     `score`'s target gives each picture its own number (`pellucid.core.target.each`).
     """
     recipe, outer = painting.recipe, current()
+    outer.checkpoint()
     with score.leased() as f, running(replace(outer, progress=None, stop=None)) as run:
         ascent = Ascent(f, recipe.redirect)
         notes, early = _early(f, painting)
