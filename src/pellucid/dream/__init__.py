@@ -1,32 +1,53 @@
-"""Dreams: what each part of a network looks for.  `pellucid.dream.maximize`, `pellucid.dream.atlas` and their like."""
+"""Dreams: what each part of a network looks for, drawn and on real data: `pellucid.dream.maximize`, ...
 
-from __future__ import annotations
+A file is named after the function in it; here the function takes the name.
+"""
 
-import importlib
-from typing import Any
+from pellucid.dream.atlas import Atlas, atlas
+from pellucid.dream.circuits import Expansion, expanded_weights
+from pellucid.dream.deepdream import deepdream
+from pellucid.dream.dream import Dream
+from pellucid.dream.embedding import Embedding, embedding
+from pellucid.dream.fool import fool
+from pellucid.dream.grid import ActivationGrid, activation_grid
+from pellucid.dream.icons import illustrate
+from pellucid.dream.invert import caricature, invert, nudge, style
+from pellucid.dream.map_trust import MapTrust, map_trust
+from pellucid.dream.maximize import between, maximize, resume, watch
+from pellucid.dream.origin import Origin
+from pellucid.dream.patches import Patches, patches
+from pellucid.dream.patterns import patterns
+from pellucid.dream.recipe import Recipe
+from pellucid.dream.words import Words, words
 
-_HOMES = {
-    "pellucid.dream.atlas": ("Atlas", "atlas"),
-    "pellucid.dream.circuits": ("Expansion", "expanded_weights"),
-    "pellucid.dream.dream": ("Dream",),
-    "pellucid.dream.embedding": ("Embedding", "embedding"),
-    "pellucid.dream.grid": ("ActivationGrid", "activation_grid"),
-    "pellucid.dream.icons": ("illustrate",),
-    "pellucid.dream.map_trust": ("MapTrust", "map_trust"),
-    "pellucid.dream.maximize": ("maximize", "resume", "watch"),
-    "pellucid.dream.origin": ("Origin",),
-    "pellucid.dream.recipe": ("Recipe",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-# importing a file puts its module under the function's name, whoever is first to do so; the function belongs there
-globals().update({name: getattr(importlib.import_module(home), name) for name, home in _HOME_OF.items()})
-
-
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"pellucid.dream has no {name!r}; it has: {', '.join(__all__)}.")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = (
+    "ActivationGrid",
+    "Atlas",
+    "Dream",
+    "Embedding",
+    "Expansion",
+    "MapTrust",
+    "Origin",
+    "Patches",
+    "Recipe",
+    "Words",
+    "activation_grid",
+    "atlas",
+    "between",
+    "caricature",
+    "deepdream",
+    "embedding",
+    "expanded_weights",
+    "fool",
+    "illustrate",
+    "invert",
+    "map_trust",
+    "maximize",
+    "nudge",
+    "patches",
+    "patterns",
+    "resume",
+    "style",
+    "watch",
+    "words",
+)  # fmt: skip

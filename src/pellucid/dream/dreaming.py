@@ -60,6 +60,8 @@ def wish(
     if not asked:
         raise BadOption("Nothing was asked for.", "Give a target: pl.channel(site, 12).")
     canvas = canvas_of(network, like, size)
+    if begins is None and recipe.stay:
+        raise BadOption(f"stay={recipe.stay:g} holds a dream near the picture it began at; none was given.", "begins=x")
     if begins is not None:
         begins = _fitting(begins, canvas, len(asked))
     return Wish(what, network, tuple(t.named(network) for t in asked), canvas, recipe, begins, seen_with)
@@ -75,7 +77,7 @@ def _fitting(begins: Tensor, canvas: Canvas, count: int) -> Tensor:
 def dreamed(asked: Wish, state: State | None = None) -> Dream:
     """The dream at its end, or as far as it came when it was stopped; raises `Stopped` before the first step."""
     last: Dream | None = None
-    for dream in watched(asked, state):
+    for dream in _on_the_way(asked, state, each_step=False):
         last = dream
     if last is None:
         raise Stopped("Stopped before the first step.", "Run it again to get a dream.")
@@ -84,26 +86,26 @@ def dreamed(asked: Wish, state: State | None = None) -> Dream:
 
 def watched(asked: Wish, state: State | None = None) -> Iterator[Dream]:
     """The dream after every step; the last one has its final scores.  Stopping is asked for through the run."""
+    return _on_the_way(asked, state, each_step=True)
+
+
+def _on_the_way(asked: Wish, state: State | None, *, each_step: bool) -> Iterator[Dream]:
+    """The dream at its end, and after each step before, which costs a painting."""
     since, run = time.monotonic(), current()
     meter = Meter()
     with running(replace(run, meter=meter)), asked.net.lease() as model:
-        painting = Painting(asked.canvas, asked.recipe, asked.keys, asked.begins)
+        painting = Painting(asked.canvas, asked.recipe, asked.keys, asked.targets, asked.begins)
         score = Score(asked.net, each(asked.targets), model=model)
-        here = state or painting.begun()
-        going = steps(score, painting, here)
+        here = begun = state or painting.begun()
         stopped = ""
-        while True:
-            if run.stopping():
+        for here in steps(score, painting, begun):
+            run.report("steps", here.step, asked.recipe.steps, since)
+            if run.stopping() and here.step < asked.recipe.steps:
                 stopped = f"after {here.step} of {asked.recipe.steps} steps"
                 break
-            following = next(going, None)
-            if following is None:
-                break
-            here = following
-            run.report("steps", here.step, asked.recipe.steps, since)
-            if here.step < asked.recipe.steps:
+            if each_step and here.step < asked.recipe.steps:
                 yield _told(asked, painting, here, meter, since, "", run.seed)
-        if here.step == (state.step if state is not None else 0):
+        if here.step == begun.step:
             return
         final = _final(score, asked, painting, here)
         told = _told(asked, painting, here, meter, since, stopped, run.seed)

@@ -12,9 +12,11 @@ from torch import Tensor
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.run import Run, current, running
 from pellucid.core.score import Score
+from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors
 from pellucid.dream.ascent import Ascent, runs_at
 from pellucid.dream.canvas import Canvas
+from pellucid.dream.diversity import apart
 from pellucid.dream.parametrizations.cppn import cppn
 from pellucid.dream.parametrizations.fourier import fourier
 from pellucid.dream.parametrizations.laplacian import laplacian
@@ -52,6 +54,7 @@ class Painting:
     canvas: Canvas
     recipe: Recipe
     keys: tuple[str, ...]
+    targets: tuple[Target, ...]
     seed: Tensor | None = None
     parametrization: Parametrization = field(init=False)
 
@@ -90,6 +93,7 @@ def steps(score: Score, painting: Painting, state: State) -> Iterator[State]:
     `score`'s target gives each picture its own number (`pellucid.core.target.each`).
     """
     recipe, outer = painting.recipe, current()
+    outer.checkpoint()
     with score.leased() as f, running(replace(outer, progress=None, stop=None)) as run:
         ascent = Ascent(f, recipe.redirect)
         notes, early = _early(f, painting)
@@ -113,7 +117,7 @@ def _step(
         scores = drawn.new_zeros(len(drawn))
         for number in range(recipe.crops):
             scores = scores + _look(ascent, painting, drawn, step, number, size)
-        _charge(recipe, drawn)
+        _charge(painting, drawn)
     _shape(recipe, leaves)
     optimizer.step()
     with torch.no_grad():
@@ -139,6 +143,8 @@ def _look(ascent: Ascent, painting: Painting, drawn: Tensor, step: int, number: 
     rows = torch.arange(len(drawn))
     redirects = step < REDIRECTED * recipe.steps
     held = {k: v.detach() for k, v in shown.items()}
+    if recipe.diversity:
+        ascent = replace(ascent, score=apart(ascent.score, painting.targets, held, recipe.diversity))
     scores, grad = ascent(held, canvas.input, rows, redirects=redirects)
     if recipe.opacity:
         opaque = drawn[:, -1].flatten(1).mean(1)
@@ -154,8 +160,9 @@ def _background(canvas: Canvas, recipe: Recipe, generators: Sequence[torch.Gener
     return made.paint(made.start)
 
 
-def _charge(recipe: Recipe, drawn: Tensor) -> None:
-    found = charged(recipe, drawn[:, :-1] if recipe.opacity else drawn)
+def _charge(painting: Painting, drawn: Tensor) -> None:
+    recipe = painting.recipe
+    found = charged(recipe, drawn[:, :-1] if recipe.opacity else drawn, painting.seed)
     if found is not None:
         found.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
 

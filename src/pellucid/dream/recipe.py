@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
@@ -49,6 +50,7 @@ class Recipe:
     l2: Annotated[float, Range(0, 1e6), "weight of squared distances from mid-grey"] = 0.0
     lp: Annotated[float, Range(0, 1e6), "weight of sixth powers of distances from mid-grey"] = 0.0
     spectrum: Annotated[float, Range(0, 1e6), "weight of the distance from photographs' spectrum"] = 0.0
+    stay: Annotated[float, Range(0, 1e6), "weight of squared distances from the picture it began at"] = 0.0
     diversity: Annotated[float, Range(0, 1e6), "weight of likeness between the pictures of a batch at the site"] = 0.0
 
     clip: Annotated[float, Range(0, 1e6), "largest norm of a picture's gradient; 0: any"] = 0.0
@@ -79,6 +81,11 @@ class Recipe:
         12
         """
         return replace(self, **checked(knobs(), {**_values(self), **changes}, "A recipe"))
+
+
+def cooked(recipe: Recipe | None, knobs: Mapping[str, Any], usual: Recipe | None = None) -> Recipe:
+    """The recipe that was given, else the usual one, with some knobs turned."""
+    return (recipe or usual or Recipe()).but(**knobs)
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:

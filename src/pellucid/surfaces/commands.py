@@ -5,14 +5,15 @@ Heavy imports stand inside the functions, so that help and mistakes are answered
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pellucid.core.errors import BadInput, BadOption
-from pellucid.core.option import Range
+from pellucid.surfaces.deliver import print_json, print_line, width
+from pellucid.surfaces.dreaming import dream
+from pellucid.surfaces.mapping import atlas
 
 if TYPE_CHECKING:
     from pellucid.core.shown import Shown
@@ -47,6 +48,7 @@ def explain(
     from pellucid import methods
     from pellucid.checks.card import trust_card
     from pellucid.core.explanation import Explanation
+    from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.explain import explain as explain_
     from pellucid.surfaces.progress import watched
 
@@ -55,7 +57,7 @@ def explain(
     with watched(seed=seed, quiet=quiet or json):
         e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
-        return _deliver(e, place, as_json=json, quiet=quiet)
+        return deliver(e, place, as_json=json, quiet=quiet)
 
 
 def compare(
@@ -75,6 +77,7 @@ def compare(
 
     All methods that apply, side by side, ranked by faithfulness measured on the same masked copies.
     """
+    from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.explain import Comparison
     from pellucid.surfaces.explain import compare as compare_
     from pellucid.surfaces.progress import watched
@@ -83,47 +86,7 @@ def compare(
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
         found = compare_(model, image, target or None, methods=names or None, at=at or None, trust=trust)
-        return _deliver(found, place, as_json=json, quiet=quiet)
-
-
-def atlas(
-    folder: Annotated[str, "the folder of pictures, with those below it"],
-    *,
-    model: Annotated[str, _MODEL_HELP] = MODEL,
-    at: Annotated[str | None, "the site: a module's path; empty: the last one that keeps places apart"] = None,
-    of: Annotated[Literal["places", "pictures"], "lay out places within the pictures, or whole pictures"] = "places",
-    how: Annotated[Literal["pca", "tsne", "umap"], "how the map is made; t-SNE and UMAP need pellucid[embed]"] = "pca",
-    grid: Annotated[int, Range(2, 128), "cells along each side (places only)"] = 16,
-    dreams: Annotated[bool, "dream of each cell too (places only; minutes)"] = False,
-    most: Annotated[int | None, Range(4, 10_000_000), "how many of the pictures to take; empty: all"] = None,
-    output: Annotated[str | None, "the file to write: .html, .png, .svg, .json or .pellucid"] = None,
-    seed: Annotated[int, "seed of everything random"] = 0,
-    json: Annotated[bool, _JSON_HELP] = False,
-    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
-) -> int:
-    """Lay out a folder of pictures as a network sees it: what lies together is alike for it, and how far to trust that.
-
-    Writes a report, FOLDER.atlas.html in the current folder, and opens it when there is a display.
-    """
-    from pellucid.doors.open import open as open_
-    from pellucid.dream.atlas import Atlas
-    from pellucid.dream.atlas import atlas as atlas_
-    from pellucid.dream.embedding import Embedding, embedding
-    from pellucid.dream.icons import illustrate
-    from pellucid.dream.reduce import refuse_missing
-    from pellucid.surfaces.explain import last_map
-    from pellucid.surfaces.progress import watched
-
-    refuse_missing(how)
-    kind: type[Shown] = Atlas if of == "places" else Embedding
-    place = _place(output or f"{Path(folder).resolve().name or 'pictures'}.atlas.html", folder, kind)
-    with watched(seed=seed, quiet=quiet or json):
-        net = open_(model)
-        site = at or last_map(net)
-        if of == "pictures":
-            return _deliver(embedding(net, folder, site, how=how, most=most), place, as_json=json, quiet=quiet)
-        found = atlas_(net, folder, site, how=how, grid=grid, most=most)
-        return _deliver(illustrate(found, net) if dreams else found, place, as_json=json, quiet=quiet)
+        return deliver(found, place, as_json=json, quiet=quiet)
 
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
@@ -133,9 +96,9 @@ def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     from pellucid.views.methods import methods_view
 
     if json:
-        _print_json([_described(m) for m in package.all_methods().values()])
+        print_json([_described(m) for m in package.all_methods().values()])
     else:
-        _print(terminal(methods_view(package.all_methods().values()), width=_width(), color=sys.stdout.isatty()))
+        print_line(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -146,9 +109,9 @@ def checks(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     from pellucid.views.measures import measures_view
 
     if json:
-        _print_json([_said_of(m) for m in package.all_checks().values()])
+        print_json([_said_of(m) for m in package.all_checks().values()])
     else:
-        _print(terminal(measures_view(package.all_checks().values()), width=_width(), color=sys.stdout.isatty()))
+        print_line(terminal(measures_view(package.all_checks().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -158,22 +121,23 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
 
     findings = examine()
     if json:
-        _print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
+        print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
     else:
         width = max(len(f.what) for f in findings)
         for f in findings:
-            _print(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
+            print_line(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
             if f.mend:
-                _print(f"      {f.mend}")
+                print_line(f"      {f.mend}")
     return 0 if all(f.fine or not f.needed for f in findings) else 1
 
 
 COMMANDS: Mapping[str, Callable[..., int]] = {
     "explain": explain,
     "compare": compare,
-    "atlas": atlas,
     "methods": methods,
     "checks": checks,
+    "dream": dream,
+    "atlas": atlas,
     "doctor": doctor,
 }
 
@@ -217,25 +181,6 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def _deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
-    from pellucid.render.plain import visible
-    from pellucid.render.terminal import terminal
-    from pellucid.surfaces.facts import facts
-    from pellucid.surfaces.progress import unstopped
-    from pellucid.surfaces.show import open_in_browser, view_of
-
-    with unstopped():
-        path = result.save(place)
-        if as_json:
-            _print_json({"written": str(path), **facts(result)})
-            return 0
-        _print(terminal(view_of(result), width=_width(), color=sys.stdout.isatty()))
-    _print(f"\nWritten: {visible(str(path))}")
-    if not quiet:
-        open_in_browser(path)
-    return 0
-
-
 def _measures(names: str | None) -> list[str]:
     """The measures that are named; raises `BadOption` before anything is run when there is none of that name."""
     if not names:
@@ -269,17 +214,3 @@ def _common(m: Any) -> dict[str, Any]:
 
 def _stem(image: str) -> str:
     return Path(image).stem or "picture"
-
-
-def _width() -> int:
-    import shutil
-
-    return min(shutil.get_terminal_size((100, 24)).columns, 120)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _print_json(value: Any) -> None:
-    _print(json.dumps(value, indent=2, allow_nan=False))

@@ -15,7 +15,6 @@ from pellucid import methods as methods_package
 from pellucid.checks.card import Trust, budget_of, trust_card
 from pellucid.checks.faithfulness import faithfulness
 from pellucid.checks.ranking import Standing, ranking
-from pellucid.core.archive import unpacked
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
@@ -23,15 +22,12 @@ from pellucid.core.network import Network
 from pellucid.core.option import checked
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
-from pellucid.core.saved import KIND as EXPLANATION
-from pellucid.core.saved import explanation_of
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
-from pellucid.dream import saved as over_samples
 from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
@@ -193,33 +189,6 @@ def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **n
     network = _network(net)
     with network.lease() as model, torch.no_grad():
         return record_module(model, inputs, named, fake=fake, paths=module_paths(model))
-
-
-def last_map(net: Network) -> str:
-    """The last site that keeps the places of a picture apart; raises `BadModel` where none does or it is not known."""
-    p = net.preparation
-    site = None if p is None else record(net, torch.zeros(1, p.channels, p.size, p.size)).last_spatial
-    if site is None:
-        raise BadModel(f"No site of {net.name} is known to keep places apart.", "Name one: at=...")
-    return str(site)
-
-
-def load(path: str | Path) -> Any:
-    """A result that was saved as a `.pellucid` file: an explanation (`rerun(net)` finds it again), an atlas, a map.
-
-    Raises `BadInput` when the file is not one, or was written by a newer version.
-
-    >>> import tempfile, torch, pellucid as pl
-    >>> e = pl.methods.saliency(torch.nn.Linear(2, 1), torch.ones(1, 2), 0)
-    >>> pl.load(e.save(Path(tempfile.mkdtemp()) / "why.pellucid")).method
-    'saliency'
-    """
-    archive = unpacked(path)
-    if archive.kind in over_samples.KINDS:
-        return over_samples.result_of(archive, path)
-    if archive.kind != EXPLANATION:
-        raise BadInput(f"{Path(path).name} holds a {archive.kind}, which this version cannot show.", "Update Pellucid.")
-    return explanation_of(archive, path, methods_package.all_methods())
 
 
 def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:

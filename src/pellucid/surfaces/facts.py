@@ -12,6 +12,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
+from pellucid.dream.dream import Dream
 from pellucid.dream.embedding import Embedding
 from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.map_trust import MapTrust
@@ -115,6 +116,28 @@ def _trust(trust: MapTrust) -> dict[str, Any]:
 
 def _origin(origin: Origin) -> dict[str, Any]:
     return {"origin": {**asdict(origin), "versions": dict(origin.versions)}}
+
+
+@facts.register
+def _(subject: Dream) -> dict[str, Any]:
+    return {
+        "what": subject.what,
+        "dreams": [
+            {"target": word, "score": _known(score), "checks": [_check(c) for c in checks]}
+            for word, score, checks in zip(
+                subject.words, subject.scores, subject.checks or [()] * len(subject.words), strict=True
+            )
+        ],
+        "recipe": asdict(subject.recipe),
+        "steps": subject.state.step,
+        "stopped": subject.stopped or None,
+        "notes": list(subject.notes),
+        "cost": asdict(subject.cost),
+        "network": subject.network,
+        "fingerprint": subject.fingerprint,
+        "seed": subject.seed,
+        "versions": dict(subject.versions),
+    }
 
 
 def _shared(e: Explanation) -> dict[str, Any]:

@@ -9,15 +9,19 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
+from pellucid.dream.dream import Dream
 from pellucid.dream.embedding import Embedding
 from pellucid.dream.grid import ActivationGrid
+from pellucid.dream.words import Words
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.atlas import atlas_view, grid_view
 from pellucid.views.attribution import attribution, figure
 from pellucid.views.circuits import circuits_view
 from pellucid.views.comparison import comparison
+from pellucid.views.dream import dream_figure, dream_view
 from pellucid.views.embedding import embedding_view
 from pellucid.views.view import View
+from pellucid.views.words import words_view
 
 
 @singledispatch
@@ -57,3 +61,13 @@ def _(subject: ActivationGrid, still: bool) -> View:
 @report.register
 def _(subject: Expansion, still: bool) -> View:
     return circuits_view(subject, still=still)
+
+
+@report.register
+def _(subject: Dream, still: bool) -> View:
+    return dream_figure(subject) if still else dream_view(subject)
+
+
+@report.register
+def _(subject: Words, still: bool) -> View:
+    return words_view(subject)

@@ -48,15 +48,15 @@ def fourier(
         axes = tuple(range(2, coefficients.ndim))
         v = torch.fft.irfftn(coefficients, s=canvas.size, dim=axes, norm="ortho")
         v = v - v.mean(tuple(range(1, v.ndim)), keepdim=True)
-        v = v / _std(v).clamp_min(1e-8) * contrast + offset
+        v = v * (contrast / _std(v).clamp_min(1e-8)) + offset
         return bounded(v, canvas, recipe.decorrelated)
 
     return Parametrization({"coefficients": start}, paint)
 
 
 def _std(v: Tensor) -> Tensor:
-    """Each sample's spread, to be divided by."""
-    return v.std(tuple(range(1, v.ndim)), keepdim=True)
+    """Each sample's spread around zero, to be divided by (several times faster than `std`)."""
+    return v.square().mean(tuple(range(1, v.ndim)), keepdim=True).sqrt()
 
 
 def frequencies(size: Sequence[int], canvas: Canvas) -> Tensor:
