@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.core.run import Run, running
-from pellucid.core.score import Score
-from pellucid.dream.atlas import atlas, whitened
-from pellucid.dream.crops import crops_at
+from pellucid.dream.activations import layout_of
+from pellucid.dream.atlas import atlas
+from pellucid.dream.crops import crops_of
 from pellucid.dream.grid import activation_grid
 from pellucid.dream.icons import illustrate
 from pellucid.dream.reduce import Moments
+from pellucid.dream.whiten import whitened
 from tests.traces import of_model, of_process
 from tests.zoo_of_kinds import vit
 
@@ -43,11 +44,11 @@ def at_site(net: pl.Network, x: Tensor) -> Tensor:
 
 
 def test_each_cell_is_the_mean_of_the_vectors_that_lie_in_it() -> None:
-    net, x = network(), drawn(15, 3, 12, 12)
+    net, x = network(), drawn(6, 3, 12, 12)
     before = of_model(net.model), of_process()
     found = atlas(net, x, "0", grid=4, each=100, least=1)  # 100 places: all of them
     assert (of_model(net.model), of_process()) == before
-    assert len(found.places) == 15 * 100 and int(found.counts.sum()) == 1500
+    assert len(found.places) == 6 * 100 and int(found.counts.sum()) == 600
     values = at_site(net, x).flatten(2).mT.reshape(-1, 6)
     torch.testing.assert_close(  # every vector is in one cell, whatever the order
         (found.means * found.counts[:, None]).sum(0), values.sum(0), rtol=1e-4, atol=1e-2
@@ -79,9 +80,9 @@ def test_the_vectors_that_are_drawn_depend_on_the_sample_and_not_on_its_neighbor
 
 def test_classes_are_what_the_layers_behind_make_of_the_mean() -> None:
     net = network()
-    found = atlas(net, drawn(20, 3, 12, 12), "0", grid=3, least=1, each=100)
+    found = atlas(net, drawn(5, 3, 12, 12), "0", grid=3, least=1, each=100)
     assert isinstance(net.model, nn.Sequential) and found.origin.notes == ()
-    values = at_site(net, drawn(20, 3, 12, 12)).flatten(2).mT.reshape(-1, 6)
+    values = at_site(net, drawn(5, 3, 12, 12)).flatten(2).mT.reshape(-1, 6)
     with torch.no_grad():
         raised = net.model[3](found.means) - net.model[3](values.mean(0))
     expected = raised.topk(3)
@@ -130,7 +131,7 @@ def test_a_crop_holds_what_the_place_depends_on(place: tuple[int, int]) -> None:
     value = net.model[0][0](x)
     (grad,) = torch.autograd.grad(value[0, :, place[0], place[1]].sum(), x)
     touched = grad[0].abs().sum(0).nonzero()
-    crops = crops_at(net, {"input": x.detach()}, pl.Site("0"), value.detach())
+    crops = crops_of(layout_of(net, {"input": x.detach()}, pl.Site("0")))
     assert crops is not None
     rows, columns = crops.window(place[0] * 5 + place[1])
     assert (rows.start, columns.start) == tuple(touched.amin(0).tolist())
@@ -150,14 +151,31 @@ def test_whitened_vectors_vary_alike_in_every_direction() -> None:
 def test_tokens_are_laid_back_onto_the_picture() -> None:
     model, (x,), _ = vit()
     net = pl.Network(model.eval())
-    with torch.no_grad():
-        values = Score(net, pl.channel("blocks.0", 0)).values({net.inputs[0]: x}, pl.Site("blocks.0"))
-    value = values[pl.Site("blocks.0")]
-    crops = crops_at(net, {net.inputs[0]: x}, pl.Site("blocks.0"), value)
-    assert crops is not None and crops.skip == 1 and crops.grid[0] * crops.grid[1] == value.shape[1] - 1
+    layout = layout_of(net, {net.inputs[0]: x}, pl.Site("blocks.0"))
+    crops = crops_of(layout)
+    assert crops is not None and crops.skip == 1 and crops.grid[0] * crops.grid[1] == layout.sizes[0] - 1
     data = x + 0.1 * torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     found = atlas(net, data, "blocks.0", grid=2, least=1, each=2)
-    assert found.means.shape[1] == value.shape[2] and found.tokens and found.tops.numel() == 0
+    assert found.means.shape[1] == layout.channels and found.axis == 2 and found.tops.numel() == 0
+
+
+def test_channels_may_come_last() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.act, self.end = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.end(self.act(self.body(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+    net, x = pl.Network(Last().eval()), drawn(5, 3, 12, 12)
+    first, last = (atlas(net, x, site, grid=2, least=1, each=100) for site in ("body", "act"))
+    assert (first.axis, last.axis) == (1, 3) and last.means.shape[1] == 6
+    with torch.no_grad():
+        values = net.model.act(net.model.body(x))
+        expected = net.model.end(last.means) - net.model.end(values.movedim(1, 3).reshape(-1, 6).mean(0))
+    torch.testing.assert_close(last.raised, expected.topk(3).values, rtol=1e-3, atol=1e-4)
+    assert last.shown == first.shown and last.patches.shape[1:] == first.patches.shape[1:]
 
 
 def test_an_activation_grid_holds_every_vector_and_the_most_alike_place_of_the_others() -> None:

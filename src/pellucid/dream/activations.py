@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pellucid.core.answer import Answer, ask
 from pellucid.core.errors import BadInput, BadModel, Stopped
+from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
 from pellucid.core.run import current, running
 from pellucid.core.samples import Collection
@@ -22,6 +23,7 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Tensors
+from pellucid.dream.layout import Layout, layout_at
 
 Make: TypeAlias = Callable[[Tensors, Answer], Tensors]  # of a batch and its answer: what to keep, a row a sample
 Take: TypeAlias = Callable[[list[int], Tensors], None]
@@ -64,30 +66,21 @@ def streamed(net: Network, data: Collection, at: Site, make: Make, take: Take, *
     return ""
 
 
-def like_the_model(x: Tensors, model: nn.Module) -> Tensors:
-    """Inputs on the model's device and in its floating type."""
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if weight is None:
-        return x
-    return {k: v.to(weight.device, weight.dtype if v.is_floating_point() else v.dtype) for k, v in x.items()}
+def layout_of(net: Network, x: Tensors, site: Site) -> Layout:
+    """How the value at a site is laid out, from the first sample of a batch; raises `BadInput` where it holds none."""
+    with net.lease() as model, torch.no_grad():
+        return layout_at(net, model, {k: v[:1] for k, v in x.items()}, site)
 
 
-def by_place(net: Network, value: Tensor, site: Site) -> Float[Tensor, "batch places width"]:
-    """The vectors at a site, one for each place: pixels of a map, tokens, steps; one for a flat value.
-
-    Channels are axis 1 but for `[batch, tokens, width]` of a network without nn.Conv1d.  Raises `BadInput` for values
-    that hold no vector a sample.
-    """
-    if value.ndim < 2 or not value.is_floating_point():
-        raise BadInput(f"Site {str(site)!r} holds {tuple(value.shape)}.", "Choose one of [batch, channels, ...].")
-    if value.ndim == 2:
-        return value[:, None]
-    return value if tokens(net, tuple(value.shape[1:])) else value.flatten(2).mT
+def by_place(layout: Layout, value: Tensor) -> Float[Tensor, "batch places width"]:
+    """The vectors at a site, one for each place: pixels of a map, tokens, steps; one for a flat value."""
+    return layout.flat(value).mT
 
 
-def tokens(net: Network, shape: tuple[int, ...]) -> bool:
-    """Do the vectors of such a value, without its batch axis, lie along the last axis: [tokens, width]?"""
-    return len(shape) == 2 and not any(isinstance(m, nn.Conv1d) for m in net.model.modules())
+def refuse_nonsense(vectors: Tensor, site: Site) -> None:
+    """Raise `BadInput` for values that are no numbers."""
+    if not bool(torch.isfinite(vectors).all()):
+        raise BadInput(f"The value at {str(site)!r} is NaN or infinite for a sample.", "Look for overflow.")
 
 
 def likeliest(answer: Answer) -> Tensors:

@@ -23,16 +23,17 @@ from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, digest
-from pellucid.dream.activations import by_place, colors, streamed, tiles, tokens
+from pellucid.dream.activations import by_place, colors, layout_of, refuse_nonsense, streamed, tiles
 from pellucid.dream.behind import answers_to
-from pellucid.dream.crops import Crops, crops_at
+from pellucid.dream.crops import Crops, crops_of
+from pellucid.dream.layout import Layout
 from pellucid.dream.map_trust import MapTrust, map_trust
 from pellucid.dream.neighbors import scaled
 from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
 from pellucid.dream.reduce import How, Moments, reduced, refuse_missing
+from pellucid.dream.whiten import directions, whitened
 
 SIDE, PATCHES, CLASSES, NEIGHBORS = 64, 4, 3, 10
-_SHRINK = 0.1  # of the mean variance, added to every direction before it is divided by: there are more than samples
 _CUT = 0.005  # of the points on either side, which are moved to the map's edge
 Cells: TypeAlias = Annotated[int, Range(2, 128), "cells along each side of the map"]
 
@@ -47,7 +48,7 @@ class Atlas(Shown):
     whose scores a cell's mean at every place of the site raises most, compared with the mean of all vectors there, and
     `raised`: by how much, in the score's own unit.  `patches`: the real patches nearest to the mean, nearest first, of
     the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made.  `places`: all vectors on the map,
-    in 0..1.  `tokens`: the site's channels are its last axis.
+    in 0..1.  `axis`: where the site's channels are.
     """
 
     places: Float[Tensor, "n 2"] = field(repr=False)
@@ -65,7 +66,7 @@ class Atlas(Shown):
     how: str
     grid: int
     shown: str
-    tokens: bool
+    axis: int
     trust: MapTrust
     origin: Origin
     icons: UInt8[Tensor, "cells 3 height width"] | None = field(default=None, repr=False)
@@ -130,10 +131,10 @@ def atlas(
         tops, raised, notes = _classes(net, samples, drawn, means, moments.mean.float())
         return Atlas(
             places, torch.tensor(list(members)), torch.tensor([len(rows) for rows in members.values()]),
-            _alike(points - moments.mean.float(), members), means, _directions(means, moments), tops, raised,
+            _alike(points - moments.mean.float(), members), means, directions(means, moments), tops, raised,
             drawn.samples()[near], _patches(net, samples, drawn, near),
             tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
-            drawn.crops.words() if drawn.crops is not None else "", tokens(net, drawn.shape), trust,
+            drawn.crops.words() if drawn.crops is not None else "", drawn.axis, trust,
             origin(drawn.count, stopped, notes),
         )  # fmt: skip
 
@@ -144,6 +145,7 @@ class _Drawn:
     def __init__(self, net: Network, site: Site, each: int) -> None:
         self.net, self.site, self.each, self.run = net, site, each, current()
         self.crops: Crops | None = None
+        self.layout: Layout | None = None
         self.shape: tuple[int, ...] = ()
         self.count = 0
         self._parts: list[Tensors] = []
@@ -153,15 +155,14 @@ class _Drawn:
         """A few vectors of each sample, `[batch, each, width]`, and their places."""
         value = answer.at[self.site]
         if not self.shape:
-            self.shape, self.crops = tuple(value.shape[1:]), crops_at(self.net, x, self.site, value)
-        vectors = by_place(self.net, value, self.site)
-        skip = self.crops.skip if self.crops is not None else 0
-        vectors = vectors[:, skip:]
+            self.shape, self.layout = tuple(value.shape[1:]), layout_of(self.net, x, self.site)
+            self.crops = crops_of(self.layout)
+        assert self.layout is not None  # noqa: S101 (found with the first batch)
+        vectors = by_place(self.layout, value)[:, self.crops.skip if self.crops is not None else 0 :]
         first = next(iter(x.values()))
         chosen = torch.stack([self._places(v, vectors.shape[1]) for v in first])
         taken = vectors.gather(1, chosen.to(vectors.device)[:, :, None].expand(-1, -1, vectors.shape[2]))
-        if not bool(torch.isfinite(taken).all()):
-            raise BadInput(f"The value at {str(self.site)!r} is NaN or infinite for a sample.", "Look for overflow.")
+        refuse_nonsense(taken, self.site)
         return {"vectors": taken.float().cpu(), "places": chosen}
 
     def _places(self, sample: Tensor, count: int) -> Tensor:
@@ -176,6 +177,11 @@ class _Drawn:
         self.count += len(numbers)
         self._samples += [i for i in numbers for _ in range(found["places"].shape[1])]
         self._parts.append({"vectors": found["vectors"].reshape(-1, width), "places": found["places"].reshape(-1)})
+
+    @property
+    def axis(self) -> int:
+        """Where the site's channels are."""
+        return self.layout.channel if self.layout is not None else 1
 
     def points(self) -> Float[Tensor, "n width"]:
         """All vectors."""
@@ -195,26 +201,6 @@ class _Drawn:
         for part in self._parts:
             moments.add(part["vectors"])
         return moments
-
-
-def whitened(points: Float[Tensor, "n width"], moments: Moments) -> Float[Tensor, "n width"]:
-    """Vectors less their mean, by the inverse square root of the covariance: every direction then varies alike.
-
-    A tenth of the mean variance is added to each direction's, so that those that hardly vary are not blown up.
-    """
-    values, vectors = _spectrum(moments)
-    out = ((points.double() - moments.mean) @ vectors) / values.sqrt() @ vectors.T
-    return out.float()
-
-
-def _directions(means: Tensor, moments: Moments) -> Tensor:
-    values, vectors = _spectrum(moments)
-    return ((((means.double() - moments.mean) @ vectors) / values) @ vectors.T).float()
-
-
-def _spectrum(moments: Moments) -> tuple[Tensor, Tensor]:
-    values, vectors = torch.linalg.eigh(moments.covariance)
-    return values.clamp(min=0) + max(_SHRINK * float(values.mean()), 1e-12), vectors
 
 
 def _spread(places: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
@@ -262,14 +248,16 @@ def _classes(
     What goes around the site is seen by a second sample, whose scores then differ.
     """
     none = torch.empty(len(means), 0, dtype=torch.long), torch.empty(len(means), 0)
-    if tokens(net, drawn.shape):
+    if drawn.layout is not None and drawn.layout.grid is not None:
         return *none, ("Classes were not asked for: at this site tokens stand for places.",)
     samples = drawn.samples()
-    scores = answers_to(net, data[int(samples[0])], drawn.site, torch.cat([middle[None], means]), drawn.shape)
+    scores = answers_to(
+        net, data[int(samples[0])], drawn.site, torch.cat([middle[None], means]), drawn.shape, drawn.axis
+    )
     if scores is None:
         return *none, ()
     raised, tops = (scores[1:] - scores[:1]).topk(min(CLASSES, scores.shape[1]))
-    other = answers_to(net, data[int(samples[-1])], drawn.site, middle[None], drawn.shape)
+    other = answers_to(net, data[int(samples[-1])], drawn.site, middle[None], drawn.shape, drawn.axis)
     if other is None or torch.allclose(other, scores[:1], rtol=1e-3, atol=1e-3 * float(scores.abs().max())):
         return tops, raised, ()
     note = "Something goes around this site: the classes of a cell also depend on the first sample."

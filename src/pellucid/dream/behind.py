@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.core.answer import ask
 from pellucid.core.errors import BadModel
 from pellucid.core.inner import cut_behind
+from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
 from pellucid.core.replaced import instead
 from pellucid.core.run import current, running
@@ -19,24 +20,25 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Tensors
-from pellucid.dream.activations import like_the_model
 
 _TOGETHER = 16
 
 
 def answers_to(
-    net: Network, x: Tensors, site: Site, vectors: Float[Tensor, "n width"], shape: tuple[int, ...]
+    net: Network, x: Tensors, site: Site, vectors: Float[Tensor, "n width"], shape: tuple[int, ...], axis: int = 1
 ) -> Float[Tensor, "n classes"] | None:
     """The class scores with each vector at every place of a site; `shape`: what the site holds for one sample.
 
-    What goes around the site comes from the one sample `x`.  Only what lies behind the site is run, where that is
+    `axis`: where its channels are, in a batch.  What goes around the site comes from the one sample `x`.  Only what lies behind the site is run, where that is
     exact.  None when the network's output is not [batch, classes].
     """
     f = Score(net, channel(site, 0))
 
     def spread() -> Iterator[Tensors]:
         for part in torch.split(vectors, _TOGETHER):
-            yield {"value": part.reshape(*part.shape, *[1] * (len(shape) - 1)).expand(len(part), *shape).clone()}
+            alone = [len(part), *[1] * len(shape)]
+            alone[axis] = part.shape[1]
+            yield {"value": part.reshape(alone).expand(len(part), *shape).clone()}
 
     with torch.no_grad(), f.leased() as g, running(replace(current(), channels_last=False)):
         assert g.model is not None  # noqa: S101 (leased here)

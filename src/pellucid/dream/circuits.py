@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
+from pellucid.core.method import like_the_model
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.operations.uncovered import operations_without_rule
@@ -31,7 +32,6 @@ from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size, digest
-from pellucid.dream.activations import like_the_model
 from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
 from pellucid.rules.straight import STRAIGHT
 

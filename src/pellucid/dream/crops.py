@@ -5,19 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from pellucid.core.errors import BadInput, BadModel
-from pellucid.core.last_map import places
-from pellucid.core.network import Network
-from pellucid.core.recording.receptive_field import Number, ReceptiveField, receptive_field
-from pellucid.core.recording.record import record_module
-from pellucid.core.score import Score
-from pellucid.core.site import Site
-from pellucid.core.target import channel
-from pellucid.core.tensors import Tensors
+from pellucid.core.recording.receptive_field import Number, ReceptiveField
+from pellucid.dream.layout import Layout
 
 _STEPS = 4  # a crop is at most this many places wide: what lies farther out in a field weighs little (Luo et al. 2016)
 
@@ -61,20 +50,17 @@ class Crops:
         )
 
 
-def crops_at(net: Network, x: Tensors, site: Site, value: Float[Tensor, "batch *axes"]) -> Crops | None:
-    """Where the places at a site look, found by recording one pass of the first sample; None where there are none.
-
-    `value` is what the site holds for `x`.
-    """
-    name = next((k for k, v in x.items() if v.ndim == 4 and v.is_floating_point()), None)
-    grid = None if name is None else _grid(net, x, site, value)
-    if name is None or grid is None:
+def crops_of(layout: Layout) -> Crops | None:
+    """Where the places at a site look in a picture; None where the site keeps no places of a picture apart."""
+    grid = layout.grid or (layout.sizes if len(layout.sizes) == 2 else None)
+    if len(layout.extent) != 2 or grid is None:
         return None
-    shape, skip = (x[name].shape[2], x[name].shape[3]), (value.shape[1] - math.prod(grid) if value.ndim == 3 else 0)
-    seen = _field(net, {k: v[:1] for k, v in x.items()}, name, site) if value.ndim == 4 else None
-    size = (None, None) if seen is None else seen.size
-    (h, dy, top), (w, dx, left) = (_axis(seen, i, shape[i], grid[i]) for i in range(2))
-    return Crops(name, shape, grid, skip, (h, w), (dy, dx), (top, left), (_whole(size[0]), _whole(size[1])))
+    skip, shape = (math.prod(layout.sizes) - math.prod(grid)), (layout.extent[0], layout.extent[1])
+    field = None if layout.grid is not None or layout.follows != (0, 1) else layout.field
+    size = (None, None) if field is None else field.size
+    (h, dy, top), (w, dx, left) = (_axis(field, i, shape[i], grid[i]) for i in range(2))
+    places = (grid[0], grid[1])
+    return Crops(layout.input, shape, places, skip, (h, w), (dy, dx), (top, left), (_whole(size[0]), _whole(size[1])))
 
 
 def _axis(seen: ReceptiveField | None, i: int, extent: int, places: int) -> tuple[int, float, float]:
@@ -89,26 +75,3 @@ def _axis(seen: ReceptiveField | None, i: int, extent: int, places: int) -> tupl
 
 def _whole(size: Number | None) -> int | None:
     return None if size is None else math.ceil(size)
-
-
-def _grid(net: Network, x: Tensors, site: Site, value: Tensor) -> tuple[int, int] | None:
-    if value.ndim == 4:
-        return value.shape[2], value.shape[3]
-    if value.ndim != 3:
-        return None
-    with torch.no_grad(), Score(net, channel(site, 0)).leased() as f:
-        try:
-            grid = places(f, x).grid
-        except BadModel:
-            return None
-    return grid if value.shape[1] >= math.prod(grid) else None
-
-
-def _field(net: Network, x: Tensors, name: str, site: Site) -> ReceptiveField | None:
-    in_order = tuple(x) == net.inputs[: len(x)]
-    with net.lease() as model, torch.no_grad():
-        try:
-            tape = record_module(model, tuple(x.values()) if in_order else (), {} if in_order else x)
-            return receptive_field(tape, site)
-        except BadInput:  # what is there cannot be followed back to the picture
-            return None

@@ -16,7 +16,8 @@ from pellucid.core.option import Range, checked, options_of
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
-from pellucid.dream.activations import by_place, likeliest, small_pictures, streamed
+from pellucid.dream.activations import by_place, layout_of, likeliest, refuse_nonsense, small_pictures, streamed
+from pellucid.dream.layout import Layout
 from pellucid.dream.map_trust import MapTrust, map_trust
 from pellucid.dream.neighbors import Metric, nearest, scaled
 from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
@@ -116,6 +117,7 @@ class _Seen:
 
     def __init__(self, net: Network, site: Site, dtype: torch.dtype) -> None:
         self.net, self.site, self.dtype = net, site, dtype
+        self.layout: Layout | None = None
         self.numbers: list[int] = []
         self.features: list[Tensor] = []
         self._answers: list[Tensors] = []
@@ -123,9 +125,9 @@ class _Seen:
 
     def make(self, x: Tensors, answer: Answer) -> Tensors:
         """Of a batch: features, the class that the network sees, and small pictures."""
-        value = by_place(self.net, answer.at[self.site], self.site).float().mean(1)
-        if not bool(torch.isfinite(value).all()):
-            raise BadInput(f"The value at {str(self.site)!r} is NaN or infinite for a sample.", "Look for overflow.")
+        self.layout = self.layout or layout_of(self.net, x, self.site)
+        value = by_place(self.layout, answer.at[self.site]).float().mean(1)
+        refuse_nonsense(value, self.site)
         small = small_pictures(self.net, x, SIDE) if len(self.numbers) < MOST_PICTURES else None
         return {"features": value.to(self.dtype).cpu(), **likeliest(answer)} | (
             {} if small is None else {"small": small}

@@ -17,8 +17,9 @@ from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
-from pellucid.dream.activations import by_place, colors, streamed, tiles, tokens
-from pellucid.dream.crops import Crops, crops_at
+from pellucid.dream.activations import by_place, colors, layout_of, streamed, tiles
+from pellucid.dream.crops import Crops, crops_of
+from pellucid.dream.layout import Layout
 from pellucid.dream.neighbors import scaled
 from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
 
@@ -32,7 +33,7 @@ class ActivationGrid(Shown):
     `sizes`: the vectors' Euclidean lengths.  `channels` and `values`: of each place the channels that are largest, in
     falling order.  `patches`: of each place the real patch whose vector points most nearly the same way, with the
     cosine (`likeness`) and the number of its sample (`sources`); of size zero without samples.  `icons`: dreamed
-    pictures of the places, row by row, if any were made.  `tokens`: the site's channels are its last axis.
+    pictures of the places, row by row, if any were made.  `axis`: where the site's channels are.
     """
 
     picture: UInt8[Tensor, "3 height width"] = field(repr=False)
@@ -45,7 +46,7 @@ class ActivationGrid(Shown):
     sources: Int[Tensor, " places"] = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     shown: str
-    tokens: bool
+    axis: int
     origin: Origin
     icons: UInt8[Tensor, "places 3 height width"] | None = field(default=None, repr=False)
 
@@ -91,7 +92,7 @@ def activation_grid(
         streamed(net, Collection(net, [{k: v[0] for k, v in given.items()}]), site, one.make, one.take)
         if one.crops is None:
             raise BadInput(f"Site {str(site)!r} keeps no places of a picture apart.", "Choose an earlier one.")
-        near, stopped = _Nearest(net, site, one.crops, one.vectors, given), ""
+        near, stopped = _Nearest(net, site, one, given), ""
         if samples is not None:
             stopped = streamed(net, samples, site, near.make, near.take)
         vectors = one.vectors.reshape(*one.crops.grid, -1)
@@ -100,7 +101,7 @@ def activation_grid(
         return ActivationGrid(
             shown, vectors, vectors.norm(dim=2), channels, values, *_patches(net, samples, near),
             () if samples is None else tuple(samples.name(i) for i in range(len(samples))),
-            one.crops.words(), one.tokens, origin(1 if samples is None else len(samples), stopped),
+            one.crops.words(), one.axis, origin(1 if samples is None else len(samples), stopped),
         )  # fmt: skip
 
 
@@ -110,14 +111,16 @@ class _One:
     def __init__(self, net: Network, site: Site) -> None:
         self.net, self.site = net, site
         self.crops: Crops | None = None
-        self.vectors, self.tokens = torch.empty(0), False
+        self.layout: Layout | None = None
+        self.vectors, self.axis = torch.empty(0), 1
 
     def make(self, x: Tensors, answer: Answer) -> Tensors:
         """All places' vectors."""
         value = answer.at[self.site]
-        self.crops, self.tokens = crops_at(self.net, x, self.site, value), tokens(self.net, tuple(value.shape[1:]))
+        self.layout = layout_of(self.net, x, self.site)
+        self.crops, self.axis = crops_of(self.layout), self.layout.channel
         skip = self.crops.skip if self.crops is not None else 0
-        return {"vectors": by_place(self.net, value, self.site)[:, skip:].float().cpu()}
+        return {"vectors": by_place(self.layout, value)[:, skip:].float().cpu()}
 
     def take(self, _numbers: list[int], found: Tensors) -> None:
         """Keep them."""
@@ -127,16 +130,17 @@ class _One:
 class _Nearest:
     """Of each place, the vector of the samples seen so far that points most nearly the same way."""
 
-    def __init__(self, net: Network, site: Site, crops: Crops, vectors: Tensor, x: Tensors) -> None:
-        self.net, self.site, self.crops, self.x = net, site, crops, x
-        self.unit = scaled(vectors.double(), "cosine")
-        self.likeness = torch.full((len(vectors),), -2.0, dtype=torch.double)
-        self.samples = torch.full((len(vectors),), -1)
-        self.where = torch.zeros(len(vectors), dtype=torch.long)
+    def __init__(self, net: Network, site: Site, one: _One, x: Tensors) -> None:
+        assert one.layout is not None and one.crops is not None  # noqa: S101 (refused before)
+        self.net, self.site, self.layout, self.crops, self.x = net, site, one.layout, one.crops, x
+        self.unit, n = scaled(one.vectors.double(), "cosine"), len(one.vectors)
+        self.likeness = torch.full((n,), -2.0, dtype=torch.double)
+        self.samples = torch.full((n,), -1)
+        self.where = torch.zeros(n, dtype=torch.long)
 
     def make(self, x: Tensors, answer: Answer) -> Tensors:
         """Of each sample and place, the highest cosine and where it is."""
-        vectors = by_place(self.net, answer.at[self.site], self.site)[:, self.crops.skip :].cpu().double()
+        vectors = by_place(self.layout, answer.at[self.site])[:, self.crops.skip :].cpu().double()
         likeness, where = (self.unit @ torch.nn.functional.normalize(vectors, dim=2).mT).max(2)
         for i in range(len(vectors)):
             if all(v[i].shape == self.x[k][0].shape and torch.equal(v[i].cpu(), self.x[k][0]) for k, v in x.items()):

@@ -46,12 +46,11 @@ def illustrate(
     site, way = Site.parse(found.origin.at), recipe or Recipe(steps=64, early=1.0)
     vectors = found.sought
     drawn = torch.full((len(vectors), 3, size, size), 0.5)
-    axis = -1 if found.tokens else 1
     for start in range(0, len(vectors), _TOGETHER):
         if start and current().stopping():
             break
         part = vectors[start : start + _TOGETHER]
-        targets = [direction(site, v / v.norm().clamp(min=1e-12), power, axis) for v in part]
+        targets = [direction(site, v / v.norm().clamp(min=1e-12), power, found.axis) for v in part]
         try:
             pictures = maximize(net, targets, like=like, size=size, recipe=way).pictures
         except Stopped:
