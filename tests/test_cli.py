@@ -195,3 +195,22 @@ def test_doctor_fails_when_something_needed_is_missing(pellucid, monkeypatch):
     done = pellucid("doctor")
     assert done.code == 1
     assert "pip install 'not-a-package-at-all>=2'" in done.out
+
+
+@pytest.mark.parametrize("of", ["places", "pictures"])
+def test_an_atlas_of_a_folder_is_written_and_opens_again(of, pellucid, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(24):
+        Image.effect_noise((24, 24), 10 + 10 * i).convert("RGB").save(folder / f"{i:02d}.png")
+    said = pellucid("atlas", "photos", "--of", of, "--grid", "3", "-o", "a.pellucid", "--json", *TINY)
+    assert (said.code, said.err) == (0, "")
+    found = pl.load(tmp_path / "a.pellucid")
+    assert said.json["origin"]["samples"] == 24 and said.json["origin"]["at"] == "3"
+    assert said.json["trust"]["kept"] == found.trust.kept
+    told = said.json["cells" if of == "places" else "samples"]
+    assert len(told) == len(found.cells if of == "places" else found.names)
+    done = pellucid("atlas", "photos", "--of", of, "--at", "nowhere", *TINY)
+    assert done.code == 1 and "no module at 'nowhere'" in done.err
+    done = pellucid("atlas", "photos", "--how", "som", *TINY)
+    assert done.code == 2 and "one of pca, tsne, umap" in done.err

@@ -29,8 +29,8 @@ def answers_to(
 ) -> Float[Tensor, "n classes"] | None:
     """The class scores with each vector at every place of a site; `shape`: what the site holds for one sample.
 
-    `axis`: where its channels are, in a batch.  What goes around the site comes from the one sample `x`.  Only what lies behind the site is run, where that is
-    exact.  None when the network's output is not [batch, classes].
+    `axis`: where its channels are, in a batch.  What goes around the site comes from the one sample `x`.  Only what
+    lies behind the site is run, where that is exact.  None when the network's output is not [batch, classes].
     """
     f = Score(net, channel(site, 0))
 
