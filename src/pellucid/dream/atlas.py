@@ -120,23 +120,30 @@ def atlas(
         points, moments = drawn.points(), drawn.moments()
         if len(points) <= 2 * NEIGHBORS:
             raise BadInput(f"{len(points)} vectors are too few for a map.", "Give more samples, or raise `each`.")
-        laid = scaled(whitened(points, moments) if whiten else points - moments.mean.float(), "cosine")
-        made = reduced(laid, how)
-        again = None if how == "pca" else reduced(laid, how, start=1).places
-        trust = replace(map_trust(laid, made.places, NEIGHBORS, again=again), explained=made.explained)
-        places = _spread(made.places)
+        away = points - moments.mean.float()
+        laid, trust = _laid_out(whitened(points, moments) if whiten else away, how)
+        places = _spread(laid)
         members = _by_cell(places, grid, least)
         means = torch.stack([points[rows].mean(0) for rows in members.values()])
         near = _nearest_to_mean(points, members, means)
         tops, raised, notes = _classes(net, samples, drawn, means, moments.mean.float())
         return Atlas(
             places, torch.tensor(list(members)), torch.tensor([len(rows) for rows in members.values()]),
-            _alike(points - moments.mean.float(), members), means, directions(means, moments), tops, raised,
+            _alike(away, members), means, directions(means, moments), tops, raised,
             drawn.samples()[near], _patches(net, samples, drawn, near),
             tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
             drawn.crops.words() if drawn.crops is not None else "", drawn.axis, trust,
             origin(drawn.count, stopped, notes),
         )  # fmt: skip
+
+
+def _laid_out(vectors: Float[Tensor, "n width"], how: str) -> tuple[Float[Tensor, "n 2"], MapTrust]:
+    """The vectors' places on a map by their angles, and how far it can be trusted."""
+    points = scaled(vectors, "cosine")
+    made = reduced(points, how)
+    again = None if how == "pca" else reduced(points, how, start=1).places
+    trust = map_trust(points, made.places, NEIGHBORS, again=again)
+    return made.places, replace(trust, explained=made.explained)
 
 
 class _Drawn:

@@ -21,7 +21,7 @@ Array: TypeAlias = NDArray[Any]
 Cell: TypeAlias = str | int | float | None
 Tone: TypeAlias = Literal["good", "weak", "bad", "unknown"]
 Limits: TypeAlias = tuple[float, float]
-Hint: TypeAlias = tuple[float, float, float, float, str]
+Hint: TypeAlias = tuple[float, float, float, float, str]  # left, top, width, height, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """A color picture: `pixels` is [height, width, 3], uint8.  `alt` says in words what is shown.
-
-    `hints` are words over parts of it: left, top, width and height in pixels, and what is said there.
-    """
+    """A color picture: `pixels` is [height, width, 3], uint8; `hints` are words over parts of it, in pixels."""
 
     pixels: Array
     title: str = ""
