@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import BadOption
+from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded, unbounded
+from pellucid.dream.parametrizations.color import unbounded
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise, spatial
 from pellucid.dream.recipe import Recipe
 
@@ -26,7 +26,7 @@ def fourier(
 ) -> Parametrization:
     """Coefficients of any number of spatial axes, at random or those of a picture `seed` `[n, channels, *size]`, 0..1.
 
-    Raises `BadOption` for inputs without spatial axes.
+    Raises `BadOption` for inputs without spatial axes, `BadInput` for a `seed` of one color.
     """
     if not canvas.size:
         raise BadOption("This input has no space, so it has no frequencies.", 'Use parametrization="pixels".')
@@ -40,23 +40,32 @@ def fourier(
         u = unbounded(seed, canvas, recipe.decorrelated)
         offset = u.mean(spatial(u), keepdim=True)
         contrast = _std(u - offset)
+        refuse_flat(u - offset)
         start = torch.view_as_real(torch.fft.rfftn(u - offset, dim=spatial(u), norm="ortho") / weights)
-        start = start / _std(start).clamp_min(1e-12)
+        start = start / _std(start)
 
     def paint(leaves: Tensors) -> Tensor:
         coefficients = torch.view_as_complex(leaves["coefficients"]) * weights
         axes = tuple(range(2, coefficients.ndim))
         v = torch.fft.irfftn(coefficients, s=canvas.size, dim=axes, norm="ortho")
         v = v - v.mean(tuple(range(1, v.ndim)), keepdim=True)
-        v = v / _std(v).clamp_min(1e-8) * contrast + offset
-        return bounded(v, canvas, recipe.decorrelated)
+        return v * (contrast / _std(v)) + offset
 
     return Parametrization({"coefficients": start}, paint)
 
 
 def _std(v: Tensor) -> Tensor:
-    """Each sample's spread, to be divided by."""
-    return v.std(tuple(range(1, v.ndim)), keepdim=True)
+    """Each sample's spread around zero, to be divided by (several times faster than `std`)."""
+    return (v.square().mean(tuple(range(1, v.ndim)), keepdim=True) + 1e-16).sqrt()
+
+
+def refuse_flat(u: Tensor) -> None:
+    """Raise `BadInput` for a picture of one color: it has no contrast that could be held."""
+    if not bool((u.flatten(1).abs().amax(1) > 1e-4).all()):
+        raise BadInput(
+            "A picture to begin at is one color, and this parametrization holds its contrast.",
+            'Use parametrization="laplacian" or "pixels".',
+        )
 
 
 def frequencies(size: Sequence[int], canvas: Canvas) -> Tensor:
