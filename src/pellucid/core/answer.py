@@ -69,7 +69,9 @@ class Answer:
 
         def own(i: int) -> Any:
             """The output for a row, in the same structure; what has no rows is kept as it is."""
-            return rebuilt(self.output, lambda v: split[id(v)][i] if id(v) in split else v, deep=True) if whole else None
+            return (
+                rebuilt(self.output, lambda v: split[id(v)][i] if id(v) in split else v, deep=True) if whole else None
+            )
 
         return [
             replace(self, output=own(i), at={site: v[i] for site, v in at.items()}, rows=self.rows[i : i + 1])
