@@ -240,6 +240,10 @@ def test_what_makes_no_atlas_is_refused() -> None:
         atlas(net, x, "0", least=90)
     with pytest.raises(pl.BadInput, match="too few"):
         atlas(net, x[:3], "0", each=2)
+    several = [*x, *drawn(4, 3, 10, 10)]
+    for made in (lambda: atlas(net, several, "0"), lambda: activation_grid(net, x[:1], "0", several)):
+        with pytest.raises(pl.BadInput, match="samples of one size"):
+            made()
     with pytest.raises(pl.BadInput, match="no places"):
         activation_grid(net, x[:1], "3")
     with pytest.raises(pl.BadInput, match="2 pictures"):

@@ -130,6 +130,7 @@ def test_what_cannot_be_expanded_is_refused() -> None:
         ({"source": "0", "target": "2"}, "how large"),
         ({"source": "0", "target": "2", "x": x, "channels": [5]}, "Channel 5"),
         ({"source": "0", "target": "2", "x": x, "through": "data"}, "need samples"),
+        ({"source": "0", "target": "2", "data": [x[0], x[0, :, 1:]], "through": "data"}, "several sizes"),
     ):
         with pytest.raises(pl.BadInput, match=words):
             expanded_weights(net, **given)

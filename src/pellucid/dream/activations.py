@@ -77,6 +77,15 @@ def by_place(layout: Layout, value: Tensor) -> Float[Tensor, "batch places width
     return layout.flat(value).mT
 
 
+def refuse_another_shape(value: Tensor, shape: tuple[int, ...], site: Site) -> None:
+    """Raise `BadInput` where samples of several sizes make values of several shapes, so that places do not match."""
+    if tuple(value.shape[1:]) != shape:
+        raise BadInput(
+            f"Site {str(site)!r} holds {tuple(value.shape[1:])} for one sample and {shape} for another.",
+            "Give samples of one size.",
+        )
+
+
 def refuse_nonsense(vectors: Tensor, site: Site) -> None:
     """Raise `BadInput` for values that are no numbers."""
     if not bool(torch.isfinite(vectors).all()):

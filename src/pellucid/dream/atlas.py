@@ -23,7 +23,15 @@ from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, digest
-from pellucid.dream.activations import by_place, colors, layout_of, refuse_nonsense, streamed, tiles
+from pellucid.dream.activations import (
+    by_place,
+    colors,
+    layout_of,
+    refuse_another_shape,
+    refuse_nonsense,
+    streamed,
+    tiles,
+)
 from pellucid.dream.behind import answers_to
 from pellucid.dream.crops import Crops, crops_of
 from pellucid.dream.layout import Layout
@@ -165,6 +173,7 @@ class _Drawn:
             self.shape, self.layout = tuple(value.shape[1:]), layout_of(self.net, x, self.site)
             self.crops = crops_of(self.layout)
         assert self.layout is not None  # noqa: S101 (found with the first batch)
+        refuse_another_shape(value, self.shape, self.site)
         vectors = by_place(self.layout, value)[:, self.crops.skip if self.crops is not None else 0 :]
         first = next(iter(x.values()))
         chosen = torch.stack([self._places(v, vectors.shape[1]) for v in first])
@@ -179,8 +188,6 @@ class _Drawn:
     def take(self, numbers: list[int], found: Tensors) -> None:
         """Keep what was drawn."""
         width = found["vectors"].shape[2]
-        if self._parts and self._parts[0]["vectors"].shape[1] != width:
-            raise BadInput(f"Site {str(self.site)!r} holds vectors of several widths.", "Choose another one.")
         self.count += len(numbers)
         self._samples += [i for i in numbers for _ in range(found["places"].shape[1])]
         self._parts.append({"vectors": found["vectors"].reshape(-1, width), "places": found["places"].reshape(-1)})

@@ -122,6 +122,7 @@ def expanded_weights(
         total, count = torch.zeros(()), 0
         for one in [given] if samples is None else (samples[i] for i in range(len(samples))):
             current().checkpoint()
+            _refuse_another_size(one, given)
             total, count = total + _slopes(net, one, at, between, chosen, straight=samples is None), count + 1
         meter = current().meter
         return Expansion(
@@ -224,6 +225,11 @@ def _chosen(channels: Any, count: int) -> tuple[int, ...]:
     if wrong is not None or not found:
         raise BadInput(f"Channel {wrong} was asked for; the target has 0 to {count - 1}.", "Choose one of these.")
     return found
+
+
+def _refuse_another_size(x: Tensors, first: Tensors) -> None:
+    if any(v.shape != first[k].shape for k, v in x.items()):
+        raise BadInput("The samples have several sizes; a kernel is of one.", "Give samples of one size.")
 
 
 def _slopes(

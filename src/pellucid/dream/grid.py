@@ -17,7 +17,7 @@ from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
-from pellucid.dream.activations import by_place, colors, layout_of, streamed, tiles
+from pellucid.dream.activations import by_place, colors, layout_of, refuse_another_shape, streamed, tiles
 from pellucid.dream.crops import Crops, crops_of
 from pellucid.dream.layout import Layout
 from pellucid.dream.neighbors import scaled
@@ -112,12 +112,13 @@ class _One:
         self.net, self.site = net, site
         self.crops: Crops | None = None
         self.layout: Layout | None = None
+        self.shape: tuple[int, ...] = ()
         self.vectors, self.axis = torch.empty(0), 1
 
     def make(self, x: Tensors, answer: Answer) -> Tensors:
         """All places' vectors."""
         value = answer.at[self.site]
-        self.layout = layout_of(self.net, x, self.site)
+        self.shape, self.layout = tuple(value.shape[1:]), layout_of(self.net, x, self.site)
         self.crops, self.axis = crops_of(self.layout), self.layout.channel
         skip = self.crops.skip if self.crops is not None else 0
         return {"vectors": by_place(self.layout, value)[:, skip:].float().cpu()}
@@ -133,6 +134,7 @@ class _Nearest:
     def __init__(self, net: Network, site: Site, one: _One, x: Tensors) -> None:
         assert one.layout is not None and one.crops is not None  # noqa: S101 (refused before)
         self.net, self.site, self.layout, self.crops, self.x = net, site, one.layout, one.crops, x
+        self.shape = one.shape
         self.unit, n = scaled(one.vectors.double(), "cosine"), len(one.vectors)
         self.likeness = torch.full((n,), -2.0, dtype=torch.double)
         self.samples = torch.full((n,), -1)
@@ -140,6 +142,7 @@ class _Nearest:
 
     def make(self, x: Tensors, answer: Answer) -> Tensors:
         """Of each sample and place, the highest cosine and where it is."""
+        refuse_another_shape(answer.at[self.site], self.shape, self.site)
         vectors = by_place(self.layout, answer.at[self.site])[:, self.crops.skip :].cpu().double()
         likeness, where = (self.unit @ torch.nn.functional.normalize(vectors, dim=2).mT).max(2)
         for i in range(len(vectors)):
