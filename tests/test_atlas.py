@@ -194,12 +194,22 @@ def test_an_activation_grid_holds_every_vector_and_the_most_alike_place_of_the_o
         assert int(found.sources[i]) == (sample if sample < 2 else sample + 1)  # the picture itself is left out
 
 
+def test_a_stopped_atlas_is_of_what_was_seen() -> None:
+    seen: list[int] = []
+    with running(Run(max_batch=8, progress=lambda p: seen.append(p.done), stop=lambda: bool(seen))):
+        found = atlas(network(), drawn(60, 3, 12, 12), "0", grid=2, least=1)
+    assert found.origin.stopped == f"after {found.origin.samples} of 60 samples" and found.origin.samples < 60
+    assert len(found.raised) == len(found.cells) == len(found.patches)
+
+
 def test_dreams_are_added_for_the_network_that_was_mapped_only() -> None:
     net = network()
     found = atlas(net, drawn(20, 3, 12, 12), "0", grid=2, least=1)
     drawn_too = illustrate(found, net, size=16, recipe=pl.dream.Recipe(steps=2, early=1.0))
     assert drawn_too.icons is not None and drawn_too.icons.shape == (len(found.cells), 3, 16, 16)
     assert len({bytes(i.numpy().tobytes()) for i in drawn_too.icons}) == len(found.cells)
+    with running(Run(stop=lambda: True)):
+        assert illustrate(found, net).icons is None
     other = network()
     with torch.no_grad():
         other.model[3].bias += 1  # type: ignore[index,operator]

@@ -40,7 +40,8 @@ def answers_to(
             alone[axis] = part.shape[1]
             yield {"value": part.reshape(alone).expand(len(part), *shape).clone()}
 
-    with torch.no_grad(), f.leased() as g, running(replace(current(), channels_last=False)):
+    # what was seen of the data is worth these few passes, also where it was stopped
+    with torch.no_grad(), f.leased() as g, running(replace(current(), channels_last=False, stop=None)):
         assert g.model is not None  # noqa: S101 (leased here)
         x = like_the_model(x, g.model)
         cut = cut_behind(net, g.model, x, site)

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.errors import BadInput, BadModel, Stopped
+from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.network import Network
 from pellucid.core.option import Range
 from pellucid.core.run import current
@@ -37,7 +37,7 @@ def illustrate(
 
     A cell is dreamed by its whitened direction, so that what all vectors share is not drawn again and again; a place of
     a grid by its vector.  Small pictures are enough to see what is meant, and take a fifth of the time of the network's
-    own size.  When it is stopped, cells that were not reached stay gray.  Raises `BadModel` when the network's weights
+    own size.  When it is stopped, cells that were not reached stay gray; before the first, there are no icons.  Raises `BadModel` when the network's weights
     are not those of the result, `BadInput` when it is no picture that the network takes.
     """
     net = opened(net)
@@ -47,14 +47,11 @@ def illustrate(
     vectors = found.sought
     drawn = torch.full((len(vectors), 3, size, size), 0.5)
     for start in range(0, len(vectors), _TOGETHER):
-        if start and current().stopping():
-            break
+        if current().stopping():
+            return found if start == 0 else found.with_icons(drawn)
         part = vectors[start : start + _TOGETHER]
         targets = [direction(site, v / v.norm().clamp(min=1e-12), power, found.axis) for v in part]
-        try:
-            pictures = maximize(net, targets, like=like, size=size, recipe=way).pictures
-        except Stopped:
-            break
+        pictures = maximize(net, targets, like=like, size=size, recipe=way).pictures
         drawn[start : start + len(part)] = _in_colors(pictures)
     return found.with_icons(drawn)
 
