@@ -207,6 +207,7 @@ def test_dreams_are_added_for_the_network_that_was_mapped_only() -> None:
     found = atlas(net, drawn(20, 3, 12, 12), "0", grid=2, least=1)
     drawn_too = illustrate(found, net, size=16, recipe=pl.dream.Recipe(steps=2, early=1.0))
     assert drawn_too.icons is not None and drawn_too.icons.shape == (len(found.cells), 3, 16, 16)
+    assert 0 <= drawn_too.recognized <= 1
     assert len({bytes(i.numpy().tobytes()) for i in drawn_too.icons}) == len(found.cells)
     with running(Run(stop=lambda: True)):
         assert illustrate(found, net).icons is None
@@ -217,6 +218,18 @@ def test_dreams_are_added_for_the_network_that_was_mapped_only() -> None:
         illustrate(found, other)
     with pytest.raises(pl.BadInput, match="Icons of"):
         found.with_icons(torch.zeros(1, 3, 8, 8))
+
+
+def test_dreams_of_a_linear_site_are_taken_for_their_own_cell() -> None:
+    """A site of one-pixel filters, each of one color: a dream of a cell has its color, and no other's."""
+    model = nn.Conv2d(3, 3, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(3)[:, :, None, None])
+    net = pl.Network(nn.Sequential(model), preparation=pl.Preparation(size=8, mean=(0.5,) * 3, std=(0.5,) * 3))
+    pure = (torch.eye(3) * 2 - 1)[:, :, None, None].expand(3, 3, 8, 8).repeat(8, 1, 1, 1)
+    data = pure + 0.01 * torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = illustrate(atlas(net, data, "0", grid=2), net, size=16, recipe=pl.dream.Recipe(steps=96, early=1.0))
+    assert len(found.cells) == 3 and found.recognized == 1
 
 
 def test_atlas_and_grid_open_again_and_are_drawn(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ by the real patches nearest to it, and by a dream of it where one was made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Self, TypeAlias
 
@@ -33,6 +33,7 @@ from pellucid.dream.activations import (
     tiles,
 )
 from pellucid.dream.behind import answers_to
+from pellucid.dream.cells import alike, by_cell, nearest_to_mean, spread
 from pellucid.dream.crops import Crops, crops_of
 from pellucid.dream.layout import Layout
 from pellucid.dream.map_trust import MapTrust, map_trust
@@ -41,8 +42,7 @@ from pellucid.dream.origin import Data, Origin, collected, metered, opened, site
 from pellucid.dream.reduce import How, Moments, reduced, refuse_missing
 from pellucid.dream.whiten import directions, whitened
 
-SIDE, PATCHES, CLASSES, NEIGHBORS = 64, 4, 3, 10
-_CUT = 0.005  # of the points on either side, which are moved to the map's edge
+SIDE, CLASSES, NEIGHBORS = 64, 3, 10
 Cells: TypeAlias = Annotated[int, Range(2, 128), "cells along each side of the map"]
 
 
@@ -55,7 +55,8 @@ class Atlas(Shown):
     `directions` are the means whitened by the covariance of all: what a dream should look for.  `tops`: the classes
     whose scores a cell's mean at every place of the site raises most, compared with the mean of all vectors there, and
     `raised`: by how much, in the score's own unit.  `patches`: the real patches nearest to the mean, nearest first, of
-    the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made.  `places`: all vectors on the map,
+    the samples `sources`.  `icons`: dreamed pictures of the cells, if any were made,
+    `recognized` the share of them that the network takes for their own cell.  `places`: all vectors on the map,
     in 0..1.  `axis`: where the site's channels are.
     """
 
@@ -78,17 +79,24 @@ class Atlas(Shown):
     trust: MapTrust
     origin: Origin
     icons: UInt8[Tensor, "cells 3 height width"] | None = field(default=None, repr=False)
+    recognized: float = math.nan
 
     @property
     def sought(self) -> Float[Tensor, "cells width"]:
         """What each cell's dream looks for: its whitened direction, so that what all share is not drawn each time."""
         return self.directions
 
-    def with_icons(self, icons: Float[Tensor, "cells 3 height width"]) -> Self:
+    @property
+    def held(self) -> Float[Tensor, "cells width"]:
+        """The vectors that the dreams are held against: the means."""
+        return self.means
+
+    def with_icons(self, icons: Float[Tensor, "cells 3 height width"], recognized: float = math.nan) -> Self:
         """The same atlas with a dreamed picture for each cell, in 0..1; raises `BadInput` for another number."""
         if icons.ndim != 4 or icons.shape[:2] != (len(self.cells), 3):
             raise BadInput(f"Icons of {tuple(icons.shape)} were given for {len(self.cells)} cells.", "[cells, 3, h, w]")
-        return replace(self, icons=(icons.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8))
+        drawn = (icons.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+        return replace(self, icons=drawn, recognized=recognized)
 
 
 def atlas(
@@ -130,14 +138,14 @@ def atlas(
             raise BadInput(f"{len(points)} vectors are too few for a map.", "Give more samples, or raise `each`.")
         away = points - moments.mean.float()
         laid, trust = _laid_out(whitened(points, moments) if whiten else away, how)
-        places = _spread(laid)
-        members = _by_cell(places, grid, least)
+        places = spread(laid)
+        members = by_cell(places, grid, least)
         means = torch.stack([points[rows].mean(0) for rows in members.values()])
-        near = _nearest_to_mean(points, members, means)
+        near = nearest_to_mean(points, members, means)
         tops, raised, notes = _classes(net, samples, drawn, means, moments.mean.float())
         return Atlas(
             places, torch.tensor(list(members)), torch.tensor([len(rows) for rows in members.values()]),
-            _alike(away, members), means, directions(means, moments), tops, raised,
+            alike(away, members), means, directions(means, moments), tops, raised,
             drawn.samples()[near], _patches(net, samples, drawn, near),
             tuple(samples.name(i) for i in range(len(samples))), net.labels, how, grid,
             drawn.crops.words() if drawn.crops is not None else "", drawn.axis, trust,
@@ -217,43 +225,6 @@ class _Drawn:
         return moments
 
 
-def _spread(places: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
-    """Places in 0..1 along both axes; the outermost of either side are moved to the edge."""
-    ends = torch.quantile(places.double(), torch.tensor([_CUT, 1 - _CUT], dtype=torch.double), dim=0)
-    return ((places - ends[0]) / (ends[1] - ends[0]).clamp(min=1e-12)).clamp(0, 1).float()
-
-
-def _by_cell(places: Float[Tensor, "n 2"], grid: int, least: int) -> dict[tuple[int, int], Tensor]:
-    """The vectors of each cell (row, column) that holds enough; rows go down as the second coordinate falls."""
-    at = (places * grid).long().clamp(max=grid - 1)
-    number = (grid - 1 - at[:, 1]) * grid + at[:, 0]
-    found = {divmod(c, grid): (number == c).nonzero()[:, 0] for c in sorted(set(number.tolist()))}
-    members = {cell: rows for cell, rows in found.items() if len(rows) >= least}
-    if not members:
-        most = max(map(len, found.values()))
-        raise BadInput(f"No cell holds {least} vectors; the fullest holds {most}.", "Lower `grid` or `least`.")
-    return members
-
-
-def _nearest_to_mean(points: Tensor, members: Mapping[tuple[int, int], Tensor], means: Tensor) -> Tensor:
-    """Of each cell, the numbers of the vectors whose direction is nearest to the mean's; few are repeated."""
-    chosen = []
-    for rows, mean in zip(members.values(), means, strict=True):
-        order = torch.cosine_similarity(points[rows], mean[None]).argsort(dim=0, descending=True, stable=True)
-        chosen.append(rows[order[torch.arange(PATCHES).clamp(max=len(rows) - 1)]])
-    return torch.stack(chosen)
-
-
-def _alike(away: Tensor, members: Mapping[tuple[int, int], Tensor]) -> Tensor:
-    """The mean cosine between two vectors of a cell, both less the overall mean."""
-    found = []
-    for rows in members.values():
-        unit, n = scaled(away[rows].double(), "cosine"), len(rows)
-        pairs = float(unit.sum(0).square().sum() - unit.square().sum())
-        found.append(pairs / (n * (n - 1)) if n > 1 else float("nan"))
-    return torch.tensor(found)
-
-
 def _classes(
     net: Network, data: Collection, drawn: _Drawn, means: Tensor, middle: Tensor
 ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
@@ -284,7 +255,7 @@ def _patches(
     """The patches of the chosen vectors, each sample read once more."""
     out = torch.zeros(near.numel(), 3, SIDE, SIDE, dtype=torch.uint8)
     if drawn.crops is None:
-        return out[:0].reshape(0, PATCHES, 3, SIDE, SIDE)
+        return out[:0].reshape(0, near.shape[1], 3, SIDE, SIDE)
     wanted: dict[int, list[int]] = {}
     samples, where = drawn.samples(), drawn.where()
     for at, point in enumerate(near.reshape(-1).tolist()):

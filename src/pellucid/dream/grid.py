@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Self
 
@@ -33,7 +34,8 @@ class ActivationGrid(Shown):
     `sizes`: the vectors' Euclidean lengths.  `channels` and `values`: of each place the channels that are largest, in
     falling order.  `patches`: of each place the real patch whose vector points most nearly the same way, with the
     cosine (`likeness`) and the number of its sample (`sources`); of size zero without samples.  `icons`: dreamed
-    pictures of the places, row by row, if any were made.  `axis`: where the site's channels are.
+    pictures of the places, row by row, if any were made,
+    `recognized` the share of them that the network takes for their own place.  `axis`: where the site's channels are.
     """
 
     picture: UInt8[Tensor, "3 height width"] = field(repr=False)
@@ -49,17 +51,24 @@ class ActivationGrid(Shown):
     axis: int
     origin: Origin
     icons: UInt8[Tensor, "places 3 height width"] | None = field(default=None, repr=False)
+    recognized: float = math.nan
 
     @property
     def sought(self) -> Float[Tensor, "places width"]:
         """What each place's dream looks for: its vector."""
         return self.vectors.flatten(0, 1)
 
-    def with_icons(self, icons: Float[Tensor, "places 3 height width"]) -> Self:
+    @property
+    def held(self) -> Float[Tensor, "places width"]:
+        """The vectors that the dreams are held against: the same."""
+        return self.sought
+
+    def with_icons(self, icons: Float[Tensor, "places 3 height width"], recognized: float = math.nan) -> Self:
         """The same grid with a dreamed picture for each place, in 0..1; raises `BadInput` for another number."""
         if icons.ndim != 4 or icons.shape[:2] != (self.sizes.numel(), 3):
             raise BadInput(f"Icons of {tuple(icons.shape)} were given for {self.sizes.numel()} places.", "[n, 3, h, w]")
-        return replace(self, icons=(icons.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8))
+        drawn = (icons.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+        return replace(self, icons=drawn, recognized=recognized)
 
 
 def activation_grid(

@@ -18,7 +18,7 @@ from pellucid.views.maps import (
     trust_of_map,
     warnings_of,
 )  # fmt: skip
-from pellucid.views.number import count, number, signed_number
+from pellucid.views.number import count, number, percent, signed_number
 from pellucid.views.view import Columns, Fold, Heading, Heat, Photo, Stack, Table, Text, View
 
 _ROWS = 400
@@ -78,9 +78,21 @@ def _members(found: Atlas, i: int) -> str:
 def _dreams(found: Atlas) -> tuple[View, ...]:
     if found.icons is None:
         return ()
-    words = "Each picture was made to be seen by the network as the mean of its cell. It is an invention, not a sample."
+    words = (
+        "Each picture was made to be seen by the network as the mean of its cell. It is an invention, not a sample."
+        + _recognized(found.recognized, len(found.cells), "cell")
+    )
     grid = (found.grid, found.grid)
     return (photo_of_board(_cells(found), found.icons, _words(found), grid, _DREAMT, words),)
+
+
+def _recognized(share: float, count: int, thing: str) -> str:
+    if math.isnan(share):
+        return ""
+    return (
+        f" Shown to the network, {percent(share)} of them are nearer to the vector of their own {thing} than to any "
+        f"other's (chance: {percent(1 / count)})."
+    )
 
 
 def _patches(found: Atlas) -> tuple[View, ...]:
@@ -152,7 +164,10 @@ def _icons(found: ActivationGrid) -> tuple[View, ...]:
         return ()
     words = [_strongest(found, r, c) for r, c in _places(found)]
     grid = (found.sizes.shape[0], found.sizes.shape[1])
-    caption = "Each picture was made to be seen by the network as the vector there; the larger, the stronger it is."
+    caption = (
+        "Each picture was made to be seen by the network as the vector there; the larger, the stronger it is."
+        + _recognized(found.recognized, found.sizes.numel(), "place")
+    )
     return (photo_of_board(_places(found), found.icons, words, grid, _DREAMT, caption, _scales(found)),)
 
 
