@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
+from pellucid.core.option import Range, options_of
 from pellucid.core.preparation import Preparation
 from pellucid.core.tensors import Inputs, Tensors, as_tensors
-
-LARGEST = 16_384  # pixels on the shorter side
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """One input that is dreamed, `[channels, *size]` with values in 0..1; `others` are held as they were given.
 
-    `native`: the size that the network takes, and `takes` the type of its numbers.  `low` and `high` are what 0 and 1 stand for where no preparation says
-    more.  `source` says where the range is from.
+    `native`: the size that the network takes, and `takes` the type of its numbers.  `low` and `high` are what 0 and 1
+    stand for where no preparation says more.  `source` says where the range is from.
     """
 
     input: str
@@ -91,14 +91,14 @@ def canvas_of(net: Network, like: Inputs | None = None, size: int | None = None)
             f"{net.name} does not say what its input looks like, so there is nothing to dream on.",
             "Give an example: like=x, a batch of typical inputs.",
         )
-    return found if size is None else _sized(found, size)
+    return found if size is None else _sized(found, size=size)
 
 
-def _sized(canvas: Canvas, size: int) -> Canvas:
+def _sized(canvas: Canvas, *, size: Annotated[int, Range(2, 16_384), "pixels on the shorter side"]) -> Canvas:
     if not canvas.size:
         raise BadOption(f"size={size}: {canvas.input!r} has no space.", "Leave it out.")
-    if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= LARGEST:
-        raise BadOption(f"size={size!r}: expected a whole number from 2 to {LARGEST}.", "It is the shorter side.")
+    (declared,) = options_of(_sized)
+    size = declared.check(size)
     shorter = min(canvas.size)
     return replace(canvas, size=tuple(max(1, round(n * size / shorter)) for n in canvas.size))
 

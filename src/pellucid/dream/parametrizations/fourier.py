@@ -49,7 +49,8 @@ def fourier(
         axes = tuple(range(2, coefficients.ndim))
         v = torch.fft.irfftn(coefficients, s=canvas.size, dim=axes, norm="ortho")
         v = v - v.mean(tuple(range(1, v.ndim)), keepdim=True)
-        return v * (contrast / _std(v)) + offset
+        painted: Tensor = v * (contrast / _std(v)) + offset
+        return painted
 
     return Parametrization({"coefficients": start}, paint)
 
