@@ -65,7 +65,8 @@ def fool(
         state=State(len(curve), {}, {}, curve), keys=asked.keys, begun_at=real, seed=run.seed, network=network.name,
         source=network.source, versions=versions_used(),
         cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - since),
-        stopped="" if len(curve) == steps else f"after {len(curve)} of {steps} steps", notes=network.notes, facts={"radius": radius}, seen_with=real, net=network,
+        stopped="" if len(curve) == steps else f"after {len(curve)} of {steps} steps", notes=network.notes,
+        facts={"radius": radius}, seen_with=real, net=network,
     )  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def _climbed(
     """The best picture that was met, and the scores on the way; fewer than `steps` when it was stopped."""
     since = time.monotonic()
     here, best, curve = real, real, list[Tensor]()
-    most = torch.full((len(real),), -torch.inf, device=real.device, dtype=real.dtype)
+    most = score(canvas.fed(real))
     for step in range(steps):
         if curve and outer.stopping():
             break
