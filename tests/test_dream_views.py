@@ -1,4 +1,4 @@
-"""What the network is shown of a drawn picture: shifts, zooms, turns, mirrors, blur, noise, against plain resampling."""
+"""What the network is shown of a drawn picture: shifts, zooms, turns, mirrors, blur, noise."""
 
 from __future__ import annotations
 

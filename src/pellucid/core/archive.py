@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
-from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.errors import BadInput, BadOption, PellucidError
 from pellucid.core.tensors import Tensors
 
 FORMAT = 1  # raise it whenever an older version could not read the file
@@ -64,6 +64,6 @@ def undamaged(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, PellucidError):
+        if isinstance(error, PellucidError) and not isinstance(error, BadOption):  # nobody but the file gave that
             raise
         raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
