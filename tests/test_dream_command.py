@@ -51,7 +51,7 @@ def test_what_is_no_list_of_numbers_is_refused(text: str) -> None:
 
 
 @pytest.fixture
-def unopened(monkeypatch) -> None:  # noqa: ANN001
+def unopened(monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("heavy work began")
 
@@ -98,7 +98,7 @@ LATER: dict[str, tuple[int, tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("what", [*AT_ONCE, *LATER])
-def test_bad_requests_are_answered_by_a_sentence_and_an_exit_code(what, pellucid, tmp_path: Path, request) -> None:  # noqa: ANN001
+def test_bad_requests_are_answered_by_a_sentence_and_an_exit_code(what, pellucid, tmp_path: Path, request) -> None:
     if what in AT_ONCE:
         request.getfixturevalue("unopened")
     code, arguments, words = (AT_ONCE | LATER)[what]
@@ -109,13 +109,13 @@ def test_bad_requests_are_answered_by_a_sentence_and_an_exit_code(what, pellucid
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_channels_are_dreamed_into_every_format(ending: str, pellucid, tmp_path: Path) -> None:  # noqa: ANN001
+def test_channels_are_dreamed_into_every_format(ending: str, pellucid, tmp_path: Path) -> None:
     done = pellucid(*CHANNELS, "-o", f"out{ending}")
     assert done.code == 0 and f"out{ending}" in done.out
     assert FORMATS[ending]((tmp_path / f"out{ending}").read_bytes())
 
 
-def test_the_command_dreams_what_the_library_does(pellucid, tmp_path: Path) -> None:  # noqa: ANN001
+def test_the_command_dreams_what_the_library_does(pellucid, tmp_path: Path) -> None:
     done = pellucid(
         *DREAM, "--at", "2", "--channels", "1", "--target", "dog; Persian", "--seed", "4", *STEPS, "--size", "28",
         "--json", "-o", "out.pellucid",
@@ -142,7 +142,7 @@ OF_A_PICTURE: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("what", OF_A_PICTURE)
-def test_every_kind_begins_with_a_picture(what: str, pellucid, tmp_path: Path) -> None:  # noqa: ANN001
+def test_every_kind_begins_with_a_picture(what: str, pellucid, tmp_path: Path) -> None:
     done = pellucid(*DREAM, "--what", what, *PICTURE, *OF_A_PICTURE[what], *STEPS, "-o", "out.pellucid")
     assert done.code == 0, done
     found = pl.load(tmp_path / "out.pellucid")
@@ -154,7 +154,7 @@ def test_every_kind_begins_with_a_picture(what: str, pellucid, tmp_path: Path) -
         assert found.words == ("channel(0, 0) + channel(0, 1)",)
 
 
-def test_a_dream_is_gone_on_with_from_its_file(pellucid, tmp_path: Path) -> None:  # noqa: ANN001
+def test_a_dream_is_gone_on_with_from_its_file(pellucid, tmp_path: Path) -> None:
     assert pellucid(*CHANNELS, "-o", "out.pellucid").code == 0
     first = pl.load(tmp_path / "out.pellucid")
     done = pellucid("dream", "--quiet", "--resume", "out.pellucid", "--option", "steps=3", "-o", "more.pellucid")

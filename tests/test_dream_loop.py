@@ -20,7 +20,7 @@ from tests.dreamed import QUICK, convolutions, like
 TARGETS = [pl.channel("2", 1), pl.logit(2), pl.channel("0", 4), pl.logit(0) - pl.logit(1), pl.logit(2)]
 
 
-def dreamed(targets=TARGETS, run: Run | None = None, **knobs) -> Dream:  # noqa: ANN001
+def dreamed(targets=TARGETS, run: Run | None = None, **knobs) -> Dream:
     with running(run or Run()):
         return pl.dream.maximize(convolutions(), targets, like=like(3, 14, 15), recipe=QUICK, **knobs)
 
@@ -36,7 +36,7 @@ def near(a: Tensor, b: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("knobs", [{}, {"parametrization": "phase"}, {"clip": 0.1, "crops": 2}], ids=str)
-def test_a_picture_does_not_depend_on_its_neighbors(knobs) -> None:  # noqa: ANN001
+def test_a_picture_does_not_depend_on_its_neighbors(knobs) -> None:
     together = dreamed(**knobs)
     for i in (0, 1, 3):
         assert near(dreamed(TARGETS[i], **knobs).pictures[0], together.pictures[i])
@@ -76,7 +76,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("knobs", WAYS, ids=str)
-def test_an_interruption_changes_nothing(knobs, tmp_path: Path) -> None:  # noqa: ANN001
+def test_an_interruption_changes_nothing(knobs, tmp_path: Path) -> None:
     targets = [pl.channel("2", 1), pl.channel("2", 3)]
     whole = dreamed(targets, Run(seed=7), steps=6, **knobs)
     part = dreamed(targets, replace(stops_after(3), seed=7), steps=6, **knobs)

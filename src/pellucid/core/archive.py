@@ -64,6 +64,7 @@ def undamaged(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, PellucidError) and not isinstance(error, BadOption):  # nobody but the file gave that
+        given_by_someone = isinstance(error, PellucidError) and type(error) is not BadOption  # options are the file's
+        if given_by_someone:
             raise
         raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
