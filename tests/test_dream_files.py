@@ -30,6 +30,7 @@ from pellucid.dream.painting import State
 from pellucid.render.terminal import terminal
 from pellucid.surfaces.report import report
 from pellucid.views.dream import colors
+from pellucid.views.tiles import Tiles
 from tests.command_line import FORMATS
 from tests.dreamed import PLAIN, QUICK, convolutions, like
 from tests.test_saved import same
@@ -67,7 +68,7 @@ MADE: dict[str, Callable[[], Dream]] = {
     "signals": lambda: pl.dream.maximize(nn.Conv1d(2, 3, 5), pl.channel("", 1), like=like(2, 30), recipe=QUICK),
     "many signals": lambda: pl.dream.maximize(nn.Conv1d(9, 3, 5), [pl.channel("", 1)] * 2, like=like(9, 30), recipe=QUICK),
     "volumes": lambda: pl.dream.maximize(nn.Conv3d(1, 3, 3), pl.channel("", 1), like=like(1, 5, 6, 7), recipe=QUICK),
-    "tables": lambda: pl.dream.maximize(nn.Linear(4, 2), [pl.logit(0)] * 2, like=like(4, batch=3)[:, :, 0, 0], recipe=PLAIN),
+    "tables": lambda: pl.dream.maximize(nn.Linear(4, 2), [pl.logit(0)] * 2, like=like(4)[:, :, 0, 0], recipe=PLAIN),
     "two inputs": lambda: pl.dream.maximize(Pair(), pl.logit(1), like=(like(), torch.ones(2, 4)), recipe=QUICK),
 }  # fmt: skip
 
@@ -210,7 +211,7 @@ def test_colors_are_shown_as_they_are() -> None:
 def test_what_is_see_through_is_shown_over_white() -> None:
     made = MADE["opacity"]()
     clear = replace(made, opacity=torch.zeros_like(made.opacity))
-    tiles = [v for v in report(clear, True).views if hasattr(v, "tiles")][0].tiles
+    tiles = next(v for v in report(clear, True).views if isinstance(v, Tiles)).tiles
     assert all(int(np.asarray(t.pixels).min()) == 255 for t in tiles)
 
 

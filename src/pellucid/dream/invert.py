@@ -25,7 +25,8 @@ from pellucid.dream.dreaming import dreamed, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 # Places matter to a layer's values, so that the network looks at the picture as it is.
-STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0.05)
+STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0.03, contrast=0, rate=0.3)
+LOUD = STILL.but(contrast=1, rate=0.2)  # without a limit a caricature would be black and white
 
 
 def invert(net: Network | nn.Module, x: Inputs, at: str | Site, *, recipe: Recipe | None = None, **knobs: Any) -> Dream:
@@ -60,7 +61,7 @@ def caricature(
     """
     network, given, values = _values(net, x, [at])
     targets = [direction(at, v, power) for v in values[0]]
-    return _dreamed("caricature", network, targets, given, cooked(recipe, knobs, STILL))
+    return _dreamed("caricature", network, targets, given, cooked(recipe, knobs, LOUD))
 
 
 def style(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pellucid.dream.dream import Dream
 
 USUAL = "efficientnet_lite0"
+Kind: TypeAlias = Literal["maximize", "invert", "caricature", "style", "nudge", "deepdream", "fool"]
+_MODEL_HELP = "a network that pellucid.open knows; empty: efficientnet_lite0, or the one of --resume"
+_AT_HELP = "the site (a module's path) whose channels are dreamed, or that looks at a picture"
 MOST = 256  # pictures of one command
 WITH_A_PICTURE = ("invert", "caricature", "style", "nudge", "deepdream", "fool")
 
@@ -39,18 +42,12 @@ def numbers(text: str, what: str = "channels") -> list[int]:
 
 def dream(
     *,
-    model: Annotated[
-        str | None, "a network that pellucid.open knows; empty: efficientnet_lite0, or the one of --resume"
-    ] = None,
-    at: Annotated[
-        str | None, "the site (a module's path) whose channels are dreamed, or that looks at a picture"
-    ] = None,
+    model: Annotated[str | None, _MODEL_HELP] = None,
+    at: Annotated[str | None, _AT_HELP] = None,
     channels: Annotated[str | None, "channels of that site, such as 0-15 or 3,7"] = None,
     target: Annotated[str | None, "classes by number or name, with semicolons between them"] = None,
     picture: Annotated[str | None, "a picture to begin with, for what=invert, caricature, deepdream, nudge..."] = None,
-    what: Annotated[
-        Literal["maximize", "invert", "caricature", "style", "nudge", "deepdream", "fool"], "the kind of dream"
-    ] = "maximize",
+    what: Annotated[Kind, "the kind of dream"] = "maximize",
     resume: Annotated[str | None, "a dream in a .pellucid file to go on with"] = None,
     size: Annotated[int | None, "the side of the picture in pixels; empty: the network's"] = None,
     option: Annotated[tuple[str, ...], "a knob of the recipe as name=value; may be repeated"] = (),

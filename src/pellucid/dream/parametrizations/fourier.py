@@ -3,7 +3,8 @@ r"""A picture as Fourier coefficients, low frequencies moving more easily, at a 
 $$u = c\,\frac{v - \bar v}{s(v)}, \qquad v = \mathrm{FFT}^{-1}\big(p_f / \max(f, 1/N)^{d}\big)$$
 
 An optimizer that gives every coefficient steps of one size then draws shapes before texture (Olah et al. 2017).  The
-contrast $c$ is held: else the way to please a unit is to drive colors to their ends.
+contrast $c$ is held: else the way to please a unit is to drive colors to their ends.  With `contrast=0` it is free,
+for dreams that are to be like a picture, whatever its contrast.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pellucid.dream.canvas import Canvas
 from pellucid.dream.parametrizations.color import unbounded
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise, spatial
 from pellucid.dream.recipe import Recipe
+
+FAINT = 0.1  # spread at the start, of a picture whose contrast is free
 
 
 def fourier(
@@ -44,10 +47,17 @@ def fourier(
         start = torch.view_as_real(torch.fft.rfftn(u - offset, dim=spatial(u), norm="ortho") / weights)
         start = start / _std(start)
 
+    def drawn(coefficients: Tensor) -> Tensor:
+        weighed = torch.view_as_complex(coefficients) * weights
+        return torch.fft.irfftn(weighed, s=canvas.size, dim=tuple(range(2, weighed.ndim)), norm="ortho")
+
+    began = FAINT if seed is None else contrast
+    gain = None if recipe.contrast else began / _std(drawn(start))
+
     def paint(leaves: Tensors) -> Tensor:
-        coefficients = torch.view_as_complex(leaves["coefficients"]) * weights
-        axes = tuple(range(2, coefficients.ndim))
-        v = torch.fft.irfftn(coefficients, s=canvas.size, dim=axes, norm="ortho")
+        v = drawn(leaves["coefficients"])
+        if gain is not None:
+            return v * gain + offset
         v = v - v.mean(tuple(range(1, v.ndim)), keepdim=True)
         painted: Tensor = v * (contrast / _std(v)) + offset
         return painted
