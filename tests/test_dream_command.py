@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def unopened(monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("heavy work began")
 
+    importlib.import_module("pellucid.surfaces.explain")  # which else would take the refusal for the real function
     monkeypatch.setattr("pellucid.doors.open.open", refuse)
 
 

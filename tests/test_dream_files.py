@@ -66,7 +66,7 @@ MADE: dict[str, Callable[[], Dream]] = {
     "deepdream": lambda: pl.dream.deepdream(convolutions(), like(3, 20, 20), "2", octaves=2, steps=2),
     "fool": lambda: pl.dream.fool(convolutions(), like(), 2, steps=2),
     "signals": lambda: pl.dream.maximize(nn.Conv1d(2, 3, 5), pl.channel("", 1), like=like(2, 30), recipe=QUICK),
-    "many signals": lambda: pl.dream.maximize(nn.Conv1d(9, 3, 5), [pl.channel("", 1)] * 2, like=like(9, 30), recipe=QUICK),
+    "many signals": lambda: pl.dream.maximize(nn.Conv1d(9, 3, 5), pl.channel("", 1), like=like(9, 30), recipe=QUICK),
     "volumes": lambda: pl.dream.maximize(nn.Conv3d(1, 3, 3), pl.channel("", 1), like=like(1, 5, 6, 7), recipe=QUICK),
     "tables": lambda: pl.dream.maximize(nn.Linear(4, 2), [pl.logit(0)] * 2, like=like(4)[:, :, 0, 0], recipe=PLAIN),
     "two inputs": lambda: pl.dream.maximize(Pair(), pl.logit(1), like=(like(), torch.ones(2, 4)), recipe=QUICK),

@@ -62,8 +62,8 @@ def test_a_dream_begins_at_the_picture_it_was_given(way: str, size: tuple[int, .
     begins = 0.03 + 0.94 * torch.rand(2, 3, *size, generator=seeded(5), dtype=torch.float64)
     if size == (2, 2) and way == "phase":
         begins = begins.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    for knobs in ({}, {"shared": 0.7}, {"contrast": 0.0} if way != "phase" else {}):
-        recipe = Recipe(parametrization=way, decorrelated=decorrelated, **knobs)
+    for turned in ({}, {"shared": 0.7}, {"contrast": 0.0} if way != "phase" else {}):
+        recipe = Recipe(parametrization=way, decorrelated=decorrelated, **turned)
         made = parametrized(on, recipe, generators(1, 2), begins)
         assert torch.allclose(made.paint(made.start), begins, atol=1e-5)
 

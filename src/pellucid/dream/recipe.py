@@ -27,9 +27,7 @@ class Recipe:
 
     parametrization: Annotated[Way, "what the optimizer moves"] = "fourier"
     decay: Annotated[float, Range(0, 4), "power by which high frequencies are held back"] = 1.5
-    contrast: Annotated[float, Range(0, 10), "spread of the colors before they are bounded; 0: free (fourier)"] = (
-        1.0
-    )
+    contrast: Annotated[float, Range(0, 10), "spread of the colors before they are bounded; 0: free (fourier)"] = 1.0
     decorrelated: Annotated[bool, "move along the colors in which photographs vary, not along red, green, blue"] = True
     spread: Annotated[float, Range(0, 10), "spread of the random start"] = 1.0
     shared: Annotated[float, Range(0, 10), "how much of the pictures of a batch is common to them"] = 0.0
