@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,11 @@ from pellucid.core.errors import BadInput, BadModel, BadOption, BadTarget, Stopp
 from pellucid.core.network import Network
 from pellucid.core.run import Progress, Run, current, running
 from pellucid.dream.dream import Dream
+from pellucid.dream.optimize import shortened
+from pellucid.dream.optimizer import moved
 from pellucid.dream.recipe import Recipe
 from tests.dreamed import QUICK, convolutions, like
+from tests.networks import seeded
 
 TARGETS = [pl.channel("2", 1), pl.logit(2), pl.channel("0", 4), pl.logit(0) - pl.logit(1), pl.logit(2)]
 
@@ -65,6 +71,40 @@ def test_the_seed_decides_and_nothing_else() -> None:
     assert torch.equal(first.state.scores, again.state.scores)
     other = dreamed(run=Run(seed=4))
     assert all(not near(a, b) for a, b in zip(first.pictures, other.pictures, strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam", "sgd"])
+def test_steps_are_those_of_torch(name: str) -> None:
+    kinds = {"adam": torch.optim.Adam, "nadam": torch.optim.NAdam, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+    x = torch.randn(3, 4, generator=seeded(1), dtype=torch.float64)
+    theirs, memory = x.clone().requires_grad_(), dict[str, Tensor]()
+    optimizer = kinds[name]([theirs], lr=0.1)
+    for number in range(1, 30):
+        grad = torch.randn(3, 4, generator=seeded(number), dtype=torch.float64) + 0.3 * x
+        theirs.grad = grad
+        optimizer.step()
+        x, memory = moved(name, 0.1, number, x, grad, memory)
+        assert torch.allclose(x, theirs, atol=1e-10)
+
+
+def test_the_first_dream_does_not_load_torchs_compiler() -> None:
+    code = (
+        "import sys, torch, pellucid as pl;"
+        "pl.dream.maximize(torch.nn.Conv2d(1, 2, 3), pl.channel('', 1), like=torch.rand(1, 1, 8, 8), steps=2);"
+        "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("longest", [0.5, 3.0])
+def test_each_pictures_gradient_is_cut_to_its_length(longest: float) -> None:
+    grad = torch.randn(2, 3, 4, generator=seeded(1)) * torch.tensor([0.1, 5.0]).view(2, 1, 1)
+    found = shortened(grad, longest)
+    for one, before in zip(found, grad, strict=True):
+        assert float(one.norm()) == pytest.approx(min(longest, float(before.norm())), rel=1e-5)
+        assert torch.allclose(one * before.norm(), before * one.norm(), atol=1e-4)
+    assert shortened(grad, 0.0) is grad
 
 
 WAYS = [

@@ -81,11 +81,9 @@ def _climbed(
         if curve and outer.stopping():
             break
         drawn = here.detach().requires_grad_()
+        grads = score.grad(canvas.fed(here))[canvas.input]
         with torch.enable_grad():
-            x = canvas.fed(drawn)
-        held = {k: v.detach() for k, v in x.items()}
-        grads = score.grad(held)[canvas.input]
-        (up,) = torch.autograd.grad(x[canvas.input], drawn, grads)
+            (up,) = torch.autograd.grad((canvas.fed(drawn)[canvas.input] * grads).sum(), drawn)
         here = (here + 2.5 * radius / steps * up.sign()).clamp(real - radius, real + radius).clamp(0, 1)
         now = score(canvas.fed(here))
         curve.append(now.cpu().float())
