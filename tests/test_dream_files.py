@@ -31,6 +31,7 @@ from pellucid.render.terminal import terminal
 from pellucid.surfaces.report import report
 from pellucid.views.dream import colors
 from pellucid.views.tiles import Tiles
+from pellucid.views.view import Curve
 from tests.command_line import FORMATS
 from tests.dreamed import PLAIN, QUICK, convolutions, like
 from tests.test_saved import same
@@ -213,6 +214,13 @@ def test_what_is_see_through_is_shown_over_white() -> None:
     clear = replace(made, opacity=torch.zeros_like(made.opacity))
     tiles = next(v for v in report(clear, True).views if isinstance(v, Tiles)).tiles
     assert all(int(np.asarray(t.pixels).min()) == 255 for t in tiles)
+
+
+def test_a_real_signal_is_drawn_beside_its_inversion() -> None:
+    made = pl.dream.invert(nn.Sequential(nn.Conv1d(2, 3, 5)), like(2, 30), "0", steps=1)
+    (first, second) = (v for v in report(made, True).views if isinstance(v, Curve))
+    assert [s.name for s in second.series] == ["channel 0", "channel 1", "channel 0, real", "channel 1, real"]
+    assert np.allclose(second.series[3].y, like(2, 30)[1, 1], atol=1e-6) and first.series != second.series
 
 
 def test_a_contact_sheet_holds_every_picture(tmp_path: Path) -> None:

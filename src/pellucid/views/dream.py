@@ -113,14 +113,22 @@ def colors(picture: Tensor) -> Array:
 
 
 def _signal(dream: Dream, i: int) -> View:
-    x = dream.canvas.fed(dream.pictures[i : i + 1])[dream.canvas.input][0].detach().cpu().float().numpy()
-    line = f"{dream.words[i]}: score {number(dream.scores[i])}"
+    x, line = _fed(dream, dream.pictures, i), f"{dream.words[i]}: score {number(dream.scores[i])}"
     if len(x) > CURVES:
         top = float(abs(x).max()) or 1.0
         return Heat(x, (-top, top), signed=True, title=line, caption="Channels (down) over time.", smooth=False)
-    time = np.arange(x.shape[1])
     names = [f"channel {c}" for c in range(len(x))] if len(x) > 1 else [dream.words[i]]
-    return Curve(tuple(Series(n, time, v) for n, v in zip(names, x, strict=True)), "time", "value", line)
+    lines = [Series(n, np.arange(len(v)), v) for n, v in zip(names, x, strict=True)]
+    if dream.seen_with is not None and 2 * len(x) <= CURVES:
+        real = _fed(dream, dream.seen_with, i)
+        lines += [Series(f"{n}, real", np.arange(len(v)), v) for n, v in zip(names, real, strict=True)]
+    return Curve(tuple(lines), "time", "value", line)
+
+
+def _fed(dream: Dream, drawn: Tensor, i: int) -> Array:
+    """One input as the network takes it."""
+    out: Array = dream.canvas.fed(drawn)[dream.canvas.input][i].detach().cpu().float().numpy()
+    return out
 
 
 def _curves(dream: Dream) -> tuple[View, ...]:
