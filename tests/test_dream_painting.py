@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.dream.canvas import Canvas, canvas_of
+from pellucid.dream.canvas import Canvas, canvas_of, canvas_under
 from pellucid.dream.painting import WAYS, parametrized, refuse_unsuited
 from pellucid.dream.parametrizations.color import bounded, unbounded
 from pellucid.dream.parametrizations.opacity import over
@@ -211,6 +211,24 @@ def test_a_canvas_in_front_of_a_preparation_is_the_networks_own() -> None:
 def test_sizes_that_are_none_are_refused(size: int) -> None:
     with pytest.raises(BadOption, match=f"size={size!r}: expected int from 2"):
         canvas_of(Network(nn.Flatten()), torch.rand(1, 3, 8, 8), size)
+
+
+def test_an_example_may_require_gradients() -> None:
+    x = torch.rand(2, 3, 8, 8, requires_grad=True)
+    on = canvas_of(Network(nn.Flatten()), x)
+    assert not on.fed(torch.rand(1, 3, 8, 8))["input"].requires_grad and not on.drawn(x).requires_grad
+
+
+def test_other_inputs_are_held_each_to_its_picture() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return x
+
+    x = {"x": torch.rand(2, 3, 8, 8), "y": torch.tensor([[1], [2]])}
+    drawn = torch.rand(3, 3, 8, 8)
+    assert canvas_of(Network(Two()), x).fed(drawn)["y"].tolist() == [[1], [1], [1]]
+    under = canvas_under(Network(Two()), x)
+    assert under.fed(drawn[:2])["y"].tolist() == [[1], [2]] and under.fed(drawn[:1])["y"].tolist() == [[1]]
 
 
 def test_a_size_is_of_the_shorter_side() -> None:

@@ -56,12 +56,12 @@ class Canvas:
         else:
             x = self.low + (self.high - self.low) * drawn
         n = len(drawn)
-        others = {k: v[:n].expand(n, *v.shape[1:]) for k, v in self.others.items()}
+        others = {k: v[torch.arange(n, device=v.device) % len(v)] for k, v in self.others.items()}  # each its own
         return {self.input: x.to(self.takes), **others}
 
     def drawn(self, x: Tensor) -> Tensor:
         """What the network takes, back to values in 0..1; those beyond are cut."""
-        x = x.to(self.dtype)
+        x = x.detach().to(self.dtype)
         if self.preparation is not None:
             return self.preparation.restore(x)
         return ((x - self.low) / ((self.high - self.low) or 1.0)).clamp(0, 1)
@@ -106,7 +106,7 @@ def _sized(canvas: Canvas, *, size: Annotated[int, Range(2, 16_384), "pixels on 
 def canvas_under(net: Network, given: Tensors) -> Canvas:
     """The canvas of real inputs, one picture a sample: each keeps its own other inputs."""
     found = canvas_of(net, given)
-    return replace(found, others={k: v.to(found.device) for k, v in given.items() if k != found.input})
+    return replace(found, others={k: v.detach().to(found.device) for k, v in given.items() if k != found.input})
 
 
 def device_of(net: Network) -> torch.device:
@@ -120,7 +120,7 @@ def _like(net: Network, x: Tensors) -> Canvas:
         raise BadInput(
             "The example has no floating input that could be dreamed.", "Words are dreamed by pl.dream.words."
         )
-    v, device = x[name], device_of(net)
+    v, device = x[name].detach(), device_of(net)
     size = tuple(v.shape[2:])
     if len(size) > 3:
         raise BadInput(f"Input {name!r} is {tuple(v.shape)}; at most three axes of space can be dreamed.")
@@ -133,5 +133,5 @@ def _like(net: Network, x: Tensors) -> Canvas:
     source = f"The range, {low:.3g} to {high:.3g}, is the example's: no preparation is known."
     if p is not None:
         low, high, source = 0.0, 1.0, f"The range of colors is the network's preparation ({p.source})."
-    others = {k: u[:1].to(device) for k, u in x.items() if k != name}
+    others = {k: u[:1].detach().to(device) for k, u in x.items() if k != name}
     return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, device, others, source)
