@@ -63,8 +63,13 @@ def undamaged(path: str | Path) -> Iterator[None]:
     """Whatever goes wrong while a result is made of an archive is the file's fault, and said so."""
     try:
         yield
+    except BadOption as error:  # nobody but the file gave that option
+        raise _damaged(path, error) from error
+    except PellucidError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        given_by_someone = isinstance(error, PellucidError) and type(error) is not BadOption  # options are the file's
-        if given_by_someone:
-            raise
-        raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str | Path, error: Exception) -> BadInput:
+    return BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.")

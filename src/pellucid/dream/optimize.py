@@ -116,7 +116,8 @@ def shortened(grad: Tensor, longest: float) -> Tensor:
     if not longest:
         return grad
     norm = grad.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return grad * (longest / norm).clamp(max=1).view(-1, *[1] * (grad.ndim - 1))
+    share: Tensor = (longest / norm).clamp(max=1)
+    return grad * share.view(-1, *[1] * (grad.ndim - 1))
 
 
 def faded(schedule: str, done: float) -> float:

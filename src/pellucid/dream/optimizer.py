@@ -41,4 +41,5 @@ def moved(name: str, rate: float, number: int, x: Tensor, grad: Tensor, memory: 
 
 def _weight(number: int) -> float:
     """Of the mean of gradients, in `nadam`."""
-    return FIRST * (1 - 0.5 * 0.96 ** (0.004 * number))
+    faded: float = 0.96 ** (0.004 * number)
+    return FIRST * (1 - 0.5 * faded)

@@ -49,7 +49,8 @@ def fourier(
 
     def drawn(coefficients: Tensor) -> Tensor:
         weighed = torch.view_as_complex(coefficients) * weights
-        return torch.fft.irfftn(weighed, s=canvas.size, dim=tuple(range(2, weighed.ndim)), norm="ortho")
+        found: Tensor = torch.fft.irfftn(weighed, s=canvas.size, dim=tuple(range(2, weighed.ndim)), norm="ortho")
+        return found
 
     began = FAINT if seed is None else contrast
     gain = None if recipe.contrast else began / _std(drawn(start))
