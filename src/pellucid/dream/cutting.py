@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from pellucid.core.tensors import Tensors
 from pellucid.dream.layout import Layout, Part, layout_at
 from pellucid.dream.tallies import Strongest
 
-SIDE = 160  # larger pictures are averaged down to this side, so that a result stays small
+SIDE = 128  # larger pictures are averaged down to this side, so that a result stays small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,8 +26,8 @@ class Patch:
 
     `position` is its place at the site, `field` the part of the sample that it can depend on, `part` the part that was
     cut out, and `mark` what is to be marked in that; all as (first, one past the last) along the input's places.
-    `crop` holds the cut part as it is to be shown: colors in 0..1 where the network's preparation is known, else what
-    the network saw; a picture larger than 160 pixels is averaged down.  `pattern` and `guided` are what the
+    `crop` holds the cut part as it is to be shown: colors (uint8) where the network's preparation is known, else what
+    the network saw; a picture larger than 128 pixels is averaged down.  `pattern` and `guided` are what the
     deconvolution network and guided backpropagation find in the same part (`patterns`), in the picture's units.
     """
 
@@ -93,7 +94,7 @@ class Scissors:
         preparation = self.net.preparation
         if preparation is not None and x.ndim == 4 and x.shape[1] == preparation.channels:
             self.colors = True
-            x = preparation.restore(x)
+            return (small(preparation.restore(x))[0] * 255).round().to(torch.uint8).cpu()
         return small(x)[0].cpu()
 
 
@@ -105,9 +106,10 @@ def cut(x: Tensor, axes: Sequence[int], part: Part) -> Tensor:
 
 
 def small(x: Tensor) -> Tensor:
-    """Pictures `[batch, channels, height, width]` at most 160 pixels large, averaged; others as they are, copied."""
+    """Pictures `[batch, channels, height, width]`, larger ones averaged over blocks to at most 128; others as they are.
+
+    The last block of a row or column may be a part of one.
+    """
     if x.ndim != 4 or max(x.shape[2:]) <= SIDE:
         return x.clone()
-    scale = SIDE / max(x.shape[2:])
-    size = [max(1, round(n * scale)) for n in x.shape[2:]]
-    return F.interpolate(x.float(), size, mode="area")
+    return F.avg_pool2d(x, -(-max(x.shape[2:]) // SIDE), ceil_mode=True, count_include_pad=False)

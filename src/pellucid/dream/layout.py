@@ -104,6 +104,7 @@ def layout_at(net: Network, model: nn.Module, x: Tensors, site: Site, axis: int 
 
     `axis` says which axis holds the channels where this cannot be told.
     """
+    net.call(model, {k: v.clone() for k, v in x.items()})  # once whole: later passes, cut short, need no watch
     f = Score(net, logit(0), model=model)
     value = f.values(x, site)[site]
     if value.ndim < 2 or len(value) != 1 or not value.is_floating_point():

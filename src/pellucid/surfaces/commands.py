@@ -5,16 +5,14 @@ Heavy imports stand inside the functions, so that help and mistakes are answered
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pellucid.core.errors import BadInput, BadOption
-
-if TYPE_CHECKING:
-    from pellucid.core.shown import Shown
+from pellucid.core.errors import BadOption
+from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
+from pellucid.surfaces.dream_commands import patches
 
 MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
@@ -50,11 +48,11 @@ def explain(
     from pellucid.surfaces.progress import watched
 
     options, more = _options(option, method or None, methods.all_methods()), _measures(measure)
-    place = _place(output or f"{_stem(image)}.why.html", image, Explanation)
+    place = place_of(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
         e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
-        return _deliver(e, place, as_json=json, quiet=quiet)
+        return deliver(e, place, as_json=json, quiet=quiet)
 
 
 def compare(
@@ -78,11 +76,11 @@ def compare(
     from pellucid.surfaces.explain import compare as compare_
     from pellucid.surfaces.progress import watched
 
-    place = _place(output or f"{_stem(image)}.compare.html", image, Comparison)
+    place = place_of(output or f"{_stem(image)}.compare.html", image, Comparison)
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
         found = compare_(model, image, target or None, methods=names or None, at=at or None, trust=trust)
-        return _deliver(found, place, as_json=json, quiet=quiet)
+        return deliver(found, place, as_json=json, quiet=quiet)
 
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
@@ -92,9 +90,9 @@ def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     from pellucid.views.methods import methods_view
 
     if json:
-        _print_json([_described(m) for m in package.all_methods().values()])
+        print_json([_described(m) for m in package.all_methods().values()])
     else:
-        _print(terminal(methods_view(package.all_methods().values()), width=_width(), color=sys.stdout.isatty()))
+        print_text(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -105,9 +103,9 @@ def checks(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     from pellucid.views.measures import measures_view
 
     if json:
-        _print_json([_said_of(m) for m in package.all_checks().values()])
+        print_json([_said_of(m) for m in package.all_checks().values()])
     else:
-        _print(terminal(measures_view(package.all_checks().values()), width=_width(), color=sys.stdout.isatty()))
+        print_text(terminal(measures_view(package.all_checks().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -117,19 +115,20 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
 
     findings = examine()
     if json:
-        _print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
+        print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
     else:
         width = max(len(f.what) for f in findings)
         for f in findings:
-            _print(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
+            print_text(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
             if f.mend:
-                _print(f"      {f.mend}")
+                print_text(f"      {f.mend}")
     return 0 if all(f.fine or not f.needed for f in findings) else 1
 
 
 COMMANDS: Mapping[str, Callable[..., int]] = {
     "explain": explain,
     "compare": compare,
+    "patches": patches,
     "methods": methods,
     "checks": checks,
     "doctor": doctor,
@@ -156,42 +155,6 @@ def _options(given: tuple[str, ...], method: str | None, known: dict[str, Any]) 
             raise BadOption(f"{method} has no option {name!r}.", f"It has: {', '.join(options) or 'none'}.")
         found[name] = options[name].parse(value)
     return found
-
-
-def _place(output: str, image: str, kind: type[Shown]) -> Path:
-    """Where the result goes; raises the package's errors, before anything is run, where nothing can be written."""
-    from pellucid.surfaces.show import check_place
-
-    place = check_place(output, kind)
-    if _is_file(image) and place.exists() and place.samefile(image):
-        raise BadInput(f"The output {output!r} is the picture itself.", "Choose another name with --output.")
-    return place
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # not a name that this system knows: reading it will say so
-        return False
-
-
-def _deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
-    from pellucid.render.plain import visible
-    from pellucid.render.terminal import terminal
-    from pellucid.surfaces.facts import facts
-    from pellucid.surfaces.progress import unstopped
-    from pellucid.surfaces.show import open_in_browser, view_of
-
-    with unstopped():
-        path = result.save(place)
-        if as_json:
-            _print_json({"written": str(path), **facts(result)})
-            return 0
-        _print(terminal(view_of(result), width=_width(), color=sys.stdout.isatty()))
-    _print(f"\nWritten: {visible(str(path))}")
-    if not quiet:
-        open_in_browser(path)
-    return 0
 
 
 def _measures(names: str | None) -> list[str]:
@@ -227,17 +190,3 @@ def _common(m: Any) -> dict[str, Any]:
 
 def _stem(image: str) -> str:
     return Path(image).stem or "picture"
-
-
-def _width() -> int:
-    import shutil
-
-    return min(shutil.get_terminal_size((100, 24)).columns, 120)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _print_json(value: Any) -> None:
-    _print(json.dumps(value, indent=2, allow_nan=False))

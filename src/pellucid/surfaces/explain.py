@@ -15,6 +15,8 @@ from pellucid import methods as methods_package
 from pellucid.checks.card import Trust, budget_of, trust_card
 from pellucid.checks.faithfulness import faithfulness
 from pellucid.checks.ranking import Standing, ranking
+from pellucid.core import saved
+from pellucid.core.archive import Archive, unpacked
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
@@ -22,13 +24,13 @@ from pellucid.core.network import Network
 from pellucid.core.option import checked
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
-from pellucid.core.saved import load as load_file
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
+from pellucid.dream import saved_patches
 from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
@@ -192,8 +194,8 @@ def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **n
         return record_module(model, inputs, named, fake=fake, paths=module_paths(model))
 
 
-def load(path: str | Path) -> Explanation:
-    """An explanation that was saved as a `.pellucid` file; `rerun(net)` finds it again.
+def load(path: str | Path) -> Any:
+    """A result that was saved as a `.pellucid` file: an explanation (`rerun(net)` finds it again), or patches.
 
     Raises `BadInput` when the file is not one, or was written by a newer version.
 
@@ -202,7 +204,15 @@ def load(path: str | Path) -> Explanation:
     >>> pl.load(e.save(Path(tempfile.mkdtemp()) / "why.pellucid")).method
     'saliency'
     """
-    return load_file(path, methods_package.all_methods())
+    archive = unpacked(path)
+    if archive.kind in _OPENED:
+        return _OPENED[archive.kind](archive, path)
+    if archive.kind != saved.KIND:
+        raise BadInput(f"{Path(path).name} holds a {archive.kind}, which is not known here.", "Update Pellucid.")
+    return saved.explanation_of(archive, path, methods_package.all_methods())
+
+
+_OPENED: Mapping[str, Callable[[Archive, str | Path], Any]] = {saved_patches.KIND: saved_patches.patches_of}
 
 
 def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:

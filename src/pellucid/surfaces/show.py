@@ -16,6 +16,8 @@ from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.saved import to_bytes
 from pellucid.core.shown import Shown
+from pellucid.dream import saved_patches
+from pellucid.dream.patches import Patches
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
 from pellucid.render.plain import visible
@@ -27,7 +29,7 @@ from pellucid.surfaces.report import report
 from pellucid.views.view import Heading, Stack, View
 
 # How each kind of result is drawn and kept.  `.pellucid` is for those that can be opened again.
-_KEPT: Mapping[type[Shown], Callable[[Any], bytes]] = {Explanation: to_bytes}
+_KEPT: Mapping[type[Shown], Callable[[Any], bytes]] = {Explanation: to_bytes, Patches: saved_patches.to_bytes}
 
 
 def view_of(subject: Shown, *, still: bool = False) -> View:
