@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pellucid.dream.evolution import Evolution, evolution
+from pellucid.dream.filters import Filters, filters
 from pellucid.dream.patches import Patches, patches
 from pellucid.dream.patterns import patterns
 
-__all__ = ("Patches", "patches", "patterns")
+__all__ = ("Evolution", "Filters", "Patches", "evolution", "filters", "patches", "patterns")

@@ -212,7 +212,11 @@ def load(path: str | Path) -> Any:
     return saved.explanation_of(archive, path, methods_package.all_methods())
 
 
-_OPENED: Mapping[str, Callable[[Archive, str | Path], Any]] = {saved_patches.KIND: saved_patches.patches_of}
+_OPENED: Mapping[str, Callable[[Archive, str | Path], Any]] = {
+    saved_patches.KIND: saved_patches.patches_of,
+    saved_patches.EVOLUTION: saved_patches.evolution_of,
+    saved_patches.FILTERS: saved_patches.filters_of,
+}
 
 
 def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:

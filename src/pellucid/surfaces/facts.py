@@ -11,6 +11,8 @@ from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.cutting import Patch
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
@@ -67,6 +69,17 @@ def _(subject: Patches) -> dict[str, Any]:
         ],
         "cost": asdict(subject.cost),
     }
+
+
+@facts.register
+def _(subject: Evolution) -> dict[str, Any]:
+    return {"checkpoints": [{"label": n, **facts(c)} for n, c in zip(subject.labels, subject.columns, strict=True)]}
+
+
+@facts.register
+def _(subject: Filters) -> dict[str, Any]:
+    plain = ("site", "colors", "dead", "duplicates", "network", "fingerprint")
+    return {**{name: getattr(subject, name) for name in plain}, "norms": subject.norms.tolist()}
 
 
 def _patch(p: Patch) -> dict[str, Any]:

@@ -7,10 +7,13 @@ from functools import singledispatch
 from pellucid.checks.card import trust_card
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.attribution import attribution, figure
 from pellucid.views.comparison import comparison
+from pellucid.views.filters import evolution_view, filters_view
 from pellucid.views.patches import patches_figure, patches_view
 from pellucid.views.view import View
 
@@ -37,3 +40,13 @@ def _(subject: Comparison, still: bool) -> View:
 @report.register
 def _(subject: Patches, still: bool) -> View:
     return patches_figure(subject) if still else patches_view(subject)
+
+
+@report.register
+def _(subject: Filters, still: bool) -> View:
+    return filters_view(subject)
+
+
+@report.register
+def _(subject: Evolution, still: bool) -> View:
+    return evolution_view(subject)

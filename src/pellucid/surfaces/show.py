@@ -17,6 +17,8 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.saved import to_bytes
 from pellucid.core.shown import Shown
 from pellucid.dream import saved_patches
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
 from pellucid.dream.patches import Patches
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
@@ -29,7 +31,12 @@ from pellucid.surfaces.report import report
 from pellucid.views.view import Heading, Stack, View
 
 # How each kind of result is drawn and kept.  `.pellucid` is for those that can be opened again.
-_KEPT: Mapping[type[Shown], Callable[[Any], bytes]] = {Explanation: to_bytes, Patches: saved_patches.to_bytes}
+_KEPT: Mapping[type[Shown], Callable[[Any], bytes]] = {
+    Explanation: to_bytes,
+    Evolution: saved_patches.evolution_to_bytes,
+    Filters: saved_patches.filters_to_bytes,
+    Patches: saved_patches.to_bytes,
+}
 
 
 def view_of(subject: Shown, *, still: bool = False) -> View:

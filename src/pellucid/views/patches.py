@@ -20,7 +20,8 @@ _LINES = ((43, 92, 138), (181, 84, 28), (63, 122, 74), (123, 74, 158))
 _TALL, _WIDE = 64, 96  # of a drawn series
 _CRITIQUE = (
     "Patterns are drawn by the deconvolution network (Zeiler and Fergus 2014), then by guided backpropagation, each "
-    "scaled for itself around grey. Both partly reconstruct the picture, whatever the weights are (Mahendran and "
+    "scaled for itself around grey. Where no max pooling lies below the site, the deconvolution network's pattern is "
+    "the same for every picture. Both partly reconstruct the picture, whatever the weights are (Mahendran and "
     "Vedaldi 2016; Nie and others 2018; Adebayo and others 2018): they show strokes that can excite the channel, and "
     "are no proof that it looks for them."
 )
@@ -91,7 +92,7 @@ def _channel(found: Patches, row: int) -> list[View]:
         f"Mean {number(float(found.mean[row]))}, standard deviation {number(float(found.spread[row]))}, "
         f"largest {number(float(found.maxima[row]))}"
     )
-    said += "; zero everywhere on these data." if zeros == 1 else f"; zero at {percent(zeros)} of all places."
+    said += f"; zero at {percent(zeros)} of all places." if zeros else "."
     views = [_sheet(found, found.top[row], name, said)]
     if found.bottom[row]:
         views.append(_sheet(found, found.bottom[row], f"{name}, weakest", ""))
@@ -99,7 +100,7 @@ def _channel(found: Patches, row: int) -> list[View]:
 
 
 def _sheet(found: Patches, ranks: tuple[Patch, ...], title: str, said: str) -> View:
-    tiles = [tile for p in ranks if (tile := _tile(p)) is not None]
+    tiles = [tile for p in ranks if (tile := tile_of(p)) is not None]
     if len(tiles) == len(ranks):
         return Tiles(tuple(tiles), title, said, SIDE)
     rows = tuple((p.value, p.name, ", ".join(map(str, p.position)) or "–", _words(p.crop)) for p in ranks)
@@ -112,8 +113,11 @@ def _words(crop: Tensor) -> str:
     return ", ".join(few) + (" ..." if crop.numel() > 8 else "")
 
 
-def _tile(p: Patch) -> Tile | None:
-    """A patch as a small picture; None for what cannot be drawn: rows of a table, words."""
+def tile_of(p: Patch, title: str = "") -> Tile | None:
+    """A patch as a small picture, titled with its activation; None for what cannot be drawn: rows of a table, words.
+
+    With a title of its own the activation goes into the line.
+    """
     drawn = _drawn(p, p.crop)
     if drawn is None:
         return None
@@ -121,7 +125,8 @@ def _tile(p: Patch) -> Tile | None:
     where = ", ".join(f"{start} to {stop}" for start, stop in p.field)
     alt = f"Patch of {p.name}, pixels {where}: activation {number(p.value)}."
     name = p.name.rsplit("/", 1)[-1]
-    return Tile(drawn, number(p.value), name, alt, below, _frame(p, drawn))
+    line = f"{number(p.value)} {name}" if title else name
+    return Tile(drawn, title or number(p.value), line, alt, below, _frame(p, drawn))
 
 
 def _drawn(p: Patch, crop: Tensor) -> Array | None:
