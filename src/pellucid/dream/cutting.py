@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from pellucid.dream.tallies import Strongest
 SIDE = 128  # larger pictures are averaged down to this side, so that a result stays small
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Patch:
     """One activation: its value, which sample it was found in, where, and what it looked at.
 
@@ -39,9 +39,9 @@ class Patch:
     field: Part
     part: Part
     mark: Part | None
-    crop: Tensor = field(repr=False)
-    pattern: Tensor | None = field(default=None, repr=False)
-    guided: Tensor | None = field(default=None, repr=False)
+    crop: Tensor = dataclasses.field(repr=False)
+    pattern: Tensor | None = dataclasses.field(default=None, repr=False)
+    guided: Tensor | None = dataclasses.field(default=None, repr=False)
 
 
 class Scissors:
@@ -72,23 +72,22 @@ class Scissors:
         found: dict[tuple[int, int], Patch] = {}
         for number, wanted in by_sample.items():
             x = like_the_model(self.samples[number], self.model)
-            cuts: dict[Part, Tensor] = {}  # many channels may look at the same part: it is kept once
+            layout, cuts = self.layout(x), dict[Part, Tensor]()  # a part that many channels look at is kept once
             for row, rank in wanted:
-                at = self.layout(x).position(places[row][rank])
-                found[row, rank] = self._patch(x, number, channels[row], values[row][rank], at, cuts)
+                at = layout.position(places[row][rank])
+                seen, part, mark = self._parts(layout, at)
+                if part not in cuts:
+                    cuts[part] = self._shown(cut(x[layout.input], layout.axes, part))
+                value, name = values[row][rank], self.samples.name(number)
+                found[row, rank] = Patch(channels[row], value, number, name, at, seen, part, mark, cuts[part])
         return tuple(tuple(found[row, rank] for rank in range(len(ranks))) for row, ranks in enumerate(numbers))
 
-    def _patch(
-        self, x: Tensors, number: int, channel: int, value: float, at: tuple[int, ...], cuts: dict[Part, Tensor]
-    ) -> Patch:
-        layout = self.layout(x)
+    def _parts(self, layout: Layout, at: tuple[int, ...]) -> tuple[Part, Part, Part | None]:
+        """The field of a place, the part that is cut out, and what is marked in that."""
         everything = tuple((0, n) for n in layout.extent)
         seen = layout.seen(at)
         part = everything if self.whole else seen
-        mark = layout.cell(at) if seen == everything else seen if part != seen else None
-        if part not in cuts:
-            cuts[part] = self._shown(cut(x[layout.input], layout.axes, part))
-        return Patch(channel, value, number, self.samples.name(number), at, seen, part, mark, cuts[part])
+        return seen, part, layout.cell(at) if seen == everything else seen if part != seen else None
 
     def _shown(self, x: Tensor) -> Tensor:
         preparation = self.net.preparation

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput, BadModel, BadOption
@@ -49,7 +48,11 @@ class Layout:
 
     def position(self, place: int) -> tuple[int, ...]:
         """The place of a flat number along each of the value's place axes."""
-        return tuple(int(i) for i in torch.unravel_index(torch.tensor(place), self.sizes)) if self.sizes else ()
+        found: list[int] = []
+        for n in reversed(self.sizes):
+            place, at = divmod(place, n)
+            found.append(at)
+        return tuple(reversed(found))
 
     def unit(self, channel: int, position: tuple[int, ...]) -> int:
         """The number of one activation in the flattened value of a sample."""

@@ -62,10 +62,10 @@ def patches_of(archive: Archive, path: str | Path) -> Patches:
     """The patches that an archive holds; raises `BadInput` when it is damaged."""
     with undamaged(path):
         facts, held = archive.facts, archive.tensors
-        tallies: dict[str, Any] = {name: kind(**archive.under(f"{name} ")) for name, kind in _TALLIES.items()}
-        lists = {k: tuple(facts[k]) if isinstance(facts[k], list) else facts[k] for k in _PLAIN}
+        plain: dict[str, Any] = {name: kind(**archive.under(f"{name} ")) for name, kind in _TALLIES.items()}
+        plain |= {k: tuple(facts[k]) if isinstance(facts[k], list) else facts[k] for k in _PLAIN}
         top, bottom = (tuple(tuple(_patch(p, held) for p in r) for r in facts[side]) for side in ("top", "bottom"))
-        return Patches(**lists, **tallies, top=top, bottom=bottom, zeros=held["zeros"], cost=Cost(**facts["cost"]))
+        return Patches(**plain, top=top, bottom=bottom, zeros=held["zeros"], cost=Cost(**facts["cost"]))
 
 
 def _patch(row: dict[str, Any], held: Tensors) -> Patch:

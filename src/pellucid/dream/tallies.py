@@ -78,7 +78,7 @@ def strongest_places(
     v: Float[Tensor, "batch channels places"], count: int, *, largest: bool = True
 ) -> tuple[Float[Tensor, "channels found"], Int[Tensor, "channels found"]]:
     """The `count` strongest values of each sample's map and where they are, sample after sample."""
-    values, places = [], []
+    values, places = list[Tensor](), list[Tensor]()
     for turn in range(min(count, v.shape[2])):
         if turn:  # what was found is taken out
             v = v.scatter(2, places[-1][..., None], -torch.inf if largest else torch.inf)

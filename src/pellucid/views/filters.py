@@ -37,7 +37,7 @@ def _said(found: Filters) -> list[str]:
     said: list[str] = []
     if found.dead:
         few = ", ".join(map(str, found.dead[:20]))
-        said.append(f"{count(len(found.dead), 'filter')} dead, less than a thousandth as long as the longest: {few}.")
+        said.append(f"Dead, less than a thousandth as long as the longest: {few}.")
     if found.duplicates:
         i, j, cosine = found.duplicates[0]
         more = f" (cosine {number(cosine, 4)})"

@@ -72,9 +72,9 @@ def _warnings(found: Patches) -> list[View]:
         said.append(f"{count(len(found.skipped), 'sample')} could not be read: {found.skipped[0]}")
     if found.dead:
         few = ", ".join(map(str, found.dead[:20])) + (" ..." if len(found.dead) > 20 else "")
-        are = "channel was" if len(found.dead) == 1 else "channels were"
+        were = "was" if len(found.dead) == 1 else "were"
         said.append(
-            f"{len(found.dead)} of {len(found.channels)} {are} zero at every place of every sample ({few}): dead, on "
+            f"{len(found.dead)} of {len(found.channels)} channels {were} zero at every place of every sample ({few}): dead, on "
             "these data, so that their patches mean nothing."
         )
     if found.without_rule:
