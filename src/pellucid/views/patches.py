@@ -74,8 +74,8 @@ def _warnings(found: Patches) -> list[View]:
         few = ", ".join(map(str, found.dead[:20])) + (" ..." if len(found.dead) > 20 else "")
         were = "was" if len(found.dead) == 1 else "were"
         said.append(
-            f"{len(found.dead)} of {len(found.channels)} channels {were} zero at every place of every sample ({few}): dead, on "
-            "these data, so that their patches mean nothing."
+            f"{len(found.dead)} of {len(found.channels)} channels {were} zero at every place of every sample "
+            f"({few}): dead, on these data, so that their patches mean nothing."
         )
     if found.without_rule:
         said.append(
