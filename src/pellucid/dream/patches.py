@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -163,12 +164,7 @@ def _found(
     layout = scissors.layout(one)
     chosen = _chosen(channels, layout, site)
     tally = Tally(len(chosen), **{k: options[k] for k in ("count", "bottom", "per_sample", "how", "bins")})
-    seen = 0
-
-    def pick(value: Tensor) -> Tensor:
-        flat = layout.flat(value)
-        return flat if channels is None else flat[:, list(chosen)]
-
+    seen, pick = 0, partial(_picked, layout, None if channels is None else list(chosen))
     try:
         f = Score(net, channel(site, 0), model=model)
         for rows, value in _activations(f, model, _again(numbers, x, batches), site, pick):
@@ -206,6 +202,11 @@ def _chosen(channels: Sequence[int] | None, layout: Layout, site: Site) -> Seque
 
 def _listed(channels: Sequence[int]) -> str:
     return ", ".join(map(str, channels[:12])) + (" ..." if len(channels) > 12 else "") or "none"
+
+
+def _picked(layout: Layout, channels: list[int] | None, value: Tensor) -> Tensor:
+    flat = layout.flat(value)
+    return flat if channels is None else flat[:, channels]
 
 
 Block: TypeAlias = tuple[list[int], Tensors]
