@@ -412,3 +412,13 @@ def test_numbers_that_are_none_are_said() -> None:
     x[5, 1, 2] = 3
     with pytest.raises(pl.BadModel, match="sample 5"):
         patches(nn.Sequential(Bad()), x, "0")
+
+
+def test_a_field_of_more_than_half_of_the_picture_has_its_place_marked() -> None:
+    model = randomized(nn.Sequential(nn.Conv2d(1, 2, 9, 2), nn.ReLU()), 1)
+    for p in (p for ranks in patches(model, random(5, 1, 15, 15), "1", count=3).top for p in ranks):
+        y, x = p.position
+        assert p.field == p.part == ((2 * y, 2 * y + 9), (2 * x, 2 * x + 9))
+        (top, bottom), (left, right) = p.mark
+        assert (bottom - top, right - left) == (2, 2)  # a step of two around the middle, at 2 y + 4
+        assert top <= 2 * y + 4 < bottom and left <= 2 * x + 4 < right

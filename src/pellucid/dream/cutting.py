@@ -84,10 +84,10 @@ class Scissors:
 
     def _parts(self, layout: Layout, at: tuple[int, ...]) -> tuple[Part, Part, Part | None]:
         """The field of a place, the part that is cut out, and what is marked in that."""
-        everything = tuple((0, n) for n in layout.extent)
         seen = layout.seen(at)
-        part = everything if self.whole else seen
-        return seen, part, layout.cell(at) if seen == everything else seen if part != seen else None
+        part = tuple((0, n) for n in layout.extent) if self.whole else seen
+        wide = all(2 * (stop - start) > n for (start, stop), n in zip(seen, layout.extent, strict=True))
+        return seen, part, layout.cell(at) if wide else seen if part != seen else None
 
     def _shown(self, x: Tensor) -> Tensor:
         preparation = self.net.preparation

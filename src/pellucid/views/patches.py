@@ -44,8 +44,9 @@ def _head(found: Patches) -> list[View]:
     how = "the largest activation at any place" if found.how == "peak" else "the mean activation over all places"
     cut = {
         "field": "A patch is the receptive field of that place: nothing outside it can change the activation. Where "
-        "the field is the whole picture, the place is framed.",
-        "whole": "The whole sample is shown, and the field of the place is framed.",
+        "the field is more than half of the picture, the place is framed.",
+        "whole": "The whole sample is shown. The receptive field of the place is framed; where that is more than half "
+        "of the sample, the place itself.",
     }["whole" if found.how == "mean" else found.crop]
     has = any(p.pattern is not None for ranks in found.top for p in ranks)
     below = " Below each patch is what in it excited the channel." if has else ""
