@@ -236,7 +236,7 @@ def test_a_report_shows_patches_with_their_patterns_and_their_place() -> None:
     strongest = p.pattern.abs().sum(0).flatten().argmax()
     far = np.abs(tile.below[0].astype(float) - 127.5).sum(2).flatten()
     assert far[int(strongest)] > 0.9 * far.max()
-    whole = patches(model(), random(6, 3, 14, 12), "4", count=2, crop="whole")
+    whole = patches(model(), random(6, 3, 14, 12), "1", count=2, crop="whole")
     p, tile = whole.top[0][0], tiles(view_of(whole))[0]
     (top, bottom), (left, right) = p.field
     assert tile.frame == (left, top, right, bottom) and not tile.below
@@ -268,6 +268,17 @@ def test_a_report_says_what_is_dead_and_what_is_missing() -> None:
     assert "1 of 2 channels was zero at every place" in text and "(2)" in text
     many = patches(nn.Conv2d(3, 60, 3), x, "", count=1)
     assert "12 channels more in the result" in page(view_of(many), "")
+
+
+def test_a_report_says_where_the_largest_activation_is_a_cap() -> None:
+    net, x = model(), random(6, 3, 14, 12)
+    with torch.no_grad():
+        net[0].weight *= 0.1
+        net[0].bias.zero_()
+    assert "capped" not in page(view_of(patches(net, x, "1", [0, 1])), "")
+    with torch.no_grad():
+        net[0].weight[1] *= 100
+    assert "In 1 of 2 channels several patches share" in page(view_of(patches(net, x, "1", [0, 1])), "")
 
 
 def test_lists_of_channels() -> None:

@@ -78,11 +78,24 @@ def _warnings(found: Patches) -> list[View]:
             f"{len(found.dead)} of {len(found.channels)} channels {were} zero at every place of every sample "
             f"({few}): dead, on these data, so that their patches mean nothing."
         )
+    capped = [i for i, ranks in enumerate(found.top) if _capped(found, i, ranks)]
+    if capped:
+        first, value = found.channels[capped[0]], number(float(found.maxima[capped[0]]))
+        said.append(
+            f"In {len(capped)} of {len(found.channels)} channels several patches share the largest activation ({value} "
+            f"in channel {first}): it is capped there, so that they stand in the order of the data, and guided "
+            "backpropagation may send nothing back through the cap. A site before the activation tells them apart."
+        )
     if found.without_rule:
         said.append(
             f"The plain gradient flowed through {', '.join(found.without_rule)}: their rules say nothing of it."
         )
     return [Text(text, "warning") for text in said]
+
+
+def _capped(found: Patches, row: int, ranks: tuple[Patch, ...]) -> bool:
+    most, least = float(found.maxima[row]), float(found.values.least[row])
+    return found.how == "peak" and least < most and [p.value for p in ranks].count(most) > 1
 
 
 def _channel(found: Patches, row: int) -> list[View]:
