@@ -153,6 +153,18 @@ def test_the_mean_ranks_whole_samples() -> None:
         assert all(p.part == ((0, 11), (0, 9)) for p in top)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_other_numbers_than_float32(kind: torch.dtype) -> None:
+    net, site, x, _ = scene("map")
+    net = Network(net.model.to(kind))
+    with torch.no_grad():
+        a = net.model(x.to(kind)).flatten(2)
+    found = patches(net, x, site, count=3)
+    order = a.amax(2).argsort(dim=0, descending=True, stable=True)
+    assert [[p.sample for p in r] for r in found.top] == order[:3].T.tolist()
+    assert torch.allclose(found.mean, a.double().mean((0, 2)), rtol=1e-4, atol=1e-5)
+
+
 def test_some_channels_are_rows_of_all() -> None:
     net, site, x, _ = scene("map")
     whole, some = patches(net, x, site), patches(net, x, site, [4, 1])

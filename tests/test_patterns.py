@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,29 @@ def test_patterns_of_other_data_or_networks_are_refused() -> None:
         patterns(model(), x[:3], found)
     with pytest.raises(pl.BadInput, match="network"):
         patterns(model(seed=3), x, found)
+
+
+def test_a_stop_keeps_the_patterns_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["pellucid.dream.patterns"], "BLOCK", 4)
+    net, x, asked = model(), random(9, 3, 14, 12), 0
+    found = patches(net, x, "4", count=3)
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 20
+
+    with running(Run(stop=stop, max_batch=2)):
+        some = patterns(net, x, found)
+    whole = patterns(net, x, found)
+    pairs = [(a, b) for r, q in zip(some.top, whole.top, strict=True) for a, b in zip(r, q, strict=True)]
+    known = [(a, b) for a, b in pairs if a.pattern is not None]
+    assert 0 < len(known) < len(pairs)
+    assert all(torch.allclose(a.pattern, b.pattern, rtol=1e-4, atol=1e-6) for a, b in known)
+    assert some.stopped == f"patterns of {len(known)} of 15 patches" and not whole.stopped
+    assert "was stopped" in page(view_of(some), "")
+    with running(Run(stop=lambda: True)), pytest.raises(pl.Stopped):
+        patterns(net, x, found)
 
 
 # Filters

@@ -104,9 +104,9 @@ class Moments:
             self.origin = means.mean(0)
         places = v.shape[2]
         self.count += v.shape[0] * places
-        self.sums = self.sums + places * (means.double() - self.origin.double()).sum(0).cpu()
-        far = torch.linalg.vector_norm(v - self.origin[:, None], dim=2).double()
-        self.squares = self.squares + far.square().sum(0).cpu()
+        self.sums = self.sums + places * (means.cpu().double() - self.origin.cpu().double()).sum(0)
+        far = torch.linalg.vector_norm(v - self.origin[:, None], dim=2).cpu().double()
+        self.squares = self.squares + far.square().sum(0)
         self.least, self.greatest = self.least.minimum(least.cpu()), self.greatest.maximum(greatest.cpu())
 
     def statistics(self) -> Statistics:
@@ -178,7 +178,7 @@ class Tally:
 
     def add(self, v: Float[Tensor, "batch channels places"], samples: Int[Tensor, " batch"]) -> None:
         """Take the activations of some samples in."""
-        v = v.contiguous()
+        v = v.to(torch.promote_types(v.dtype, torch.float32)).contiguous()
         peaks, means, lows = v.amax(2), v.mean(2), v.amin(2)
         low, high = lows.amin(0), peaks.amax(0)
         if not bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
