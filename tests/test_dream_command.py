@@ -12,7 +12,7 @@ import pellucid as pl
 from pellucid.core.errors import BadOption
 from pellucid.core.run import Run, running
 from pellucid.dream.dream import Dream
-from pellucid.surfaces.dreaming import numbers
+from pellucid.surfaces.deliver import numbers
 from tests.command_line import FORMATS, TINY, files, tiny
 from tests.command_line import pellucid as pellucid
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption
+from pellucid.surfaces.deliver import numbers
 
 if TYPE_CHECKING:
     from pellucid.core.network import Network
@@ -15,29 +16,7 @@ USUAL = "efficientnet_lite0"
 Kind: TypeAlias = Literal["maximize", "invert", "caricature", "style", "nudge", "deepdream", "fool"]
 _MODEL_HELP = "a network that pellucid.open knows; empty: efficientnet_lite0, or the one of --resume"
 _AT_HELP = "the site (a module's path) whose channels are dreamed, or that looks at a picture"
-MOST = 256  # pictures of one command
 WITH_A_PICTURE = ("invert", "caricature", "style", "nudge", "deepdream", "fool")
-
-
-def numbers(text: str, what: str = "channels") -> list[int]:
-    """The numbers that a list such as "0-3,7" names, in order, each once; raises `BadOption` for anything else.
-
-    >>> numbers("0-3,7")
-    [0, 1, 2, 3, 7]
-    """
-    found: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 20:
-            raise BadOption(f"--{what} {text!r}: {part!r} is no number.", "Write 0-15, or 3,7,12.")
-        stop = int(last or first) + 1
-        if stop <= int(first) or stop - int(first) > MOST:
-            raise BadOption(f"--{what} {text!r}: {part!r} is no range of up to {MOST}.", "Write 0-15, or 3,7,12.")
-        found += range(int(first), stop)
-    found = list(dict.fromkeys(found))
-    if len(found) > MOST:
-        raise BadOption(f"--{what} {text!r}: {len(found)} were asked for; {MOST} at most.")
-    return found
 
 
 def dream(
