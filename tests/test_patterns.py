@@ -331,7 +331,7 @@ def test_the_command_writes_a_contact_sheet(pellucid, folder: str, tmp_path: Pat
     [
         (("--at", "9"), "There is no module at '9'"),
         (("--at", "1", "--channels", "0-15"), "Channel 6 was asked for; 1 has channels 0 to 5"),
-        (("--at", "1", "--channels", "x"), "is not a number or a range"),
+        (("--at", "1", "--channels", "x"), "is no number"),
         (("--at", "1", "-o", "sheet.gif"), ".html"),
         ((), "Which site was not said"),
     ],
