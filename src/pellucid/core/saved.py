@@ -42,6 +42,7 @@ def to_bytes(e: Explanation) -> bytes:
         "versions": dict(e.versions),
         "cost": asdict(e.cost),
         "signed": e.signed,
+        "slopes": e.slopes,
         "resolution": e.resolution,
         "gap": e.gap,
         "without_rule": e.without_rule,
@@ -129,6 +130,7 @@ def _from_facts(
         versions=facts["versions"],
         cost=Cost(**facts["cost"]),
         signed=facts["signed"],
+        slopes=facts.get("slopes", False),  # files of earlier versions, whose checks took the sign, do not say
         resolution=tuple(facts["resolution"]) if facts["resolution"] else None,
         gap=tuple(facts["gap"]) if facts["gap"] is not None else None,
         without_rule=tuple(facts["without_rule"]),

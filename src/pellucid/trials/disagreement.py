@@ -52,7 +52,8 @@ def disagreement(
 
     `top`: how many places count as a map's strongest, by default a tenth.  `cells`: compare the means of at most so
     many blocks along each side; none: place by place.  Places that tie at the end of the top count in part, so that no
-    order of storage decides.  Maps are ranked as they are, signed or not.  No pass is run.  Raises `BadInput` for fewer
+    order of storage decides.  Maps are ranked as they are, signed or not; slopes by
+    their size.  No pass is run.  Raises `BadInput` for fewer
     than two explanations, other inputs or targets, or maps that cover no common input; `BadOption` for a `top` beyond
     the places.
 
@@ -71,7 +72,7 @@ def disagreement(
     count = max(round(TOP * size), 1) if top is None else top
     if not 1 <= count <= size:
         raise BadOption(f"top={count}, but there are {size} places.", f"Give 1 to {size}.")
-    signed = torch.tensor([e.signed for e in explanations])
+    signed = torch.tensor([e.signed and not e.slopes for e in explanations])
     found = [_compared(v, count, signed) for v in values]
     spearman, feature, sign, rank, signed_rank, places = (torch.stack(each) for each in zip(*found, strict=True))
     return Disagreement(
