@@ -20,10 +20,11 @@ from pellucid.core.network import Network
 from pellucid.core.run import Run, running
 from pellucid.core.score import Score
 from pellucid.core.target import log_odds, logit
+from pellucid.core.tensors import digest
 from pellucid.probes.masks import blobs, landscapes
 from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout, layout_of
-from pellucid.trials.probed import ProbeSet, masked, probe_set
+from pellucid.trials.probed import ProbeSet, masked, probe_masks, probe_set
 from pellucid.trials.yardsticks import ceiling
 from tests.planted import SIDE, Corner, gradient_x_input, lit_corner, noise, seeded
 
@@ -176,6 +177,29 @@ def test_the_share_removed_shrinks_until_the_answer_survives():
     assert (probes.area, probes.ratio) == (0.12, pytest.approx(1.0))  # .30 and .20 leave nothing of the class
     assert run.meter.forwards == probes.forwards == 2 + 64 + 2 * 8
     assert "about equally" in score_map(x[0, 0], probes).reason
+
+
+def test_a_share_that_is_surely_too_harsh_is_given_up_before_all_its_copies_were_run():
+    x = torch.rand(1, 1, 16, 16, generator=seeded(0))
+    masks = probe_masks(Layout("picture", "v", (2, 3), (16, 16)), 128, 0.3, digest(x)).flatten(1)
+    sets = (torch.randperm(256, generator=seeded(i))[:3] for i in itertools.count())
+    kept = next(s for s in sets if (~masks[:8, s].any(1)).sum() >= 5 and (~masks[:32, s].any(1)).sum() <= 10)
+
+    class Spots(nn.Module):
+        """Loses its class when more than a quarter is changed and any of three places with it."""
+
+        def forward(self, v):
+            changed = (v != x).flatten(1)
+            lost = changed[:, kept].any(1) & (changed.float().mean(1) > 0.25)
+            return torch.stack([torch.zeros(len(v)), torch.where(lost, -10.0, 10.0)], 1)
+
+    score = Score(Network(Spots()), logit(1))
+    (probes,) = probe_set(score, {"v": x}, 128)
+    # The pilot of 8 is gentle, 32 leave 10 of 32 or fewer (.31, standard error .08): no 33rd copy of that share.
+    assert (probes.area, probes.forwards) == (0.2, 2 + 32 + 128)
+    assert torch.equal(probes.masks, probe_masks(probes.layout, 128, 0.2, digest(x)))  # as if nobody had looked
+    (fewer,) = probe_set(score, {"v": x}, 32)
+    assert torch.equal(fewer.masks, probes.masks[:32]) and torch.equal(fewer.drops, probes.drops[:32])
 
 
 def test_log_odds_are_measured_whatever_was_explained_and_a_class_each_is_kept():

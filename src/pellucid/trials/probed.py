@@ -7,8 +7,10 @@ removing hurts.  Scoring one more map, or a thousand random ones, costs no furth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -133,18 +135,12 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
     spent = 2  # The sample's output and its score.
     area, masks, after = AREAS[0], torch.empty(0), torch.empty(0)
     for area in AREAS:
-        masks = probe_masks(layout, count, area, digest(v))
-        after = _after(score, x, layout, masks[:PILOT])
+        masks, after = _tried(score, x, layout, count, area, partial(_too_harsh, start, of_class))
         spent += len(after)
-        if _left(start, after, of_class) < GENTLE and area != AREAS[-1]:
-            continue
-        after = torch.cat([after, _after(score, x, layout, masks[PILOT:])])
-        spent += len(after) - PILOT
         if not _left(start, after, of_class) < GENTLE:
             break
     if len(after) < 2 * PILOT:
         raise Stopped(f"Stopped after {len(after)} probes; at least {2 * PILOT} are needed to say anything.")
-    masks = masks[: len(after)]
     drops: Tensor = start - after
     return ProbeSet(
         layout=layout, sample=sample, key=digest(v), masks=masks, drops=drops, start=start,
@@ -152,6 +148,40 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
         ceiling=_ceiling(layout, masks, drops), infill=_infill(layout),
         guesses=guesses(layout, v), forwards=spent, seed=current().seed,
     )  # fmt: skip
+
+
+def _tried(
+    score: Score, x: Tensors, layout: Layout, count: int, area: float, too_harsh: Callable[[Tensor], bool]
+) -> tuple[Bool[Tensor, "n *shape"], Float[Tensor, " n"]]:
+    """Masks of one share and their copies' scores: `count`, or as many as show that it is too harsh, or until a stop."""
+    key, masks, after = digest(x[layout.input]), torch.empty(0), torch.empty(0)
+    for end in looks(count):
+        while len(masks) < end:  # whole blocks are drawn, whenever one looks
+            block = probe_masks(layout, min(len(masks) + BLOCK, count), area, key, start=len(masks))
+            masks = torch.cat([masks, block]) if len(masks) else block
+        with suppress(Stopped):  # what is known so far counts
+            after = torch.cat([after, _after(score, x, layout, masks[len(after) : end])])
+        if len(after) < end or (area != AREAS[-1] and too_harsh(after)):
+            break
+    return masks[: len(after)], after
+
+
+def looks(count: int) -> list[int]:
+    """After how many copies one looks whether a share is too harsh: after the pilot, and whenever there are twice as many.
+
+    >>> looks(128), looks(20)
+    ([8, 32, 64, 128], [8, 20])
+    """
+    return [PILOT, *(n for n in (BLOCK << k for k in range(count.bit_length())) if n < count), count]
+
+
+def _too_harsh(start: float, of_class: bool, after: Float[Tensor, " n"]) -> bool:
+    """Does the share leave too little?  The pilot decides as it stands, later looks by more than a standard error."""
+    left = _left(start, after, of_class)
+    if len(after) <= PILOT:
+        return left < GENTLE
+    each = torch.sigmoid(after) / torch.sigmoid(torch.tensor(start)) if of_class else after / start
+    return left + float(each.std()) / math.sqrt(len(after)) < GENTLE
 
 
 def _ceiling(layout: Layout, masks: Bool[Tensor, "count *shape"], drops: Float[Tensor, " count"]) -> float:
