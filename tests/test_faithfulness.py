@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pellucid.checks.faithfulness import faithfulness, null_scores, score_map
+import pellucid as pl
+from pellucid.checks.faithfulness import faithfulness, score_map
 from pellucid.core.check import Verdict
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
@@ -24,6 +25,7 @@ from pellucid.core.tensors import digest
 from pellucid.probes.masks import blobs, landscapes
 from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout, layout_of
+from pellucid.trials.nulls import null_scores
 from pellucid.trials.probed import ProbeSet, masked, probe_masks, probe_set
 from pellucid.trials.yardsticks import ceiling
 from tests.planted import SIDE, Corner, gradient_x_input, lit_corner, noise, seeded
@@ -270,3 +272,78 @@ def test_the_null_of_a_square_uses_all_eight_turns():
     distance = (wanted[:, None] - null_scores(places, probes, 3000)).abs()
     assert float(distance.amin(0).max()) < 1e-6  # each null is one of the 200 turned and rolled maps
     assert float(distance.amin(1).max()) < 1e-6  # and each of them occurs
+
+
+# --- guesses that a map has to beat -----------------------------------------------------------------------------------
+
+
+def table(samples: int = 1) -> tuple[Network, Tensor]:
+    """A linear score of twelve columns, and rows whose parts of it are mostly positive."""
+    net = Network(Columns())
+    return net, torch.rand(samples, 12, generator=seeded(3)) * net.model.line.weight.detach().sign()
+
+
+def test_of_a_table_the_size_of_the_values_is_a_guess_and_ones_give_none():
+    net, x = table()
+    (probes,) = probe_set(Score(net, logit(0)), {"x": x}, 128)
+    assert [name for name, _ in probes.guesses] == ["size of values"]
+    assert torch.equal(probes.guesses[0][1], x[0].abs().double())
+    truth = gradient_x_input(net, x, 0).values[0]
+    assert score_map(truth, probes).word == "Supported" != score_map(x[0].abs(), probes).word
+    assert probe_set(Score(net, logit(0)), {"x": torch.ones(1, 12)})[0].guesses == ()
+
+
+def test_a_map_has_to_beat_the_guesses_that_were_given():
+    net, x = table(2)
+    why = gradient_x_input(net, x, 0)
+    alone = faithfulness(why, count=128)
+    assert alone.verdict is Verdict.HOLDS
+    for guess in (why.values, why.values.double() * 3 + 1):  # nothing is surely better than itself
+        told = faithfulness(why, count=128, guesses={"busy nodes": guess})
+        assert told.value == alone.value and told.why.startswith("Weak.")
+        assert 'the guess "busy nodes" 1.00' in told.why and dict(told.references)["busy nodes"] == pytest.approx(1.0)
+    useless = torch.arange(12.0)
+    assert faithfulness(why, count=128, guesses={"useless": useless}).verdict is Verdict.HOLDS
+    (first, second) = probe_set(why.score, why.x, 128, {"useless": useless})
+    assert torch.equal(first.guesses[1][1], useless.double()) and torch.equal(second.guesses[1][1], useless.double())
+    shared, own = faithfulness(why, probes=[first, second]), faithfulness(why, count=128, guesses={"useless": useless})
+    assert dict(shared.references)["useless"] == dict(own.references)["useless"]
+
+
+def test_of_several_maps_to_a_guess_the_best_counts():
+    net, x = table()
+    why = gradient_x_input(net, x, 0)
+    (probes,) = probe_set(why.score, why.x, 128)
+    truth = why.values[0].double()
+    both = replace(probes, guesses=(("either sign", torch.stack([-truth, truth])), *probes.guesses))
+    found = score_map(truth, both)
+    assert dict(found.guesses)["either sign"] == pytest.approx(1.0) and found.word == "Weak"
+    assert dict(found.guesses)["size of values"] == dict(score_map(truth, probes).guesses)["size of values"]
+
+
+@pytest.mark.parametrize(
+    ("guesses", "said"),
+    [
+        ({"busy nodes": torch.ones(11)}, "busy nodes.*11.*expected.*12"),
+        ({"busy nodes": torch.ones(3, 12)}, "expected.*2, 12"),
+        ({"busy nodes": torch.full((12,), math.nan)}, "NaN"),
+        ({"edges": torch.ones(12)}, "named 'edges'"),
+        ({"": torch.ones(12)}, "named ''"),
+    ],
+)
+def test_guesses_that_do_not_fit_are_refused(guesses, said):
+    net, x = table(2)
+    why = gradient_x_input(net, x, 0)
+    for call in (
+        lambda: faithfulness(why, guesses=guesses),
+        lambda: probe_set(why.score, why.x, 64, guesses),
+        lambda: pl.check(why, guesses=guesses),  # at once, and not as the answer of a check
+    ):
+        with pytest.raises(BadInput, match=said):
+            call()
+
+
+def test_the_card_takes_guesses_too():
+    net, x = table()
+    card = pl.check(gradient_x_input(net, x, 0), trust="quick", guesses={"busy nodes": torch.arange(12.0)}).checks
+    assert "busy nodes" in dict(card[0].references)

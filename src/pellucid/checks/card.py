@@ -18,6 +18,7 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.measure import Measure
 from pellucid.trials.probed import ProbeSet
 from pellucid.trials.regions import Marked
+from pellucid.trials.yardsticks import Guesses
 
 Trust: TypeAlias = Literal["quick", "standard", "thorough"]
 
@@ -51,13 +52,15 @@ def trust_card(
     trust: Trust = "standard",
     probes: int | Sequence[ProbeSet] | None = None,
     mask: Marked | None = None,
+    guesses: Guesses | None = None,
     which: Sequence[str] | None = None,
 ) -> tuple[Check, ...]:
     """Run the checks that apply to an explanation, or those named in `which`; each with what it took.
 
     `trust` is the budget: "quick" runs 64 masked copies a sample and nothing else, "standard" up to 256 and seven more
     explanations, "thorough" up to 1024.  `probes` overrides it: how many masked copies to run for faithfulness, or sets
-    from `probe_set` that were run before.  `mask`: a region that the map should point into.  A check that cannot be
+    from `probe_set` that were run before.  `mask`: a region that the map should point into.
+    `guesses`: maps of your own, by name, that it has to beat (`faithfulness`).  A check that cannot be
     made is UNKNOWN and says why; it never costs the explanation.  Raises `BadOption` for a name that is not a check,
     and for a budget that there is not.
 
@@ -74,8 +77,7 @@ def trust_card(
     given: dict[str, Any] = {"count": budget.count, "most": budget.most, "within": budget.within}
     if probes is not None:
         given = {"count": probes} if isinstance(probes, int) else {"probes": probes}
-    if mask is not None:
-        given["mask"] = mask
+    given |= {name: v for name, v in (("mask", mask), ("guesses", guesses)) if v is not None}
     wanted = [known[name] for name in which] if which is not None else _of_the_card(known, "mask" in given, budget)
     return tuple(_run(check, explanation, given) for check in wanted)
 

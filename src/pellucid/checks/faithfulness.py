@@ -9,7 +9,6 @@ fewer passes than insertion and deletion curves; the correlation of r with the t
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,8 +27,9 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.trials.agreement import FLAT, interval, pearson, resamples
 from pellucid.trials.layout import Layout, score_of
-from pellucid.trials.nulls import moved
-from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, probe_set
+from pellucid.trials.nulls import null_scores
+from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, guessed, probe_set
+from pellucid.trials.yardsticks import TAKEN, Guesses
 
 NULLS = 499
 BOOTSTRAPS = 1000
@@ -51,9 +51,9 @@ class MapScore:
     """One map held against one probe set.
 
     `r` with its bootstrap interval; `p`: how often a random map does as well; `random`: what the best twentieth of
-    random maps reach; `guesses`: r of the edge and the center map; `margin`: interval of r minus the better guess
-    (NaN without guesses); `ceiling`: the most that is known to be reachable, by a map fitted to the probes, a guess
-    or this map; `reason`: why the test says nothing, or "".
+    random maps reach; `guesses`: r of the edge and the center map and of what else was to be beaten; `margin`: interval
+    of r minus the best guess (NaN without guesses); `ceiling`: the most that is known to be reachable, by a map fitted
+    to the probes, a guess or this map; `reason`: why the test says nothing, or "".
     """
 
     r: float
@@ -104,15 +104,26 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
         r=r, low=low, high=high,
         p=float(1 + (known >= r - 1e-6).sum()) / (len(known) + 1) if math.isfinite(r) else math.nan,
         random=float(known.quantile(0.95)) if len(known) else math.nan,
-        guesses=tuple((name, float(v)) for (name, _), v in zip(probes.guesses, found[1:], strict=True)),
+        guesses=_by_guess(probes, found[1:]),
         margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
         ceiling=best, reason=reason,
     )  # fmt: skip
 
 
+def _by_guess(probes: ProbeSet, found: Float[Tensor, " maps"]) -> tuple[tuple[str, float], ...]:
+    """Each guess's r, that of its best map; NaN where they are all flat."""
+    parts = found.split([len(_several(m, probes)) for _, m in probes.guesses]) if probes.guesses else ()
+    best = [max((v for v in r.tolist() if math.isfinite(v)), default=math.nan) for r in parts]
+    return tuple((name, v) for (name, _), v in zip(probes.guesses, best, strict=True))
+
+
+def _several(guess: Tensor, probes: ProbeSet) -> Float[Tensor, "count *shape"]:
+    return guess if guess.ndim > len(probes.layout.shape) else guess[None]
+
+
 def _measured(places: Tensor, probes: ProbeSet) -> tuple[Float[Tensor, " maps"], Float[Tensor, "maps draws"], str]:
-    """The r of the map and of each guess, their redrawn values, and why they say nothing, or ''."""
-    sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
+    """The r of the map and of each map of each guess, their redrawn values, and why they say nothing, or ''."""
+    sums = map_sums([places, *(m for _, guess in probes.guesses for m in _several(guess, probes))], probes)
     found = pearson(sums, probes.drops)
     generator = current().generator("faithfulness", probes.key, "score")
     pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
@@ -132,23 +143,6 @@ def map_sums(maps: Sequence[Float[Tensor, "*shape"]], probes: ProbeSet) -> Float
     nothing = size <= FLAT * flat.norm(dim=1, keepdim=True)
     sums: Tensor = (away / size.masked_fill(nothing, math.nan)) @ probes.masks.flatten(1).double().T
     return sums
-
-
-def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -> Float[Tensor, " count"]:
-    """The r of `count` random maps: this map, flipped or turned at random, then rolled over the border at random.
-
-    They have its values and its smoothness.  Shuffling the pixels keeps the values only, and then any smooth map
-    looks significant.  Tables, and sequences too short for 50 rolls, have their places shuffled instead.
-    """
-    generator = current().generator("faithfulness", probes.key, "null")
-    masks = probes.masks.flatten(1).float().T
-    away = (places - places.mean()).cpu().float()
-    away = away / away.norm()
-    maps = itertools.islice(moved(away, probes.layout, generator), count)
-    found = []
-    while some := list(itertools.islice(maps, 64)):
-        found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
-    return torch.cat(found)
 
 
 def _reached(probes: ProbeSet, found: Tensor, redone: Float[Tensor, "maps draws"]) -> float:
@@ -201,6 +195,7 @@ def faithfulness(
     explanation: Explanation,
     *,
     probes: Sequence[ProbeSet] | None = None,
+    guesses: Guesses | None = None,
     count: Annotated[int, Range(16, 4096), "masked copies to begin with"] = 64,
     most: Annotated[int | None, Range(16, 4096), "masked copies at most, while the interval is wide"] = None,
     within: Annotated[float, Range(0.001, 1), "how far the interval may reach to either side"] = 0.07,
@@ -208,9 +203,11 @@ def faithfulness(
     """Where the map is strong, does removing that part hurt the answer?  r in -1..1; the sentence says what it means.
 
     Supported maps to HOLDS, "Not supported" to FAILS, "Weak" and "Can't tell" to UNKNOWN.  Of several samples the
-    weakest is told, and `each` holds all.  `probes` from `probe_set` spare all passes.  With `most`, copies are added
-    until the interval is narrow enough; whether to go on depends on its width alone, never on the verdict.
-    Raises `Missing` when the explanation came without its network, `BadInput` when its input cannot be masked.
+    weakest is told, and `each` holds all.  `probes` from `probe_set` spare all passes.  `guesses`: maps of your own, by
+    name, that the map has to beat beside those of the edges and the center, `[*places]` or `[batch, *places]`.  With
+    `most`, copies are added until the interval is narrow enough; whether to go on depends on its width alone, never on
+    the verdict.  Raises `Missing` when the explanation came without its network, `BadInput` when its input cannot be
+    masked or a guess does not fit.
 
     >>> import torch, pellucid as pl
     >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
@@ -219,6 +216,7 @@ def faithfulness(
     """
     if probes is None:
         probes = probe_set(score_of(explanation), explanation.explained, count)
+    probes = guessed(probes, guesses or {})
     maps = probes[0].layout.map_of(explanation)
     found = [_narrowed(explanation, m, p, most, within) for m, p in zip(maps, probes, strict=True)]
     order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")
@@ -264,6 +262,10 @@ def _points(places: Tensor, probes: ProbeSet) -> tuple[tuple[str, tuple[float, .
     return ("map removed", tuple(removed.tolist())), ("drop", tuple(probes.drops.tolist()))
 
 
+def _called(guess: str) -> str:
+    return f"a map of the {guess}" if guess in TAKEN else f'the guess "{guess}"'
+
+
 def sentence(found: MapScore, probes: ProbeSet) -> str:
     """What was done and what came out, for somebody who meets such a test for the first time."""
     what, done, doing = _words(probes.layout)
@@ -274,7 +276,7 @@ def sentence(found: MapScore, probes: ProbeSet) -> str:
     setup = f"{count} copies of the {what}, each with {probes.area:.0%} of it {done}, were shown to the network."
     hurt = "hurt the answer" if found.p <= 0.05 else "hurt the answer no more than chance allows"
     result = f"Where the map is strong, {doing} {hurt}: r = {found.r:.2f} [{found.low:.2f}, {found.high:.2f}]."
-    guesses = "".join(f", a map of the {name} {v:.2f}" for name, v in found.guesses if math.isfinite(v))
+    guesses = "".join(f", {_called(name)} {v:.2f}" for name, v in found.guesses if math.isfinite(v))
     yardstick = f"A random map reaches {found.random:.2f}{guesses}, the best one known {found.ceiling:.2f}."
     unsure = " That is not surely better than such a guess." if found.word == "Weak" and found.guesses else ""
     return f"{setup} {result} {yardstick}{unsure} {tail}"

@@ -33,7 +33,7 @@ ENOUGH = math.sqrt(0.5)  # From here on, near copies share at least half of the 
     family="stability",
     paper="Alvarez-Melis, Jaakkola 2018, arXiv:1806.08049",
     better="higher",
-    cost="six explanations and ten forward passes",
+    cost="six explanations and eleven forward passes",
     place=3,
     again=True,
 )
@@ -42,9 +42,10 @@ def stability(explanation: Explanation) -> Check:
 
     HOLDS from .71.  `low` and `high` are the least and the most similar copy.  Copies that the network takes for
     something else are left out, unless the odds of the class that is explained stay within a factor of two (between two
-    classes that are nearly as likely, the first one changes at a breath); UNKNOWN when none is left.  Where another seed gives another map, that similarity
-    is a reference, and the verdict must hold for it too.  Costs six more explanations and ten forward passes.
-    Raises `BadInput` for text (words have no near copies), `Missing` when the explanation came without its network.
+    classes that are nearly as likely, the first one changes at a breath); UNKNOWN when none is left.  Where another
+    seed gives another map, that similarity is a reference, and the verdict must hold for it too.  Costs six more
+    explanations and eleven forward passes.  Raises `BadInput` for text (words have no near copies), `Missing` when the
+    explanation came without its network.
 
     >>> import torch, pellucid as pl
     >>> found = stability(pl.methods.saliency(torch.nn.Linear(9, 1), torch.ones(1, 9), 0))
