@@ -17,12 +17,14 @@ import pellucid as pl
 from pellucid.checks.faithfulness import faithfulness, score_map
 from pellucid.core.check import Verdict
 from pellucid.core.errors import BadInput
+from pellucid.core.method import method
 from pellucid.core.network import Network
 from pellucid.core.run import Run, running
 from pellucid.core.score import Score
 from pellucid.core.target import log_odds, logit
 from pellucid.core.tensors import digest
 from pellucid.probes.masks import blobs, landscapes
+from pellucid.trials.again import on_random_weights
 from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout, layout_of
 from pellucid.trials.nulls import null_scores
@@ -347,3 +349,61 @@ def test_the_card_takes_guesses_too():
     net, x = table()
     card = pl.check(gradient_x_input(net, x, 0), trust="quick", guesses={"busy nodes": torch.arange(12.0)}).checks
     assert "busy nodes" in dict(card[0].references)
+
+
+# --- the third guess: the same method where nothing was learned -------------------------------------------------------
+
+
+class Blind(nn.Module):
+    """A linear score of fixed numbers, which are no weights; the weights that can be drawn anew count nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("fixed", Columns().line.weight.detach().clone())
+        self.idle = nn.Parameter(torch.arange(3.0))
+
+    def forward(self, x):
+        return x @ self.fixed.T + 0 * self.idle.sum()
+
+
+def test_what_random_weights_show_as_well_is_no_support():
+    """The wiring of `Blind` is all there is: the map is right, and the same method without learning is as good."""
+    net = Network(Blind())
+    x = torch.rand(1, 12, generator=seeded(3)) * net.model.fixed.sign()
+    why = gradient_x_input(net, x, 0)
+    alone = faithfulness(why, count=128)
+    told = faithfulness(why, count=128, again=lambda: on_random_weights(why))
+    assert alone.why.startswith("Supported.") and told.why.startswith("Weak.")
+    assert "the same method on random weights 1.00" in told.why and told.value == alone.value
+    opposite = replace(why, maps={k: -v for k, v in why.maps.items()})  # a coin toss of the sign is no excuse
+    assert faithfulness(why, count=128, again=lambda: opposite).why.startswith("Weak.")
+
+
+def test_the_card_makes_the_map_of_random_weights_once_and_shares_it():
+    calls = []
+
+    @method(title="Counted", family="gradient", paper="")
+    def counted(f, x):
+        calls.append(f.net.name)
+        return {k: g * x[k] for k, g in f.grad(x).items()}
+
+    net, x = table()
+    why = counted(net, x, 0)
+    for trust, times in (("quick", 0), ("standard", 1), ("thorough", 1)):
+        calls.clear()
+        card = pl.check(why, trust=trust).checks
+        assert sum("random weights" in name for name in calls) == times
+        assert ("random weights" in dict(card[0].references)) == (times == 1)
+    calls.clear()
+    pl.check(why, which=["faithfulness"])
+    assert not calls  # nobody pays for it where randomization was not asked for
+    (one,) = pl.check(why, which=["randomization"]).checks
+    assert one.value == dict((c.name, c.value) for c in card)["randomization"]
+
+
+def test_without_weights_there_is_no_such_guess():
+    net = pl.open(lambda x: x.sum(1, keepdim=True))
+    why = pl.methods.feature_ablation(net, torch.rand(1, 12, generator=seeded(3)), 0)
+    card = {check.name: check for check in pl.check(why).checks}
+    assert "random weights" not in dict(card["faithfulness"].references)
+    assert card["randomization"].verdict is Verdict.UNKNOWN and card["faithfulness"].value > 0.9

@@ -47,7 +47,7 @@ PARTS: dict[str, Part] = {
     "values": values,
     **{f"verdicts on {name}": rig(name) for name in RIGS},
     "unfair": lambda scale: {"told": unfair.told(round(20 * scale))},
-    "third guess": lambda scale: {"words": third_guess(round(24 * scale))},
+    "third guess": lambda scale: {"words": third_guess(round(16 * scale))},
     "claims": lambda scale: claims.all_of(scale),
     "photographs": lambda scale: photographs.cards(round(20 * scale)),
     "stamp": lambda scale: stamp.all_of(scale),

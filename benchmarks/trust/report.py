@@ -114,15 +114,15 @@ def _unfair(found: Known) -> Iterator[str]:
 
 
 def _third_guess(found: Known) -> Iterator[str]:
-    yield "What a third guess beside edges and center would change, in maps called `Supported`: `contrast`, where the"
-    yield "color is unlike the mean; `unlearned`, what the same method shows on another network with random weights, in"
-    yield "either sign. A proposal: the card has neither.\n"
+    yield "What the third guess beside edges and center changes, in maps called `Supported`: `unlearned`, what the same"
+    yield "method (for the true mask: integrated gradients) shows on a network with random weights, in either sign."
+    yield "`contrast`, where the color is unlike the mean, is a proposal that the card does not take.\n"
     rows = [
         [name, kind, part["pictures"], *by.values()]
         for name, part in found["words"].items()
         for kind, by in part["supported"].items()
     ]
-    yield from table(("network", "maps", "pictures", "now", "with contrast", "with unlearned"), rows)
+    yield from table(("network", "maps", "pictures", "without", "with unlearned", "with contrast"), rows)
 
 
 def kept_by_margin(rigs: Sequence[Known]) -> dict[str, list[tuple[float, float, int, int]]]:

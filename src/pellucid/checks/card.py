@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +17,7 @@ from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadOption, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import Measure
+from pellucid.trials.again import on_random_weights
 from pellucid.trials.probed import ProbeSet
 from pellucid.trials.regions import Marked
 from pellucid.trials.yardsticks import Guesses
@@ -79,6 +81,8 @@ def trust_card(
         given = {"count": probes} if isinstance(probes, int) else {"probes": probes}
     given |= {name: v for name, v in (("mask", mask), ("guesses", guesses)) if v is not None}
     wanted = [known[name] for name in which] if which is not None else _of_the_card(known, "mask" in given, budget)
+    if any(check.name == "randomization" for check in wanted):  # made once, when the first one asks for it
+        given["again"] = cache(partial(on_random_weights, explanation))
     return tuple(_run(check, explanation, given) for check in wanted)
 
 

@@ -10,9 +10,9 @@ fewer passes than insertion and deletion curves; the correlation of r with the t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.check import Check, Verdict
-from pellucid.core.errors import BadInput, Stopped
+from pellucid.core.errors import BadInput, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.core.option import Range
@@ -35,6 +35,8 @@ NULLS = 499
 BOOTSTRAPS = 1000
 ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
 LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes may not take evidence away.
+ROUNDING = 1e-6
+UNLEARNED = "random weights"
 ADDS_UP = 0.6  # When a map fitted to some probes foretells the others this well, each part has an effect of its own.
 
 Word = Literal["Supported", "Weak", "Not supported", "Can't tell"]
@@ -73,7 +75,7 @@ class MapScore:
             return "Can't tell"
         if self.p > 0.05:
             return "Not supported"
-        return "Supported" if self.p <= 0.02 and (not self.guesses or self.margin[0] > 0) else "Weak"
+        return "Supported" if self.p <= 0.02 and (not self.guesses or self.margin[0] > ROUNDING) else "Weak"
 
     @property
     def explained(self) -> float:
@@ -102,7 +104,7 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
     best = max((float(v) for v in (probes.ceiling, *found) if math.isfinite(v)), default=math.nan)
     return MapScore(
         r=r, low=low, high=high,
-        p=float(1 + (known >= r - 1e-6).sum()) / (len(known) + 1) if math.isfinite(r) else math.nan,
+        p=float(1 + (known >= r - ROUNDING).sum()) / (len(known) + 1) if math.isfinite(r) else math.nan,
         random=float(known.quantile(0.95)) if len(known) else math.nan,
         guesses=_by_guess(probes, found[1:]),
         margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
@@ -188,7 +190,7 @@ def _words(layout: Layout) -> tuple[str, str, str]:
     family="faithfulness",
     paper="Bluecher et al. 2024, arXiv:2401.06654 (fairness); recipe measured on planted truth",
     better="higher",
-    cost="`count` + 2 forward passes a sample, none with `probes`",
+    cost="`count` + 2 forward passes a sample, none with `probes`; one explanation more with `again`",
     place=1,
 )
 def faithfulness(
@@ -196,6 +198,7 @@ def faithfulness(
     *,
     probes: Sequence[ProbeSet] | None = None,
     guesses: Guesses | None = None,
+    again: Callable[[], Explanation] | None = None,
     count: Annotated[int, Range(16, 4096), "masked copies to begin with"] = 64,
     most: Annotated[int | None, Range(16, 4096), "masked copies at most, while the interval is wide"] = None,
     within: Annotated[float, Range(0.001, 1), "how far the interval may reach to either side"] = 0.07,
@@ -204,10 +207,10 @@ def faithfulness(
 
     Supported maps to HOLDS, "Not supported" to FAILS, "Weak" and "Can't tell" to UNKNOWN.  Of several samples the
     weakest is told, and `each` holds all.  `probes` from `probe_set` spare all passes.  `guesses`: maps of your own, by
-    name, that the map has to beat beside those of the edges and the center, `[*places]` or `[batch, *places]`.  With
-    `most`, copies are added until the interval is narrow enough; whether to go on depends on its width alone, never on
-    the verdict.  Raises `Missing` when the explanation came without its network, `BadInput` when its input cannot be
-    masked or a guess does not fit.
+    name, that the map has to beat beside edges and center, `[*places]` or `[batch, *places]`; `again` makes one more,
+    what the same method shows on random weights, of which the better sign counts.  With `most`, copies are added until
+    the interval is narrow enough; whether to go on depends on its width alone, never on the verdict.  Raises `Missing`
+    when the explanation came without its network, `BadInput` when it cannot be masked or a guess does not fit.
 
     >>> import torch, pellucid as pl
     >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
@@ -216,7 +219,7 @@ def faithfulness(
     """
     if probes is None:
         probes = probe_set(score_of(explanation), explanation.explained, count)
-    probes = guessed(probes, guesses or {})
+    probes = _beside(guessed(probes, guesses or {}), again)
     maps = probes[0].layout.map_of(explanation)
     found = [_narrowed(explanation, m, p, most, within) for m, p in zip(maps, probes, strict=True)]
     order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")
@@ -232,6 +235,19 @@ def faithfulness(
         tuple(score.r for score, _ in found), _points(maps[of.sample], of),
         {"word": told.word, "p": told.p, "sample": of.sample, "area": of.area, "seed": of.seed},
     )  # fmt: skip
+
+
+def _beside(probes: Sequence[ProbeSet], again: Callable[[], Explanation] | None) -> Sequence[ProbeSet]:
+    """The probes with one guess more: the same method where nothing was learned, in either sign."""
+    if again is None:
+        return probes
+    try:
+        maps = probes[0].layout.map_of(again())
+    except PellucidError:  # nothing to draw anew, or stopped
+        return probes
+    return tuple(
+        replace(p, guesses=(*p.guesses, (UNLEARNED, torch.stack([m, -m])))) for p, m in zip(probes, maps, strict=True)
+    )
 
 
 def _narrowed(
@@ -263,6 +279,8 @@ def _points(places: Tensor, probes: ProbeSet) -> tuple[tuple[str, tuple[float, .
 
 
 def _called(guess: str) -> str:
+    if guess == UNLEARNED:
+        return "the same method on random weights"
     return f"a map of the {guess}" if guess in TAKEN else f'the guess "{guess}"'
 
 
