@@ -114,9 +114,9 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
 
 def _by_guess(probes: ProbeSet, found: Float[Tensor, " maps"]) -> tuple[tuple[str, float], ...]:
     """Each guess's r, that of its best map; NaN where they are all flat."""
-    parts = found.split([len(_several(m, probes)) for _, m in probes.guesses]) if probes.guesses else ()
-    best = [max((v for v in r.tolist() if math.isfinite(v)), default=math.nan) for r in parts]
-    return tuple((name, v) for (name, _), v in zip(probes.guesses, best, strict=True))
+    names = [name for name, m in probes.guesses for _ in _several(m, probes)]
+    pairs = [(name, v) for name, v in zip(names, found.tolist(), strict=True) if math.isfinite(v)]
+    return tuple((name, max((v for n, v in pairs if n == name), default=math.nan)) for name, _ in probes.guesses)
 
 
 def _several(guess: Tensor, probes: ProbeSet) -> Float[Tensor, "count *shape"]:

@@ -41,7 +41,8 @@ def above(places: Float[Tensor, "*places"], levels: Sequence[float]) -> Iterator
     falling = -torch.tensor(levels, dtype=places.dtype)
     at = torch.searchsorted(falling, -torch.minimum(flat[a], flat[b]))  # the first level that both reach
     order = at.argsort()
-    joined = torch.stack([a, b])[:, order].split(torch.bincount(at, minlength=len(levels) + 1).tolist(), 1)
+    ends = torch.bincount(at, minlength=len(levels) + 1).cumsum(0)[:-1]
+    joined = torch.stack([a, b])[:, order].tensor_split(ends, 1)
     parent = torch.arange(size)
     itself = parent.clone()
     for level, (one, other) in zip(levels, joined, strict=False):
