@@ -61,10 +61,10 @@ def trust_card(
 
     `trust` is the budget: "quick" runs 64 masked copies a sample and nothing else, "standard" up to 256 and seven more
     explanations, "thorough" up to 1024.  `probes` overrides it: how many masked copies to run for faithfulness, or sets
-    from `probe_set` that were run before.  `mask`: a region that the map should point into.
-    `guesses`: maps of your own, by name, that it has to beat (`faithfulness`).  A check that cannot be
-    made is UNKNOWN and says why; it never costs the explanation.  Raises `BadOption` for a name that is not a check,
-    and for a budget that there is not.
+    from `probe_set` that were run before.  `mask`: a region that the map should point into.  `guesses`: maps of your
+    own, by name, that it has to beat (`faithfulness`).  Where the map of random weights is made anyway, it is a guess
+    too, and is made once.  A check that cannot be made is UNKNOWN and says why; it never costs the explanation.  Raises
+    `BadOption` for a name that is not a check, and for a budget that there is not.
 
     >>> import torch, pellucid as pl
     >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)

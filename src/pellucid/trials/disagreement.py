@@ -52,10 +52,9 @@ def disagreement(
 
     `top`: how many places count as a map's strongest, by default a tenth.  `cells`: compare the means of at most so
     many blocks along each side; none: place by place.  Places that tie at the end of the top count in part, so that no
-    order of storage decides.  Maps are ranked as they are, signed or not; slopes by
-    their size.  No pass is run.  Raises `BadInput` for fewer
-    than two explanations, other inputs or targets, or maps that cover no common input; `BadOption` for a `top` beyond
-    the places.
+    order of storage decides.  Maps are ranked as they are, signed or not; slopes by their size, and their sign is not
+    held against that of shares.  No pass is run.  Raises `BadInput` for fewer than two explanations, other inputs or
+    targets, or maps that cover no common input; `BadOption` for a `top` beyond the places.
 
     >>> import torch, pellucid as pl
     >>> net, x = torch.nn.Linear(4, 1, bias=False), torch.tensor([[1.0, -1.0, 1.0, -1.0]])

@@ -193,7 +193,7 @@ def _too_harsh(start: float, of_class: bool, after: Float[Tensor, " n"]) -> bool
     left = _left(start, after, of_class)
     if len(after) <= PILOT:
         return left < GENTLE
-    each = torch.sigmoid(after) / torch.sigmoid(torch.tensor(start)) if of_class else after / start
+    each = torch.sigmoid(after) / torch.sigmoid(torch.tensor(start, dtype=torch.double)) if of_class else after / start
     return left + float(each.std()) / math.sqrt(len(after)) < GENTLE
 
 
