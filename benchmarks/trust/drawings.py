@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from benchmarks.trust.tables import ENOUGH, ranked
+
 COLORS = {"Supported": "#1b6ca8", "Weak": "#8fc1e3", "Not supported": "#e8a33d", "Can't tell": "#c9c9c9"}
 TITLES = {
     "true": "True maps: should be blue",
@@ -128,9 +130,9 @@ def _line(at: Sequence[tuple[float, float]], color: str, thick: int) -> Iterator
 
 def methods(found: Mapping[str, Any]) -> str:
     """All methods by mean r on photographs with intervals; a ring where the map's absolute values are."""
-    ranked = sorted(found["methods"].items(), key=lambda kv: -kv[1]["r"][0])
+    rows = ranked(found["methods"])
     top, step, left, width = 90, 17, 270, 600
-    bottom = top + step * len(ranked)
+    bottom = top + step * len(rows)
 
     def at(r: float) -> float:
         return left + width * (r + 0.7) / 1.5
@@ -146,10 +148,11 @@ def methods(found: Mapping[str, Any]) -> str:
         body.append(f'<rect {place} fill="{color}" opacity="0.08"/>')
         body.append(_upright(at(mean), top, bottom, color, "5 3"))
         body.append(text(at(mean), top - 6, name, anchor="end" if name == "edges" else "start", size=11))
-    for k, (name, m) in enumerate(ranked):
-        few = "" if m["pictures"] == found["pictures"] else f" ({m['pictures']} photographs)"
-        body.append(text(left - 10, top + step * (k + 0.5) + 4, name.replace("_", " ") + few, anchor="end"))
-        body += _interval(m, top + step * (k + 0.5), at)
+    for k, (name, m) in enumerate(rows):
+        few = m["pictures"] < found["pictures"]
+        said = name.replace("_", " ") + (f" ({m['pictures']} photographs)" if few else "")
+        body.append(text(left - 10, top + step * (k + 0.5) + 4, said, anchor="end"))
+        body += [f'<g opacity="{0.45 if few else 1}">', *_interval(m, top + step * (k + 0.5), at), "</g>"]
     body.append(text(left + width / 2, bottom + 36, "mean r, with its 95 % interval over photographs", anchor="middle"))
     return page(bottom + 48, body, "All methods by mean r on photographs, with intervals, edges, center and ceiling")
 
@@ -170,7 +173,9 @@ def _upright(x: float, top: float, bottom: float, color: str, dashes: str = "non
 
 def _interval(m: Mapping[str, Any], y: float, at: Callable[[float], float]) -> Iterator[str]:
     (mean, low, high), size, color = m["r"], m["size"][0], FAMILIES[m["family"]]
-    yield f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{color}" stroke-width="2"/>'
+    if m["pictures"] >= ENOUGH:
+        place = f'x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
+        yield f'<line {place} stroke="{color}" stroke-width="2"/>'
     yield f'<circle cx="{at(mean):.1f}" cy="{y:.1f}" r="4.5" fill="{color}"/>'
     if size - mean >= 0.05:
         yield f'<circle cx="{at(size):.1f}" cy="{y:.1f}" r="3.5" fill="#fff" stroke="{color}" stroke-width="1.5"/>'

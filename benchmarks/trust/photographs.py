@@ -12,9 +12,9 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, mode
 from typing import Any
 
 import torch
@@ -81,20 +81,24 @@ def cards(count: int, only: str = "") -> dict[str, Any]:
     known: dict[str, Any] = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
     known = {name: known[name] for name in (GUESSES, *OPTIONS) if name in known}
     code = digest()
-    for name in (GUESSES, *OPTIONS):
-        asked, n = said(name) if name in OPTIONS else name, min(count, FIRST) if name in DEAR else count
-        found = known.get(name)
-        rows = found["rows"][:n] if found and not only and (found["asked"], found["code"]) == (asked, code) else []
-        if only not in name or len(rows) == n:
-            continue
-        known[name] = {"asked": asked, "code": code, "rows": rows}
-        while len(rows) < n:
-            rows.append(guessed(len(rows)) if name == GUESSES else card(name, len(rows)))
-            lines = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in known.items())
-            replace(STORE, "{\n" + ",\n".join(lines) + "\n}\n")
-        sys.stdout.write(f"  {asked}: {fmean(r['r'] for r in rows):.2f}, {sum(r['spent'] for r in rows):.0f} s\n")
+    for name in (n for n in (GUESSES, *OPTIONS) if only in n):
+        asked = said(name) if name in OPTIONS else name
+        if only or name not in known or (known[name]["asked"], known[name]["code"]) != (asked, code):
+            known[name] = {"asked": asked, "code": code, "rows": []}
+    for i in range(count):
+        for name in (n for n in known if only in n and not (n in DEAR and i >= FIRST)):
+            if len(known[name]["rows"]) == i:
+                known[name]["rows"].append(guessed(i) if name == GUESSES else card(name, i))
+                keep(known)
+        sys.stdout.write(f"  photograph {i + 1} of {count}\n")
         sys.stdout.flush()
-    return averages({name: v["rows"] for name, v in known.items()})
+    return averages({name: found["rows"][:count] for name, found in known.items()})
+
+
+def keep(known: dict[str, Any]) -> None:
+    """Write everything that is known so far, a line a method."""
+    lines = (f"{json.dumps(name)}: {json.dumps(known[name])}" for name in (GUESSES, *OPTIONS) if name in known)
+    replace(STORE, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def digest() -> str:
@@ -105,7 +109,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@cache
+@lru_cache(maxsize=1)
 def probed(i: int) -> ProbeSet:
     """Masked copies of a photograph: one set serves every method."""
     x, classes = recognized(MOST)
@@ -165,12 +169,13 @@ def averages(rows: dict[str, list[Row]]) -> dict[str, Any]:
     guesses = rows.pop(GUESSES)
     columns = {k: [g[k] for g in guesses] for k in ("edges", "center", "ceiling", "left", "area")}
     areas = columns.pop("area")
-    few = {**columns, AGAINST: [r["r"] for r in rows[AGAINST]]}
+    few = mode(len(rows.get(name, guesses)) for name in DEAR)
+    compared = {**columns, AGAINST: [r["r"] for r in rows[AGAINST]]}
     return {
         "pictures": len(guesses), "probes": PROBES, "few": min(FEW, len(guesses)), "again": AGAIN,
         "methods": {name: averaged(name, of, rows[AGAINST]) for name, of in rows.items()},
         **{k: spread(k, v) for k, v in columns.items()},
-        "first": {"pictures": FIRST} | {k: fmean(v[:FIRST]) for k, v in few.items()},
+        "first": {"pictures": few} | {k: fmean(v[:few]) for k, v in compared.items()},
         "areas": {f"{a:.0%}": areas.count(a) for a in sorted(set(areas))},
         "seconds": sum(r["spent"] for of in (guesses, *rows.values()) for r in of),
     }  # fmt: skip
