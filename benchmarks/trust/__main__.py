@@ -2,7 +2,7 @@
 
 Parts: values, verdicts, unfair, third guess, claims, photographs, stamp, motifs.  Each puts its figures into
 results.json here; RESULTS.md and the pictures of the docs are made of that anew.  The networks are trained once (two
-minutes) and kept in the user's cache folder.  All of it takes about fifty minutes of one core, the photographs half of
+minutes) and kept in the user's cache folder.  All of it takes about forty minutes of one core, the photographs half of
 them: those can be stopped and go on where they were, and `--methods NAME` runs some of their methods anew.
 
 Two parts ask for a package each, and are left as they were where it is not installed: stamp for imagenet-w (in the
