@@ -173,7 +173,7 @@ def _measures(names: str | None) -> list[str]:
 
 
 def _described(m: Any) -> dict[str, Any]:
-    return {**_common(m), "promises": [p.name.lower() for p in m.promises], "signed": m.signed}
+    return {**_common(m), "promises": [p.name.lower() for p in m.promises], "signed": m.signed, "slopes": m.slopes}
 
 
 def _said_of(m: Any) -> dict[str, Any]:
