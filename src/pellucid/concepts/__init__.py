@@ -1,0 +1,12 @@
+"""What a network works with between its input and its answer: concepts found, named beforehand, or of single channels.
+
+`craft` finds a class's concepts; `tcav` asks whether a concept of yours matters; `relevance` and `references` show what
+single channels stand for; `groups` sorts the channels of a picture; `between` says how one site makes up another.
+"""
+
+from __future__ import annotations
+
+from pellucid.concepts.craft import applied, craft
+from pellucid.concepts.found import Concepts
+
+__all__ = ("Concepts", "applied", "craft")
