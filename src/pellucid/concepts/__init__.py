@@ -8,5 +8,7 @@ from __future__ import annotations
 
 from pellucid.concepts.craft import applied, craft
 from pellucid.concepts.found import Concepts
+from pellucid.concepts.tcav import tcav
+from pellucid.concepts.tested import Tcav, Tested
 
-__all__ = ("Concepts", "applied", "craft")
+__all__ = ("Concepts", "Tcav", "Tested", "applied", "craft", "tcav")
