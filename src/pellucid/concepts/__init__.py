@@ -6,9 +6,16 @@ single channels stand for; `groups` sorts the channels of a picture; `between` s
 
 from __future__ import annotations
 
+from pellucid.concepts.between import Between, between
 from pellucid.concepts.craft import applied, craft
 from pellucid.concepts.found import Concepts
+from pellucid.concepts.groups import Groups, groups
+from pellucid.concepts.references import References, references
+from pellucid.concepts.relevance import Relevance, relevance
 from pellucid.concepts.tcav import tcav
 from pellucid.concepts.tested import Tcav, Tested
 
-__all__ = ("Concepts", "Tcav", "Tested", "applied", "craft", "tcav")
+__all__ = (
+    "Between", "Concepts", "Groups", "References", "Relevance", "Tcav", "Tested",
+    "applied", "between", "craft", "groups", "references", "relevance", "tcav",
+)  # fmt: skip

@@ -155,5 +155,3 @@ def _same_class(f: Score, x: dict[str, Tensor], site: Site, rebuilt: Tensor) -> 
     g, _ = f.at(site, x)
     before, after = f.outputs(x), g.outputs({str(site): rebuilt})
     return (before.argmax(1) == after.argmax(1)).cpu() if before.ndim == 2 else torch.empty(0, dtype=torch.bool)
-
-

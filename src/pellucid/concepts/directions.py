@@ -52,7 +52,7 @@ def separator(first: Float[Tensor, "n channels"], second: Float[Tensor, "m chann
     """
     x = torch.cat((first, second)).double()
     label = torch.cat((torch.ones(len(first)), -torch.ones(len(second)))).to(x)
-    share = torch.where(label > 0, 0.5 / len(first), 0.5 / len(second))
+    share = torch.where(label > 0, 0.5 / len(first), 0.5 / len(second)).to(x)
     middle = share @ x
     size = float((share @ (x - middle).square().sum(1)).sqrt()) or 1.0
     u, s, axes = torch.linalg.svd((x - middle) / size, full_matrices=False)  # weights never leave the samples' span

@@ -109,7 +109,9 @@ def _removal(found: Concepts) -> Check:
     beats = found.beats_chance()
     asked = [k for k in range(len(found)) if float(found.importance[k, 0]) >= MATTERS]
     if not asked:
-        return Check("removal", float("nan"), Verdict.UNKNOWN, "No concept has a part in the score that is worth a test.")
+        return Check(
+            "removal", float("nan"), Verdict.UNKNOWN, "No concept has a part in the score that is worth a test."
+        )
     passed = [k for k in asked if beats[k]]
     share = len(passed) / len(asked)
     which = f": {', '.join(str(k + 1) for k in passed)}" if passed and len(passed) < len(asked) else ""

@@ -99,7 +99,9 @@ def cropped(pictures: Tensor, box: Sequence[int]) -> Tensor:
     return pictures[picture, :, top : top + side, left : left + side]
 
 
-def colors(net: Network, x: Float[Tensor, "pictures channels height width"]) -> UInt8[Tensor, "pictures 3 height width"]:
+def colors(
+    net: Network, x: Float[Tensor, "pictures channels height width"]
+) -> UInt8[Tensor, "pictures 3 height width"]:
     """Pictures as a person sees them; without a known preparation, from the least value (black) to the largest."""
     v = x.detach().cpu().float()
     if net.preparation is not None and net.preparation.channels == v.shape[1]:

@@ -118,7 +118,11 @@ def over_places(net: Network, v: Tensor, site: Site, *, sum_up: bool) -> Float[T
     """One number a channel: the mean over places, or the sum.  Tokens `[batch, tokens, width]` have width channels."""
     if v.ndim < 2:
         raise BadInput(f"Site {str(site)!r} holds {tuple(v.shape)}; a direction needs [batch, channels, ...].")
-    if v.ndim == 3 and not any(isinstance(m, nn.Conv1d) for m in net.model.modules()):
-        v = v.movedim(2, 1)
+    v = v.movedim(channel_axis(net, v.ndim), 1)
     flat = v.flatten(2) if v.ndim > 2 else v[:, :, None]
     return flat.sum(2) if sum_up else flat.mean(2)
+
+
+def channel_axis(net: Network, axes: int) -> int:
+    """Which axis counts channels: 1, but the last of `[batch, tokens, width]`."""
+    return 2 if axes == 3 and not any(isinstance(m, nn.Conv1d) for m in net.model.modules()) else 1

@@ -120,6 +120,8 @@ def _tested_at(sets: Sets, slopes: Tensor, site: Site, names: tuple[str, ...], h
             score=score,
             effect=effect,
             accuracy=accuracy,
+            scores=tuple(r.score for r in mine),
+            effects=tuple(r.effect for r in mine),
             chance_scores=by_score,
             chance_effects=by_effect,
             chance_accuracies=tuple(r.accuracy for r in chance),

@@ -19,7 +19,7 @@ class Tested:
 
     `score`: the share of samples whose score rises along the direction (0..1); `effect`: the mean cosine between slope
     and direction (-1..1); `accuracy` on held-out samples, both kinds counting alike (0.5 is a guess).  The `chance_`
-    numbers are those of random samples in the concept's place, run by run.  `p` is corrected for all questions that
+    numbers are those of random samples in the concept's place, run by run; `scores` and `effects` the concept's own.  `p` is corrected for all questions that
     were asked.  `vector` is the mean direction, of length 1; `each` its cosine with every sample's slope.
     """
 
@@ -28,6 +28,8 @@ class Tested:
     score: float
     effect: float
     accuracy: float
+    scores: tuple[float, ...] = field(repr=False)
+    effects: tuple[float, ...] = field(repr=False)
     chance_scores: tuple[float, ...] = field(repr=False)
     chance_effects: tuple[float, ...] = field(repr=False)
     chance_accuracies: tuple[float, ...] = field(repr=False)
