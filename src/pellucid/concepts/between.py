@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -86,7 +86,7 @@ def between(
     >>> found.matrix.shape, bool(found.gap.max() < 1e-4)
     (torch.Size([2, 4]), True)
     """
-    options = {"most": most}
+    options: dict[str, Any] = {"most": most}
     checked(options_of(between, among=options), options, "between")
     start, end = (s if isinstance(s, Site) else Site.parse(s) for s in (first, second))
     with work_on(net, target) as work:
@@ -104,7 +104,7 @@ def between(
 
 
 def _made_of(
-    work: Work, x: Tensors, start: Site, end: Site, chosen: list[int], worth: Tensor, options: dict[str, object]
+    work: Work, x: Tensors, start: Site, end: Site, chosen: list[int], worth: Tensor, options: dict[str, Any]
 ) -> Between:
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for c in chosen:

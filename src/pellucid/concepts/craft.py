@@ -13,7 +13,7 @@ Not for:  sites with negative values, and few pictures: concepts are then those 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -62,7 +62,7 @@ def craft(
     >>> found.bank.shape, found.origin.at
     (torch.Size([2, 6]), '1')
     """
-    options = {"concepts": concepts, "designs": designs, "starts": starts}
+    options: dict[str, Any] = {"concepts": concepts, "designs": designs, "starts": starts}
     checked(options_of(craft, among=options), options, "craft")
     with work_on(net, target) as work:
         x = gathered(work.f, data, LEAST)
@@ -106,7 +106,7 @@ def _measured(
     strips: Float[Tensor, "crops concepts"],
     stability: Tensor,
     halves: Tensor,
-    options: dict[str, object],
+    options: dict[str, Any],
     keep: bool = False,
 ) -> Concepts:
     """Everything that is measured on pictures, once the concepts are there; with `keep`, in the order they came in."""
@@ -115,7 +115,7 @@ def _measured(
     value = torch.cat(list(values_at(f, batches, site)))
     shape = (len(x), *value.shape[2:], len(bank))
     maps = weights_on(by_place(value), bank).view(shape).movedim(-1, 1).contiguous()
-    worth = worth_of(f, x.x, site, value, maps, bank, int(str(options["designs"])))
+    worth = worth_of(f, x.x, site, value, maps, bank, options["designs"])
     done = len(worth.scores)
     mean, ends = worth.indices.mean(0), interval(worth.indices)
     order = torch.arange(len(bank)) if keep else mean.argsort(descending=True, stable=True)

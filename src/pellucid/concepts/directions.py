@@ -38,7 +38,8 @@ def direction(
     arXiv:2202.03482).
     """
     found = first.mean(0) - second.mean(0) if kind == "pattern" else separator(first, second).weights
-    return found / found.norm().clamp(min=torch.finfo(found.dtype).tiny)
+    unit: Tensor = found / found.norm().clamp(min=torch.finfo(found.dtype).tiny)
+    return unit
 
 
 def separator(first: Float[Tensor, "n channels"], second: Float[Tensor, "m channels"]) -> Separator:
@@ -75,7 +76,7 @@ def _newton(z: Tensor, label: Tensor, share: Tensor, w: Tensor, penalty: Tensor)
     slope = penalty * w - (share * label * torch.sigmoid(-margin)) @ z
     curve = share * torch.sigmoid(margin) * torch.sigmoid(-margin)
     hessian = (z * curve[:, None]).T @ z + torch.diag(penalty + 1e-12)
-    step = torch.linalg.solve(hessian, slope)
+    step: Tensor = torch.linalg.solve(hessian, slope)
     before, fraction = _loss(z, label, share, w, penalty), 1.0
     while fraction > 1e-6 and _loss(z, label, share, w - fraction * step, penalty) > before:
         fraction /= 2

@@ -59,7 +59,8 @@ class Concepts(Shown):
     def kept(self) -> Float[Tensor, " done"]:
         """The share of each picture's score, counted from zeros at the site, that the concepts keep."""
         whole, rebuilt, nothing = self.scores.T
-        return (rebuilt - nothing) / torch.where(whole == nothing, float("nan"), whole - nothing)
+        share: Tensor = (rebuilt - nothing) / torch.where(whole == nothing, float("nan"), whole - nothing)
+        return share
 
     def best_crops(self, concept: int, most: int = 6) -> list[int]:
         """The crops with most of a concept, at most one of a picture: their numbers among `boxes`."""

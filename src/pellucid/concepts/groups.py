@@ -12,7 +12,7 @@ Not for:  effects that are not linear: `gap` says how far the sum misses what ze
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -91,7 +91,7 @@ def groups(
     >>> found.maps.shape, bool(found.gap.max() < 1e-4)
     (torch.Size([1, 2, 4, 4]), True)
     """
-    options = {"count": count}
+    options: dict[str, Any] = {"count": count}
     checked(options_of(groups, among=options), options, "groups")
     with work_on(net, target) as work:
         x = gathered(work.f, data)

@@ -100,7 +100,7 @@ def _shufflings(channels: int) -> Int64[Tensor, "draws channels"]:
     return torch.stack([torch.randperm(channels, generator=generator) for _ in range(DRAWS)])
 
 
-def interval(values: Float[Tensor, "pictures *kinds"], draws: int = 1000) -> tuple[Tensor, Tensor]:
+def interval(values: Float[Tensor, "batch *axes"], draws: int = 1000) -> tuple[Tensor, Tensor]:
     """The 95 % interval of the mean over pictures, by drawing pictures anew; NaN for fewer than two."""
     count = len(values)
     if count < 2:

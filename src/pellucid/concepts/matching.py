@@ -51,8 +51,10 @@ def likeness(a: Float[Tensor, "parts columns"], b: Float[Tensor, "parts columns"
     """The cosine of each part with its partner among the others."""
     cosines = _unit(a) @ _unit(b).T
     partner = assigned(cosines).to(cosines.device)
-    return cosines[torch.arange(len(a), device=cosines.device), partner]
+    matched: Tensor = cosines[torch.arange(len(a), device=cosines.device), partner]
+    return matched
 
 
 def _unit(v: Tensor) -> Tensor:
-    return v / v.norm(dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
+    unit: Tensor = v / v.norm(dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
+    return unit

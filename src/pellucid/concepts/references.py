@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -89,7 +89,7 @@ def references(
     >>> found.samples.shape, found.seen
     (torch.Size([2, 3]), 9)
     """
-    options = {"best": best, "most": most, "preset": preset}
+    options: dict[str, Any] = {"best": best, "most": most, "preset": preset}
     checked(options_of(references, among=options), options, "references")
     site = at if isinstance(at, Site) else Site.parse(at)
     with work_on(net, target) as work:
@@ -171,7 +171,7 @@ def _shown(
     site: Site,
     tally: _Tally,
     chosen: list[int],
-    options: dict[str, object],
+    options: dict[str, Any],
 ) -> References:
     """The pictures again, each with the map of its channel; samples without relevance are left out."""
     relevant = tally.relevant.values[chosen]

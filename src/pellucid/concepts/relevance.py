@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -90,7 +90,7 @@ def relevance(
     >>> found.maps.shape, len(found.channels)
     (torch.Size([2, 6, 6]), 4)
     """
-    options = {"most": most, "preset": preset}
+    options: dict[str, Any] = {"most": most, "preset": preset}
     checked(options_of(relevance, among=options), options, "relevance")
     site = at if isinstance(at, Site) else Site.parse(at)
     with work_on(net, target) as work:
@@ -102,12 +102,12 @@ def relevance(
 
 
 def _apart(
-    work: Work, x: Tensors, name: str, site: Site, channels: Sequence[int] | None, options: dict[str, object]
+    work: Work, x: Tensors, name: str, site: Site, channels: Sequence[int] | None, options: dict[str, Any]
 ) -> Relevance:
-    shared = work.f.under(rules_of(str(options["preset"]), None, None))
+    shared = work.f.under(rules_of(options["preset"], None, None))
     score = work.f(x)
     every = channel_relevance(shared, x, site)[0] * score
-    order = every.abs().argsort(descending=True, stable=True)[: int(str(options["most"]))].tolist()
+    order = every.abs().argsort(descending=True, stable=True)[: options["most"]].tolist()
     chosen = order if channels is None else list(channels)
     wrong = next((c for c in chosen if not 0 <= c < len(every)), None)
     if wrong is not None:
@@ -147,5 +147,5 @@ def _gated(net: Network, channels: tuple[int, ...], value: Tensor) -> Tensor:
         shape = [1] * value.ndim
         shape[axis] = -1
         value = value.clone()
-        value.register_hook(lambda g: g * keep.view(shape))
+        value.register_hook(lambda g: g * keep.view(shape))  # type: ignore[no-untyped-call]
     return value

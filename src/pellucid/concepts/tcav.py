@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,14 @@ def tcav(
     >>> [t.concept for t in found.tested]
     ['first large']
     """
-    options = {"runs": runs, "held_out": held_out, "kind": kind, "test": test, "relative": relative, "level": level}
+    options: dict[str, Any] = {
+        "runs": runs,
+        "held_out": held_out,
+        "kind": kind,
+        "test": test,
+        "relative": relative,
+        "level": level,
+    }
     checked(options_of(tcav, among=options), options, "tcav")
     asked = [at] if isinstance(at, Site | str) else list(at)
     sites = tuple(s if isinstance(s, Site) else Site.parse(s) for s in asked)

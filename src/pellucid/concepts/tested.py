@@ -18,9 +18,10 @@ class Tested:
     """One concept at one site.
 
     `score`: the share of samples whose score rises along the direction (0..1); `effect`: the mean cosine between slope
-    and direction (-1..1); `accuracy` on held-out samples, both kinds counting alike (0.5 is a guess).  The `chance_`
-    numbers are those of random samples in the concept's place, run by run; `scores` and `effects` the concept's own.  `p` is corrected for all questions that
-    were asked.  `vector` is the mean direction, of length 1; `each` its cosine with every sample's slope.
+    and direction (-1..1); `accuracy` on held-out samples, both kinds counting alike (0.5 is a guess).  `scores` and
+    `effects` are those of every run, the `chance_` numbers those of random samples in the concept's place.  `p` is
+    corrected for all questions that were asked.  `vector` is the mean direction, of length 1; `each` its cosine with
+    every sample's slope.
     """
 
     concept: str

@@ -249,6 +249,7 @@ def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
 
 
 def made_with() -> dict[str, str]:
+    """The versions of what made a result."""
     return {"pellucid": _version(), "torch": torch.__version__, "python": platform.python_version()}
 
 

@@ -19,8 +19,8 @@ def design(points: int, players: int) -> Float[Tensor, "points point_and_anew pl
     torch.Size([4, 4, 3])
     """
     seed = current().generator("sobol").initial_seed()
-    engine = SobolEngine(2 * players, scramble=True, seed=seed)
-    drawn = engine.draw(points, dtype=torch.float64)  # type: ignore[no-untyped-call]
+    engine = SobolEngine(2 * players, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    drawn = engine.draw(points, dtype=torch.float64)
     first, anew = drawn[:, None, :players], drawn[:, None, players:]
     return torch.cat((first, torch.where(torch.eye(players, dtype=torch.bool), anew, first)), 1)
 

@@ -27,9 +27,9 @@ def student_p(t: float, freedom: int) -> float:
 
 
 def among(value: float, chance: Sequence[float]) -> float:
-    """The p-value of one number among draws of chance: could it be one more of them?
+    r"""The p-value of one number among draws of chance: could it be one more of them?
 
-    Student's t for a single new draw, $t = (v - m) / (s \\sqrt{1 + 1/n})$ with n - 1 degrees; both sides.  1 when all
+    Student's t for a single new draw, $t = (v - m) / (s \sqrt{1 + 1/n})$ with n - 1 degrees; both sides.  1 when all
     draws are the same number as the value, 0 when they are the same and it is another.
     """
     n = len(chance)
