@@ -24,13 +24,14 @@ _HOMES = {
     "pellucid.core.run": ("Progress", "Run", "running"),
     "pellucid.core.site": ("Site",),
     "pellucid.core.target": (
-        "Target", "channel", "log_odds", "logit", "neuron", "probability", "region", "scalar", "token",
+        "Target", "channel", "direction", "energy", "likeness", "log_odds", "logit", "neuron", "probability", "region",
+        "scalar", "texture", "token",
     ),
     "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
     "pellucid.surfaces.explain": ("check", "compare", "explain", "load", "record"),
 }  # fmt: skip
-_PACKAGES = ("checks", "concepts", "methods")
+_PACKAGES = ("checks", "concepts", "dream", "methods")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pellucid.core.explanation import Cost
-from pellucid.core.method import made_with
+from pellucid.core.method import versions_used
 from pellucid.core.network import Network
 from pellucid.core.run import Meter, current, running
 from pellucid.core.score import Score
@@ -63,7 +63,7 @@ class Work:
             at=at,
             seed=run.seed,
             options=options,
-            versions=made_with(),
+            versions=versions_used(),
             cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - self.since),
             stopped=run.meter.stopped,
             without_rule=tuple(sorted(run.meter.without_rule)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import Any, TypeAlias
@@ -39,6 +39,8 @@ class Answer:
     @property
     def main(self) -> Tensor:
         """The part of the output that targets speak of."""
+        if isinstance(self.output, _Part):
+            return self.output.main
         main = self.net.pick(self.output)
         if main.is_complex():
             raise BadModel(f"{self.net.name} puts out complex numbers.", "Explain a real one made of them: pl.scalar.")
@@ -48,6 +50,35 @@ class Answer:
                 "The first axis of its output must be the batch.",
             )
         return main
+
+    @property
+    def raw(self) -> Any:
+        """The output as the model gave it; of one row by itself, the part that targets speak of."""
+        return self.output.main if isinstance(self.output, _Part) else self.output
+
+    def one_by_one(self, whole: bool) -> list[Answer]:
+        """The answer to each row by itself; `whole` says that the output is looked at too.
+
+        Values are split all at once: what flows back to them is then put together once, and not row by row.
+        """
+        at = {site: v.unbind() for site, v in self.at.items()}
+        main = self.main.unbind() if whole else ()
+        return [
+            replace(
+                self,
+                output=_Part(main[i][None]) if whole else None,
+                at={site: v[i][None] for site, v in at.items()},
+                rows=self.rows[i : i + 1],
+            )
+            for i in range(len(self.rows))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One row of the part of an output that targets speak of."""
+
+    main: Tensor
 
 
 class _Enough(Exception):

@@ -145,7 +145,7 @@ class Method(Generic[P]):
             network=net.name,
             source=net.source,
             labels=net.labels,
-            versions=made_with(),
+            versions=versions_used(),
             cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - since),
             signed=self.signed if found.signed is None else found.signed,
             resolution=found.resolution, gap=found.gap,
@@ -248,8 +248,8 @@ def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def made_with() -> dict[str, str]:
-    """The versions of what made a result."""
+def versions_used() -> dict[str, str]:
+    """What a result was made with."""
     return {"pellucid": _version(), "torch": torch.__version__, "python": platform.python_version()}
 
 

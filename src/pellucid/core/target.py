@@ -18,6 +18,7 @@ from torch import Tensor
 from pellucid.core.answer import Answer
 from pellucid.core.errors import BadTarget
 from pellucid.core.network import Network
+from pellucid.core.readings import AT_OUTPUT, AT_SITES
 from pellucid.core.site import Site
 
 Which: TypeAlias = int | str | Sequence[int]
@@ -62,12 +63,15 @@ class Target:
     @property
     def sites(self) -> tuple[Site, ...]:
         """The inner values that the target reads."""
-        return tuple(a for t in self.terms for a in t.args if isinstance(a, Site))
+        inner = (s for t in self.terms for a in t.args if isinstance(a, Target) for s in a.sites)
+        return (*(a for t in self.terms for a in t.args if isinstance(a, Site)), *inner)
 
     @property
     def whole(self) -> bool:
         """Does the target read the network's output, so that a pass must run to its end?"""
-        return any(not any(isinstance(a, Site) for a in t.args) for t in self.terms)
+        inner = [a for t in self.terms for a in t.args if isinstance(a, Target)]
+        plain = (t for t in self.terms if t.kind != "each")
+        return any(not any(isinstance(a, Site) for a in t.args) for t in plain) or any(t.whole for t in inner)
 
     @property
     def classes(self) -> tuple[Which, ...]:
@@ -116,9 +120,9 @@ def log_odds(which: Which) -> Target:
     return _single("log_odds", _class(which))
 
 
-def channel(site: str | Site, index: int) -> Target:
-    """The mean of one channel (axis 1) at a site, over space."""
-    return _single("channel", _site(site), index)
+def channel(site: str | Site, index: int, axis: int = 1) -> Target:
+    """The mean of one channel at a site, over space; `axis` is where channels are: -1 for `[batch, tokens, width]`."""
+    return _single("channel", _site(site), index, *((axis,) if axis != 1 else ()))
 
 
 def neuron(site: str | Site, *index: int) -> Target:
@@ -139,6 +143,46 @@ def region(which: int, mask: Tensor) -> Target:
 def scalar(fn: Callable[[Any], Tensor]) -> Target:
     """Any function of the model's raw output that gives one number a sample, `[batch]`."""
     return _single("scalar", fn)
+
+
+def direction(site: str | Site, vector: Tensor, power: float = 0.0, axis: int = 1) -> Target:
+    """How far the values at a site lie along a vector `[channels]`, at the mean position.
+
+    At each position `a.v * max(cos(a, v), 0.1)**power`.
+    A `power` above zero asks for that direction and little else (Olah et al. 2018; Carter et al. 2019).  A vector
+    of the site's whole shape without the batch is a pattern in space.
+    """
+    if not (vector.is_floating_point() and bool(vector.any())):
+        raise BadTarget(
+            "A direction is a tensor of numbers that are not all zero.", "Give one number for each channel."
+        )
+    return _single("direction", _site(site), vector.detach(), float(power), axis)
+
+
+def energy(site: str | Site) -> Target:
+    """The mean square of everything at a site: more of what is there already (Mordvintsev et al. 2015)."""
+    return _single("energy", _site(site))
+
+
+def likeness(site: str | Site, value: Tensor) -> Target:
+    """How near the values at a site come to `value` (one sample's, without the batch axis): 0 when equal, else below.
+
+    Minus the squared distance, as a share of the value's own square (Mahendran, Vedaldi 2015).
+    """
+    return _single("likeness", _site(site), value.detach())
+
+
+def texture(site: str | Site, gram: Tensor) -> Target:
+    """How near the channels' products `[channels, channels]` at a site, averaged over space, come to `gram`: at most 0.
+
+    Minus the squared distance, as a share of the square of `gram` (Gatys et al. 2015).
+    """
+    return _single("texture", _site(site), gram.detach())
+
+
+def each(targets: Sequence[Target]) -> Target:
+    """A target for each sample of the batch: the first one's for the first sample, and so on."""
+    return _single("each", *targets)
 
 
 def _single(kind: str, *args: Any) -> Target:
@@ -168,96 +212,15 @@ def _site(site: str | Site) -> Site:
     return site if isinstance(site, Site) else Site.parse(site)
 
 
-def _scores(answer: Answer, kind: str) -> Tensor:
-    z = answer.main
-    if z.ndim == 2:
-        return z
-    raise BadTarget(
-        f"{kind} needs an output of [batch, classes]; this network puts out {tuple(z.shape)}.",
-        "Use token(position, class) for sequences, region(class, mask) for pixels, or scalar(function).",
-    )
+def _each(answer: Answer, *targets: Target) -> Tensor:
+    if int(answer.rows.max()) >= len(targets):
+        raise BadTarget(f"{len(targets)} targets were given for {int(answer.rows.max()) + 1} samples.")
+    whole = any(t.whole for t in targets)
+    mine = [targets[i] for i in answer.rows.tolist()]
+    return torch.cat([t.of(one) for t, one in zip(mine, answer.one_by_one(whole), strict=True)])
 
 
-def _logit(answer: Answer, which: Which) -> Tensor:
-    z = _scores(answer, "logit")
-    return z.gather(1, _index(answer, which, z.shape[1])[:, None])[:, 0]
-
-
-def _index(answer: Answer, which: Which, classes: int) -> Tensor:
-    if isinstance(which, str):
-        raise BadTarget(f"The class {which!r} was not looked up.", "Use target.named(net).")
-    chosen = (which,) * (int(answer.rows.max()) + 1) if isinstance(which, int) else tuple(which)
-    bad = next((c for c in chosen if not 0 <= c < classes), None)
-    if bad is not None:
-        raise BadTarget(f"Class {bad} was asked for; this network has classes 0 to {classes - 1}.")
-    if len(chosen) <= int(answer.rows.max()):
-        raise BadTarget(f"{len(chosen)} classes were given for {int(answer.rows.max()) + 1} samples.")
-    return torch.tensor(chosen, device=answer.rows.device)[answer.rows]
-
-
-def _probability(answer: Answer, which: Which) -> Tensor:
-    z = _scores(answer, "probability")
-    return z.softmax(1).gather(1, _index(answer, which, z.shape[1])[:, None])[:, 0]
-
-
-def _log_odds(answer: Answer, which: Which) -> Tensor:
-    z = _scores(answer, "log_odds")
-    if z.shape[1] == 1:  # a single sigmoid unit: its logit is its log-odds
-        return z[:, 0]
-    chosen = _index(answer, which, z.shape[1])[:, None]
-    return z.gather(1, chosen)[:, 0] - z.scatter(1, chosen, float("-inf")).logsumexp(1)
-
-
-def _channel(answer: Answer, site: Site, index: int) -> Tensor:
-    a = answer.at[site]
-    if a.ndim < 2 or not 0 <= index < a.shape[1]:
-        raise BadTarget(f"channel({site}, {index}): the site holds {tuple(a.shape)}; channels are axis 1.")
-    return a[:, index].flatten(1).mean(1) if a.ndim > 2 else a[:, index]
-
-
-def _neuron(answer: Answer, site: Site, index: tuple[int, ...]) -> Tensor:
-    a = answer.at[site]
-    if len(index) != a.ndim - 1 or any(not -n <= i < n for i, n in zip(index, a.shape[1:], strict=True)):
-        raise BadTarget(
-            f"neuron({site}, {index}): the site holds {tuple(a.shape)}; give one index for each later axis."
-        )
-    return a.flatten(1)[:, int(torch.arange(a[0].numel()).view(a[0].shape)[index])]
-
-
-def _token(answer: Answer, position: int, which: int) -> Tensor:
-    z = answer.main
-    if z.ndim != 3 or not -z.shape[1] <= position < z.shape[1] or not 0 <= which < z.shape[2]:
-        raise BadTarget(
-            f"token({position}, {which}): the output is {tuple(z.shape)}, expected [batch, position, class]."
-        )
-    return z[:, position, which]
-
-
-def _region(answer: Answer, which: int, mask: Tensor) -> Tensor:
-    z = answer.main
-    if z.ndim != 4 or tuple(z.shape[2:]) != tuple(mask.shape):
-        raise BadTarget(
-            f"region: the output is {tuple(z.shape)} and the mask {tuple(mask.shape)}; their sizes must agree."
-        )
-    if mask.dtype != torch.bool or not bool(mask.any()):
-        raise BadTarget(f"region: the mask is {mask.dtype}; expected bool with at least one pixel true.", "mask > 0.5")
-    if not 0 <= which < z.shape[1]:
-        raise BadTarget(f"region: class {which} was asked for; this network has classes 0 to {z.shape[1] - 1}.")
-    return z[:, which][:, mask.to(z.device)].mean(1)
-
-
-def _scalar(answer: Answer, fn: Callable[[Any], Tensor]) -> Tensor:
-    value: object = fn(answer.output)
-    if not isinstance(value, Tensor) or tuple(value.shape) != (len(answer.rows),):
-        given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise BadTarget(f"The scalar target gave {given}; expected one number for each of {len(answer.rows)} samples.")
-    return value
-
-
-KINDS: Mapping[str, Callable[..., Tensor]] = {
-    "logit": _logit, "probability": _probability, "log_odds": _log_odds, "channel": _channel,
-    "neuron": _neuron, "token": _token, "region": _region, "scalar": _scalar,
-}  # fmt: skip
+KINDS: Mapping[str, Callable[..., Tensor]] = {**AT_OUTPUT, **AT_SITES, "each": _each}
 
 
 def _named(term: Term, net: Network) -> Term:

@@ -1,0 +1,1 @@
+"""Dreams measured: photographs' statistics, recipes, cost of a step, quality against passes."""

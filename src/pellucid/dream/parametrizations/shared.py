@@ -1,0 +1,35 @@
+"""Pictures that have a part in common: what differs between them is then what their targets ask for.
+
+Used for interpolations between two units, whose pictures else begin, and end, anywhere (Olah et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from pellucid.core.tensors import Tensors
+from pellucid.dream.canvas import Canvas
+from pellucid.dream.parametrizations.color import bounded, unbounded
+from pellucid.dream.parametrizations.parametrization import Parametrization, noise
+from pellucid.dream.recipe import Recipe
+
+COARSE = 8  # The common part is this many times smaller than the picture.
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def shared(
+    own: Parametrization, canvas: Canvas, recipe: Recipe, generators: Sequence[torch.Generator]
+) -> Parametrization:
+    """Each picture as its own part and a coarse one that all share, weighed by `recipe.shared`."""
+    coarse = tuple(max(2, n // COARSE) for n in canvas.size)
+    start = noise(canvas, (canvas.channels, *coarse), recipe.spread, generators[:1])
+
+    def paint(leaves: Tensors) -> torch.Tensor:
+        mine = unbounded(own.paint({k: v for k, v in leaves.items() if k != "common"}), canvas, recipe.decorrelated)
+        common = F.interpolate(leaves["common"], canvas.size, mode=_MODES[len(canvas.size)], align_corners=False)
+        return bounded(mine + recipe.shared * common, canvas, recipe.decorrelated)
+
+    return Parametrization({**own.start, "common": start}, paint)
