@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pellucid.concepts.origin import Origin, Work, work_on
 from pellucid.concepts.pictures import colors
-from pellucid.concepts.relevance import let_through
+from pellucid.concepts.relevance import let_through, through
 from pellucid.concepts.sets import over_places
 from pellucid.core.errors import BadInput, Stopped
 from pellucid.core.method import like_the_model
@@ -131,7 +131,7 @@ def _tally(f: Score, shared: Score, collection: Collection, site: Site, best: in
         assert f.model is not None  # noqa: S101 (bound)
         x = like_the_model(batch, f.model)
         score = f(x)
-        seen = shared.watch(x, site)[site]
+        seen = through(shared, x, site)
         relevant = (over_places(f.net, seen.grad, site, sum_up=True) * score[:, None]).cpu()
         active = over_places(f.net, seen.value, site, sum_up=False).cpu()
         if tally is None:

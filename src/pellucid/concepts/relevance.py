@@ -29,7 +29,7 @@ from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
 from pellucid.core.run import current
-from pellucid.core.score import Score
+from pellucid.core.score import Score, Seen
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.spatial import image_input
@@ -131,7 +131,16 @@ def _apart(
 
 def channel_relevance(shared: Score, x: Tensors, site: Site) -> Float[Tensor, "batch channels"]:
     """The share of each sample's score that flows through each channel: summed over places."""
-    return over_places(shared.net, shared.watch(x, site)[site].grad, site, sum_up=True)
+    return over_places(shared.net, through(shared, x, site).grad, site, sum_up=True)
+
+
+def through(shared: Score, x: Tensors, site: Site) -> Seen:
+    """The value at a site and the share of the score at every unit of it.
+
+    The input is to be differentiated too: a pass that begins at the site would take the layer behind it for the first.
+    """
+    leaves = {k: v.detach().requires_grad_() if v.is_floating_point() else v for k, v in x.items()}
+    return shared.watch(leaves, site)[site]
 
 
 def let_through(shared: Score, site: Site, channels: Iterable[int]) -> Score:
