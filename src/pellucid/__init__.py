@@ -29,7 +29,8 @@ _HOMES = {
     ),
     "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
-    "pellucid.surfaces.explain": ("check", "compare", "explain", "load", "record"),
+    "pellucid.surfaces.explain": ("check", "compare", "explain", "record"),
+    "pellucid.surfaces.kept": ("load",),
 }  # fmt: skip
 _PACKAGES = ("checks", "concepts", "dream", "methods")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,4 +1,4 @@
-"""Dreams: what each part of a network looks for, by optimization and on real data.  `pellucid.dream.maximize` and others.
+"""Dreams: what each part of a network looks for, drawn and on real data: `pellucid.dream.maximize`, ...
 
 A file is named after the function in it; here the function takes the name.
 """
