@@ -13,20 +13,23 @@ Not for:  sites with negative values, and few pictures: concepts are then those 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pellucid.concepts.found import Concepts, with_card
-from pellucid.concepts.importance import interval, rebuilt_from, worth_of
+from pellucid.concepts.importance import Worth, interval, rebuilt_from, worth_of
 from pellucid.concepts.matching import likeness
 from pellucid.concepts.origin import Work, work_on
 from pellucid.concepts.pictures import Gathered, boxes_of, colors, crops_of, gathered
 from pellucid.concepts.sites import averaged, by_place, positive_map, values_at
+from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.run import current, running
 from pellucid.core.samples import Samples
 from pellucid.core.score import Score
 from pellucid.core.site import Site
@@ -72,11 +75,16 @@ def craft(
         factors = factorized(strips, concepts)
         others = [factorized(strips, concepts, start=i).parts for i in range(starts)]
         halves = [factorized(strips[(boxes[:, 0] % 2 == i).to(strips.device)], concepts).parts for i in (0, 1)]
-        bank = factors.parts
-        stable = torch.stack([likeness(bank, other) for other in others]).mean(0)
-        apart = torch.stack([likeness(bank, half) for half in halves]).amin(0)
-        options = {**options, "crops": list(crops)}
-        return _measured(work, x, site, bank, boxes, factors.weights, stable, apart, options)
+        bank = _Bank(
+            site,
+            factors.parts,
+            boxes,
+            factors.weights,
+            torch.stack([likeness(factors.parts, other) for other in others]).mean(0),
+            torch.stack([likeness(factors.parts, half) for half in halves]).amin(0),
+            {**options, "crops": list(crops)},
+        )
+        return _measured(work, x, bank)
 
 
 def applied(found: Concepts, net: Network | nn.Module, data: Samples, target: Target | int | str) -> Concepts:
@@ -88,59 +96,67 @@ def applied(found: Concepts, net: Network | nn.Module, data: Samples, target: Ta
     with work_on(net, target) as work:
         x = gathered(work.f, data)
         site = positive_map(work.f, x.x, found.origin.at)
-        crops = tuple(found.origin.options["crops"])
-        boxes = boxes_of(x, crops)
-        bank = found.bank.to(x.pixels)
-        strips = weights_on(averaged(values_at(work.f, crops_of(x, boxes), site)), bank)
-        return _measured(
-            work, x, site, bank, boxes, strips, found.stability, found.halves, dict(found.origin.options), keep=True
-        )
+        options = dict(found.origin.options)
+        boxes = boxes_of(x, options["crops"])
+        strips = averaged(values_at(work.f, crops_of(x, boxes), site))
+        if strips.shape[1] != found.bank.shape[1]:
+            raise BadInput(f"{site} has {strips.shape[1]} channels; the concepts are of {found.bank.shape[1]}.")
+        parts = found.bank.to(strips)
+        bank = _Bank(site, parts, boxes, weights_on(strips, parts), found.stability, found.halves, options)
+        return _measured(work, x, bank, keep=True)
 
 
-def _measured(
-    work: Work,
-    x: Gathered,
-    site: Site,
-    bank: Float[Tensor, "concepts channels"],
-    boxes: Tensor,
-    strips: Float[Tensor, "crops concepts"],
-    stability: Tensor,
-    halves: Tensor,
-    options: dict[str, Any],
-    keep: bool = False,
-) -> Concepts:
+@dataclass(frozen=True, slots=True)
+class _Bank:
+    """Concepts at a site, what they were found in, and how surely they would be found again."""
+
+    site: Site
+    parts: Float[Tensor, "concepts channels"]
+    boxes: Int64[Tensor, "crops 4"]
+    strips: Float[Tensor, "crops concepts"]
+    stability: Float[Tensor, " concepts"]
+    halves: Float[Tensor, " concepts"]
+    options: dict[str, Any]
+
+
+def _measured(work: Work, x: Gathered, bank: _Bank, *, keep: bool = False) -> Concepts:
     """Everything that is measured on pictures, once the concepts are there; with `keep`, in the order they came in."""
-    f = work.f
     batches = (rows(x.x, i, i + _BATCH) for i in range(0, len(x), _BATCH))
-    value = torch.cat(list(values_at(f, batches, site)))
-    shape = (len(x), *value.shape[2:], len(bank))
-    maps = weights_on(by_place(value), bank).view(shape).movedim(-1, 1).contiguous()
-    worth = worth_of(f, x.x, site, value, maps, bank, options["designs"])
-    done = len(worth.scores)
-    mean, ends = worth.indices.mean(0), interval(worth.indices)
-    order = torch.arange(len(bank)) if keep else mean.argsort(descending=True, stable=True)
-    value, maps = value[:done], maps[:done]
-    rebuilt = rebuilt_from(maps, bank)
-    found = Concepts(
-        bank=bank[order].cpu(),
+    value = torch.cat(list(values_at(work.f, batches, bank.site)))
+    shape = (len(x), *value.shape[2:], len(bank.parts))
+    maps = weights_on(by_place(value), bank.parts).view(shape).movedim(-1, 1).contiguous()
+    worth = worth_of(work.f, x.x, bank.site, value, maps, bank.parts, bank.options["designs"])
+    done, mean = len(worth.scores), worth.indices.mean(0)
+    order = torch.arange(len(mean)) if keep else mean.argsort(descending=True, stable=True)
+    with running(replace(current(), stop=None)):  # what was finished is put together
+        return with_card(_together(work, x, bank, worth, value[:done], maps[:done], order))
+
+
+def _together(
+    work: Work, x: Gathered, bank: _Bank, worth: Worth, value: Tensor, maps: Tensor, order: Tensor
+) -> Concepts:
+    """The result, its concepts in the given order."""
+    f, rebuilt = work.f, rebuilt_from(maps, bank.parts)
+    seen = rows(x.x, 0, len(value))
+    return Concepts(
+        bank=bank.parts[order].cpu(),
         maps=maps[:, order].cpu(),
-        contributions=_contributions(f, rows(x.x, 0, done), site, rebuilt, maps, bank)[:, order].cpu(),
-        importance=torch.stack((mean, *ends), 1)[order],
+        contributions=_contributions(f, seen, bank.site, rebuilt, maps, bank.parts)[:, order].cpu(),
+        importance=torch.stack((worth.indices.mean(0), *interval(worth.indices)), 1)[order],
         indices=worth.indices[:, order],
         removed=worth.removed[:, order],
         chance=worth.chance[:, order],
         scores=worth.scores,
-        same_class=_same_class(f, rows(x.x, 0, done), site, rebuilt),
+        same_class=_same_class(f, seen, bank.site, rebuilt),
         missed=float((value - rebuilt).norm() / value.norm()),
-        boxes=boxes,
-        strips=strips[:, order].cpu(),
-        stability=stability[order].cpu(),
-        halves=halves[order].cpu(),
+        boxes=bank.boxes,
+        strips=bank.strips[:, order].cpu(),
+        stability=bank.stability[order].cpu(),
+        halves=bank.halves[order].cpu(),
         pictures=colors(f.net, x.pixels),
         names=x.names,
-        origin=work.origin(str(site), options, x.notes),
+        origin=work.origin(str(bank.site), bank.options, x.notes),
     )
-    return with_card(found)
 
 
 def _contributions(f: Score, x: dict[str, Tensor], site: Site, rebuilt: Tensor, maps: Tensor, bank: Tensor) -> Tensor:

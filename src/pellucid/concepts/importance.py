@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pellucid.core.behind import scores_behind
+from pellucid.core.behind import OneCut, scores_behind
 from pellucid.core.errors import Stopped
 from pellucid.core.run import current
 from pellucid.core.score import Score
@@ -53,9 +53,13 @@ def worth_of(
     count = len(bank)
     points, shuffled = design(designs, count), _shufflings(bank.shape[1])
     each: list[Worth] = []
+    shared = OneCut()
     for i in range(batch_size(x)):
         parts = _variations(value[i], maps[i], bank, points, shuffled)
-        found = list(scores_behind(f.among([i]), rows(x, i, i + 1), site, ({"value": v} for v in parts)))
+        try:
+            found = list(scores_behind(f.among([i]), rows(x, i, i + 1), site, ({"value": v} for v in parts), shared))
+        except Stopped:
+            break
         scores = torch.cat(found).double().cpu() if found else torch.empty(0)
         if len(scores) < _NAMED + designs * (1 + count) + count * (1 + DRAWS):
             break

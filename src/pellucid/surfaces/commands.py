@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.surfaces.deliver import print_json, print_line, width
 from pellucid.surfaces.dreaming import dream
+from pellucid.surfaces.finding import concepts
 
 if TYPE_CHECKING:
     from pellucid.core.shown import Shown
@@ -135,6 +136,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "compare": compare,
     "methods": methods,
     "checks": checks,
+    "concepts": concepts,
     "dream": dream,
     "doctor": doctor,
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid import methods
+from pellucid.concepts import saved as concepts
 from pellucid.core import saved
 from pellucid.core.archive import Archive, undamaged, unpacked
 from pellucid.core.errors import BadInput
@@ -31,6 +32,10 @@ KEEPERS: Mapping[str, Keeper] = {
         Explanation, saved.to_bytes, lambda archive, path: saved.explanation_of(archive, path, methods.all_methods())
     ),
     dreams.KIND: Keeper(Dream, dreams.to_bytes, lambda archive, _: dreams.dream_of(archive)),
+    **{
+        kind: Keeper(of, concepts.to_bytes, lambda archive, _: concepts.found_of(archive))
+        for kind, of in concepts.KINDS.items()
+    },
 }
 BY_CLASS: Mapping[type[Shown], Keeper] = {keeper.of: keeper for keeper in KEEPERS.values()}
 
