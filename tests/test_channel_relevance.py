@@ -121,7 +121,9 @@ def test_what_lies_between_two_sites_is_the_weights_times_the_values() -> None:
     a, b = net[:2](x)[0].detach(), net[:3](x)[0].detach()
     for row, j in enumerate((0, 3)):
         for i in range(6):
-            by_hand = torch.nn.functional.conv2d(a[None, i : i + 1], net[2].weight[j : j + 1, i : i + 1]).mean().detach()
+            by_hand = (
+                torch.nn.functional.conv2d(a[None, i : i + 1], net[2].weight[j : j + 1, i : i + 1]).mean().detach()
+            )
             assert float(found.matrix[row, i]) == pytest.approx(float(by_hand), abs=1e-9)
         assert float(found.values[row]) == pytest.approx(float(b[j].mean()))
     assert torch.allclose(found.matrix.sum(1), found.maps.sum((1, 2))) and float(found.gap.max()) < 1e-8

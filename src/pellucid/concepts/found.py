@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -92,14 +93,16 @@ def _fidelity(found: Concepts) -> Check:
     same = float(found.same_class.double().mean()) if len(found.same_class) else float("nan")
     if not len(known):
         return Check("fidelity", float("nan"), Verdict.UNKNOWN, "The site makes no difference to the score.")
-    middle = float(known.median())
-    low, high = (float(v) for v in interval(known))
+    middle = float(known.quantile(0.5))
+    low, high = (float(v) for v in interval(known, median=True))
     holds = FAITHFUL <= middle <= 2 - FAITHFUL and not same < FAITHFUL
-    tail = "" if same != same else f", and {_share(same)} of the pictures keep their likeliest class"
+    goes = _correlation(found.scores)
+    tail = "" if math.isnan(goes) else f"; the scores go with the real ones with a correlation of {goes:.2f}"
+    tail += "" if math.isnan(same) else f"; {_share(same)} of the pictures keep their likeliest class"
     why = f"Put together again from the concepts alone, pictures keep {_share(middle)} of their score (median){tail}."
     if not holds:
         why += " The concepts leave out something that the network uses: ask for more of them, or a later site."
-    facts = {"same class": same, "correlation": _correlation(found.scores)}
+    facts = {"same class": same, "correlation": goes}
     return Check(
         "fidelity", middle, Verdict.HOLDS if holds else Verdict.FAILS, why, low, high,
         references=(("enough", FAITHFUL),), each=tuple(kept.tolist()), facts=facts,

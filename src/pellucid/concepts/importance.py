@@ -104,13 +104,13 @@ def _shufflings(channels: int) -> Int64[Tensor, "draws channels"]:
     return torch.stack([torch.randperm(channels, generator=generator) for _ in range(DRAWS)])
 
 
-def interval(values: Float[Tensor, "batch *axes"], draws: int = 1000) -> tuple[Tensor, Tensor]:
-    """The 95 % interval of the mean over pictures, by drawing pictures anew; NaN for fewer than two."""
+def interval(values: Float[Tensor, "batch *axes"], draws: int = 1000, *, median: bool = False) -> tuple[Tensor, Tensor]:
+    """The 95 % interval of the mean (or median) over pictures, by drawing pictures anew; NaN for fewer than two."""
     count = len(values)
     if count < 2:
         nothing = torch.full(values.shape[1:], float("nan"), dtype=values.dtype)
         return nothing, nothing.clone()
     chosen = torch.randint(count, (draws, count), generator=current().generator("pictures drawn anew"))
-    means = values[chosen].mean(1)
-    ends = means.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype), dim=0)
+    middles = values[chosen].quantile(0.5, dim=1) if median else values[chosen].mean(1)
+    ends = middles.quantile(torch.tensor([0.025, 0.975], dtype=values.dtype), dim=0)
     return ends[0], ends[1]

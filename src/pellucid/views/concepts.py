@@ -28,7 +28,7 @@ from pellucid.views.view import (
     View,
 )
 
-CROPS, PICTURES, MAPS = 6, 8, 3  # crops a concept, pictures with their maps, concepts mapped on each
+CROPS, PICTURES, MAPS = 6, 8, 2  # crops a concept, pictures with their maps, concepts mapped on each
 PAPER = "Fel et al. 2023, arXiv:2211.10154"
 QUESTIONS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
@@ -112,7 +112,7 @@ def importance_bars(found: Concepts) -> Bars:
 
 def _concept(found: Concepts, k: int) -> tuple[View, ...]:
     value, low, high = (float(v) for v in found.importance[k])
-    between = f", 95 % interval {percent(low)} to {percent(high)}" if math.isfinite(low) else ""
+    between = f"95 % interval {percent(low)} to {percent(high)}. " if math.isfinite(low) else ""
     falls = float(found.removed[:, k].mean())
     chance = " (more than shuffled channels do)" if found.beats_chance()[k] else " (no more than shuffled channels do)"
     moves = f"Without it the score {'falls' if falls >= 0 else 'rises'} by {number(abs(falls))} on average{chance}."
@@ -128,7 +128,7 @@ def _concept(found: Concepts, k: int) -> tuple[View, ...]:
         )
         for n, i in enumerate(best)
     )
-    return head, Text(f"Importance {percent(value)}{between}. {moves}"), Tiles(tiles)
+    return head, Text(f"{between}{moves}"), Tiles(tiles)
 
 
 def trust(found: Concepts) -> tuple[View, ...]:
