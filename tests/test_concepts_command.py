@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,10 @@ import pellucid as pl
 from pellucid.core.behind import OneCut, scores_behind
 from pellucid.core.score import Score
 from pellucid.core.site import Site
+from pellucid.doors import efficientnet_lite, zoo
 from pellucid.surfaces.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def small() -> pl.Network:
@@ -111,3 +117,23 @@ def test_one_recorded_pass_serves_others_only_where_that_is_right(
             whole = torch.cat([f.do({Site(site): lambda _, v=v: v[None]})(given) for v in new])
             assert torch.allclose(ours, whole, atol=1e-6)
             assert alone is None or (one.cut is not None) is alone
+
+
+@pytest.mark.slow
+def test_the_python_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(zoo._OPENERS, "efficientnet_lite0", lambda _: lite0_of(64))
+    Path("pictures").mkdir()
+    shutil.copy(ROOT / "examples" / "cat.jpg", "cat.jpg")
+    for i in range(4):
+        pixels = torch.randint(256, (8, 8, 3), generator=torch.Generator().manual_seed(i)).to(torch.uint8)
+        Image.fromarray(pixels.numpy()).resize((64, 64)).save(f"pictures/{i}.png")
+    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        exec(compile(block, "concepts.md", "exec"), names)  # noqa: S102 (our own documentation)
+    assert Path("retriever.html").stat().st_size > 10_000 and len(names["through"].chosen) == 2  # type: ignore[attr-defined]
+
+
+def lite0_of(side: int) -> pl.Network:
+    return zoo._lite(0, replace(efficientnet_lite.preparation(0), size=side))

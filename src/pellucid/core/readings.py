@@ -88,7 +88,7 @@ def _region(answer: Answer, which: int, mask: Tensor) -> Tensor:
 
 
 def _scalar(answer: Answer, fn: Callable[[Any], Tensor]) -> Tensor:
-    value: object = fn(answer.raw)
+    value: object = fn(answer.output)
     if not isinstance(value, Tensor) or tuple(value.shape) != (len(answer.rows),):
         given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise BadTarget(f"The scalar target gave {given}; expected one number for each of {len(answer.rows)} samples.")

@@ -11,8 +11,24 @@ from pellucid.dream.maximize import between, maximize, resume, watch
 from pellucid.dream.patches import Patches, patches
 from pellucid.dream.patterns import patterns
 from pellucid.dream.recipe import Recipe
+from pellucid.dream.words import Words, words
 
 __all__ = (
-    "Dream", "Patches", "Recipe", "between", "caricature", "deepdream", "fool", "invert", "maximize", "nudge",
-    "patches", "patterns", "resume", "style", "watch",
+    "Dream",
+    "Patches",
+    "Recipe",
+    "Words",
+    "between",
+    "caricature",
+    "deepdream",
+    "fool",
+    "invert",
+    "maximize",
+    "nudge",
+    "patches",
+    "patterns",
+    "resume",
+    "style",
+    "watch",
+    "words",
 )  # fmt: skip

@@ -21,10 +21,10 @@ from pellucid.core.run import Meter, current, running
 from pellucid.core.score import Score
 from pellucid.core.target import Target, log_odds
 from pellucid.core.tensors import Inputs, as_tensors, batch_size
-from pellucid.dream.canvas import Canvas, canvas_of
+from pellucid.dream.canvas import Canvas, canvas_under
 from pellucid.dream.dream import Dream
 from pellucid.dream.dreaming import wish
-from pellucid.dream.optimize import State
+from pellucid.dream.painting import State
 from pellucid.dream.recipe import Recipe
 
 
@@ -50,13 +50,13 @@ def fool(
     network = net if isinstance(net, Network) else Network(net)
     given, since = as_tensors(x, network.inputs), time.monotonic()
     of = (target if isinstance(target, Target) else log_odds(target)).named(network)
-    canvas = canvas_of(network, given)
+    canvas = canvas_under(network, given)
     real = canvas.drawn(given[canvas.input])
     with running(replace(current(), meter=Meter())) as run, network.lease() as model:
         score = Score(network, of, model=model)
         found, curve = _climbed(score, canvas, real, radius, steps)
         final = tuple(score(canvas.fed(found)).tolist())
-    asked = wish("fool", network, [of] * batch_size(given), Recipe(steps=steps), like=given)
+    asked = wish("fool", network, [of] * batch_size(given), Recipe(steps=steps), canvas=canvas)
     return Dream(
         what="fool", pictures=found, opacity=None, targets=asked.targets,
         words=tuple(t.describe(network) for t in asked.targets), scores=final, recipe=asked.recipe, canvas=canvas,

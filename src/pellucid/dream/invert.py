@@ -19,13 +19,14 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import Target, direction, likeness, logit, texture
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
-from pellucid.dream.canvas import canvas_of
+from pellucid.dream.canvas import canvas_under
 from pellucid.dream.dream import Dream
 from pellucid.dream.dreaming import dreamed, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 # Places matter to a layer's values, so that the network looks at the picture as it is.
-STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0.05)
+STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0, contrast=0, rate=0.3)
+LOUD = STILL.but(contrast=1, rate=0.2)  # without a limit a caricature would be black and white
 
 
 def invert(net: Network | nn.Module, x: Inputs, at: str | Site, *, recipe: Recipe | None = None, **knobs: Any) -> Dream:
@@ -60,13 +61,13 @@ def caricature(
     """
     network, given, values = _values(net, x, [at])
     targets = [direction(at, v, power) for v in values[0]]
-    return _dreamed("caricature", network, targets, given, cooked(recipe, knobs, STILL))
+    return _dreamed("caricature", network, targets, given, cooked(recipe, knobs, LOUD))
 
 
 def style(
     net: Network | nn.Module,
     x: Inputs,
-    at: Sequence[str | Site],
+    at: str | Site | Sequence[str | Site],
     *,
     content: Inputs | None = None,
     content_at: str | Site | None = None,
@@ -77,24 +78,28 @@ def style(
     """The texture of each picture of `x`: which channels go together, averaged over space (Gatys et al. 2015).
 
     With `content`, a picture or one for each of `x`, its values at `content_at` are kept too, with that weight, and the
-    dream begins at it: style transfer (Gatys et al. 2016).
+    dream begins at it, in its size: style transfer (Gatys et al. 2016).
     """
-    network, given, values = _values(net, x, at)
+    sites = [at] if isinstance(at, str | Site) else list(at)
+    if not sites:
+        raise BadInput("No site was given at which the style is read.", "at=[SITE, ...]")
+    network, given, values = _values(net, x, sites)
     targets = [
-        _sum([texture(site, gram_of(v[i : i + 1])[0]) for site, v in zip(at, values, strict=True)])
+        _sum([texture(site, gram_of(v[i : i + 1])[0]) for site, v in zip(sites, values, strict=True)])
         for i in range(batch_size(given))
     ]
-    begins = None
-    if content is not None:
-        if content_at is None:
-            raise BadInput("Content was given, but not the site at which it is kept.", "content_at=SITE")
-        _, held, (kept,) = _values(network, content, [content_at])
-        if len(kept) not in (1, len(targets)):
-            raise BadInput(f"{len(kept)} contents were given for {len(targets)} styles.", "Give one, or one for each.")
-        targets = [t + weight * likeness(content_at, kept[i % len(kept)]) for i, t in enumerate(targets)]
-        canvas = canvas_of(network, held)
-        begins = canvas.drawn(held[canvas.input])
-    return _dreamed("style", network, targets, given, cooked(recipe, knobs, STILL), begins)
+    made = cooked(recipe, knobs, STILL)
+    if content is None:
+        return _dreamed("style", network, targets, given, made)
+    if content_at is None:
+        raise BadInput("Content was given, but not the site at which it is kept.", "content_at=SITE")
+    _, held, (kept,) = _values(network, content, [content_at])
+    if len(kept) not in (1, len(targets)):
+        raise BadInput(f"{len(kept)} contents were given for {len(targets)} styles.", "Give one, or one for each.")
+    targets = [t + weight * likeness(content_at, kept[i % len(kept)]) for i, t in enumerate(targets)]
+    canvas, on = canvas_under(network, given), canvas_under(network, held)
+    shown, begins = canvas.drawn(given[canvas.input]), on.drawn(held[on.input])
+    return dreamed(wish("style", network, targets, made, canvas=on, begins=begins, seen_with=shown))
 
 
 def nudge(
@@ -116,8 +121,7 @@ def nudge(
     of = target if isinstance(target, Target) else logit(target)
     usual = Recipe(jitter=0.05, shrink=0.95, zoom=1.1, rotate=5, early=1, noise=0.05, rate=0.05)
     made = cooked(recipe, {"stay": stay, **knobs}, usual)
-    canvas = canvas_of(network, given)
-    return _dreamed("nudge", network, [of] * batch_size(given), given, made, canvas.drawn(given[canvas.input]))
+    return _dreamed("nudge", network, [of] * batch_size(given), given, made, at_them=True)
 
 
 def _values(net: Network | nn.Module, x: Inputs, at: Sequence[str | Site]) -> tuple[Network, Tensors, list[Tensor]]:
@@ -131,11 +135,13 @@ def _values(net: Network | nn.Module, x: Inputs, at: Sequence[str | Site]) -> tu
 
 
 def _dreamed(
-    what: str, net: Network, targets: Sequence[Target], given: Tensors, recipe: Recipe, begins: Tensor | None = None
+    what: str, net: Network, targets: Sequence[Target], given: Tensors, recipe: Recipe, *, at_them: bool = False
 ) -> Dream:
-    canvas = canvas_of(net, given)
+    """A dream with a real picture beside each; `at_them`: begun at them."""
+    canvas = canvas_under(net, given)
     shown = canvas.drawn(given[canvas.input])
-    return dreamed(wish(what, net, targets, recipe, like=given, begins=begins, seen_with=shown))
+    begins = shown if at_them else None
+    return dreamed(wish(what, net, targets, recipe, canvas=canvas, begins=begins, seen_with=shown))
 
 
 def _sum(targets: Sequence[Target]) -> Target:

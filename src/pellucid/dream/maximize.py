@@ -68,10 +68,11 @@ def watch(
 def resume(dream: Dream, net: Network | nn.Module | None = None, *, steps: int = 96) -> Dream:
     """Go on with a dream, of this session or from a file, for so many more steps.
 
-    Raises `BadModel` when the network's weights are not those that were dreamed of, `BadInput` when a dream from a file
-    is given without its network.
+    The seed is the dream's own, so that a dream that was stopped ends as if it had not been.  Raises `BadModel` when
+    the network's weights are not those that were dreamed of, `BadInput` when a dream from a file
+    is given without its network, `BadOption` for no steps.
     """
-    return dreamed(gone_on(dream, net, steps), dream.state)
+    return dreamed(*gone_on(dream, net, steps))
 
 
 def between(one: Target, other: Target, count: int = 5) -> tuple[Target, ...]:

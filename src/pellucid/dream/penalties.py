@@ -38,7 +38,7 @@ def spectral_distance(x: Pictures) -> Each:
     found = radial(x)
     known = radial_of_photographs(x.shape[2], x.shape[3]).to(dtype=x.dtype, device=x.device)
     away = found - found.mean(1, keepdim=True) - (known - known.mean())
-    return away.square().mean(1).sqrt()
+    return (away.square().mean(1) + 1e-12).sqrt()  # at zero a root has no slope
 
 
 CHARGES: Mapping[str, Callable[[Pictures], Each]] = {

@@ -27,7 +27,7 @@ class Recipe:
 
     parametrization: Annotated[Way, "what the optimizer moves"] = "fourier"
     decay: Annotated[float, Range(0, 4), "power by which high frequencies are held back"] = 1.5
-    contrast: Annotated[float, Range(0.01, 10), "spread of the colors before they are bounded; 0.01 is grey"] = 1.0
+    contrast: Annotated[float, Range(0, 10), "spread of the colors before they are bounded; 0: free (fourier)"] = 1.0
     decorrelated: Annotated[bool, "move along the colors in which photographs vary, not along red, green, blue"] = True
     spread: Annotated[float, Range(0, 10), "spread of the random start"] = 1.0
     shared: Annotated[float, Range(0, 10), "how much of the pictures of a batch is common to them"] = 0.0
@@ -66,6 +66,8 @@ class Recipe:
             object.__setattr__(self, name, value)
         if self.shrink > self.zoom:
             raise BadOption(f"shrink={self.shrink:g}, zoom={self.zoom:g}: the smallest zoom is above the largest.")
+        if not self.contrast and self.parametrization not in ("fourier", "pixels", "laplacian"):
+            raise BadOption(f"contrast=0 is free; {self.parametrization} holds its contrast.", "Use fourier with it.")
         drawn = {"blur_each", "bilateral_each", "small_norm", "small_share"}
         wrong = next((name for name in sorted(drawn) if given[name]), None)
         if wrong is not None and self.parametrization != "pixels":

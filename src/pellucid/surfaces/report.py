@@ -14,6 +14,7 @@ from pellucid.concepts.tested import Tcav
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.dream import Dream
+from pellucid.dream.words import Words
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.attribution import attribution, figure
 from pellucid.views.channels import between_view, groups_view, references_view, relevance_view
@@ -22,6 +23,7 @@ from pellucid.views.concepts import concepts_figure, concepts_view
 from pellucid.views.dream import dream_figure, dream_view
 from pellucid.views.tcav import tcav_figure, tcav_view
 from pellucid.views.view import View
+from pellucid.views.words import words_view
 
 
 @singledispatch
@@ -76,3 +78,8 @@ def _(subject: Groups, still: bool) -> View:
 @report.register
 def _(subject: Between, still: bool) -> View:
     return between_view(subject)
+
+
+@report.register
+def _(subject: Words, still: bool) -> View:
+    return words_view(subject)
