@@ -55,7 +55,7 @@ class Tested:
         """The finding in a sentence."""
         told = f"told from random samples in {100 * self.accuracy:.0f} % of held-out cases"
         if not self.significant:
-            return f"Not significant (p {_p(self.p)}): random samples in its place do as much. It is {told}."
+            return f"Not significant (p {_p(self.p)}): random samples in its place may do as much. It is {told}."
         way = "raises" if self.effect > 0 else "lowers"
         sure = "" if self.learnable else ", hardly better than random sets are: take care"
         return f"Significant (p {_p(self.p)}): more of it {way} the score. It is {told}{sure}."

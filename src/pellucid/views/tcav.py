@@ -5,7 +5,7 @@ from __future__ import annotations
 from pellucid.concepts.tested import Tcav, Tested
 from pellucid.views.number import number, percent, signed_number
 from pellucid.views.over_pictures import origin_fold, warnings_of
-from pellucid.views.view import Bar, Bars, Card, Fold, Heading, Ruler, Stack, Table, Text, View
+from pellucid.views.view import Bar, Bars, Card, Fold, Heading, Limits, Ruler, Stack, Table, Text, Tone, View
 
 PAPER = "Kim et al. 2018, arXiv:1711.11279"
 
@@ -16,7 +16,7 @@ def tcav_view(found: Tcav) -> View:
         (
             *_head(found),
             *warnings_of(found.origin),
-            *(_card(t, found) for t in found.tested),
+            *_cards(found),
             _scores(found),
             _table(found),
             Fold("How to read this", _how_to_read(found)),
@@ -27,13 +27,13 @@ def tcav_view(found: Tcav) -> View:
 
 def tcav_figure(found: Tcav) -> View:
     """The part that fits on one picture."""
-    return Stack((*_head(found), *(_card(t, found) for t in found.tested)))
+    return Stack((*_head(found), *_cards(found)))
 
 
 def _head(found: Tcav) -> tuple[View, ...]:
     o = found.origin
     sure = [t for t in found.tested if t.significant]
-    names = ", ".join(dict.fromkeys(t.concept for t in sure))
+    names = ", ".join(f"{t.concept} (at {t.site})" for t in sure)
     said = f"More than chance: {names}." if sure else "None of the concepts is more than chance."
     return (
         Heading(f"Do these concepts matter to {o.network}: {o.target}?", 1),
@@ -45,19 +45,24 @@ def _head(found: Tcav) -> tuple[View, ...]:
     )
 
 
-def _card(t: Tested, found: Tcav) -> Card:
-    """One concept at one site; grey is where 95 % of random samples in its place fall."""
+def _cards(found: Tcav) -> tuple[Card, ...]:
+    """All of them, on one scale."""
     by_score = found.origin.options.get("test") == "score"
+    every = [v for t in found.tested for v in (*t.effects, *t.chance_effects)]
+    limits = (0.0, 1.0) if by_score else (min(-0.1, *every), max(0.1, *every))
+    return tuple(_card(t, limits, by_score=by_score) for t in found.tested)
+
+
+def _card(t: Tested, limits: Limits, *, by_score: bool) -> Card:
+    """One concept at one site; grey is where 95 % of random samples in its place fall."""
     value, chance = (t.score, t.chance_scores) if by_score else (t.effect, t.chance_effects)
-    mine = t.scores if by_score else t.effects
-    ordered = sorted(chance)
-    cut = max(0, round(0.025 * len(ordered)))
-    band = (ordered[cut], ordered[-1 - cut])
-    limits = (0.0, 1.0) if by_score else (min(-0.1, *ordered, *mine), max(0.1, *ordered, *mine))
-    tone = ("good" if t.learnable else "weak") if t.significant else "unknown"
+    mine, ordered = t.scores if by_score else t.effects, sorted(chance)
+    cut = round(0.025 * len(ordered))
+    tone: Tone = ("good" if t.learnable else "weak") if t.significant else "unknown"
     word = ("Raises the score" if t.effect > 0 else "Lowers the score") if t.significant else "Not significant"
-    ruler = Ruler(value, limits, min(mine), max(mine), (("nothing", 0.5 if by_score else 0.0),), band, "this concept")
-    return Card(f"{t.concept}, at {t.site}", word, tone, t.words, ruler)  # type: ignore[arg-type]
+    ticks, band = (("nothing", 0.5 if by_score else 0.0),), (ordered[cut], ordered[-1 - cut])
+    ruler = Ruler(value, limits, min(mine), max(mine), ticks, band, "this concept")
+    return Card(f"{t.concept}, at {t.site}", word, tone, t.words, ruler)
 
 
 def _scores(found: Tcav) -> Bars:
