@@ -59,10 +59,12 @@ def test_the_model_and_the_answer_stay_as_they_are() -> None:
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
-def test_reference_samples_are_the_largest_of_all_and_one_pass_finds_them() -> None:
+@pytest.mark.parametrize("share", [True, False])
+def test_reference_samples_are_the_largest_of_all_and_one_pass_finds_them(share: bool) -> None:
     net, data = network(bias=True), picture(37)
-    found = pl.concepts.references(net, data, 1, "1", [0, 3], best=4)
+    found = pl.concepts.references(net, data, 1, "1", [0, 3], best=4, share=share)
     every = torch.stack([pl.concepts.relevance(net, data[i : i + 1], 1, "1", [0]).channels for i in range(37)])
+    every = every / every.abs().sum(1, keepdim=True) if share else every
     active = net[1](net[0](data)).mean((2, 3))
     for row, channel in enumerate((0, 3)):
         best = every[:, channel].argsort(descending=True)[:4]
@@ -74,6 +76,16 @@ def test_reference_samples_are_the_largest_of_all_and_one_pass_finds_them() -> N
             alone = pl.concepts.relevance(net, data[i : i + 1], 1, "1", [channel])
             assert torch.allclose(found.maps[row, n], alone.maps[0])
     assert found.seen == 37
+
+
+def test_without_a_target_each_sample_is_asked_about_its_likeliest_class() -> None:
+    net, data = network(bias=True), picture(6)
+    tops = net(data).argmax(1).tolist()
+    found = pl.concepts.references(net, data, None, "1", [2], best=6, share=False)
+    alone = [float(pl.concepts.relevance(net, data[i : i + 1], tops[i], "1", [2]).channels[2]) for i in range(6)]
+    kept = sorted((v for v in alone if v > 0), reverse=True)
+    assert found.relevance[0, : len(kept)].tolist() == pytest.approx(kept)
+    assert found.origin.target == "each sample's likeliest class"
 
 
 def test_relevance_prefers_what_the_answer_needs_to_what_excites() -> None:

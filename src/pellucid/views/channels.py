@@ -16,6 +16,7 @@ from pellucid.views.view import Bar, Bars, Columns, Heading, Stack, Table, Text,
 
 CRP = "Achtibat et al. 2023, arXiv:2206.03208"
 BLOCKS = "Olah et al. 2018, doi:10.23915/distill.00010"
+LITTLE, FAR = 0.01, 0.5  # of a score that has to arrive; of a sum that may be missed
 _MANY = 20  # channels in a table
 _PICTURES = 6
 
@@ -27,6 +28,9 @@ def relevance_view(found: Relevance) -> View:
     bias = (
         "" if math.isnan(arrived) else f" {percent(arrived)} of it arrived there; biases and stabilizers keep the rest."
     )
+    reached = float(found.whole.sum()) / found.score if found.score else math.nan
+    lost = abs(reached) < LITTLE
+    little = f"Of the score, {percent(reached)} arrived at the picture: the maps say where, and hardly how much."
     shown = (
         f"These {len(found.chosen)} maps together are {percent(found.shown)} of the whole one." if found.chosen else ""
     )
@@ -45,6 +49,7 @@ def relevance_view(found: Relevance) -> View:
                 "lead",
             ),
             *warnings_of(o),
+            *((Text(little, "warning"),) if lost else ()),
             Columns((photo(found.picture, "What the network saw"), whole)),
             Text(note, "quiet"),
             Columns(maps),
@@ -95,7 +100,7 @@ def _reference_row(found: References, row: int) -> tuple[View, ...]:
             found.maps[row, i],
             signed=True,
             title=found.names[row][i],
-            caption=f"relevance {signed_number(float(found.relevance[row, i]))}",
+            caption=f"relevance {_relevance(found, row, i)}",
         )
         for i, sample in enumerate(found.samples[row].tolist())
         if sample >= 0
@@ -104,13 +109,18 @@ def _reference_row(found: References, row: int) -> tuple[View, ...]:
     return (head, Text(said), Columns(maps)) if maps else (head, Text("It is relevant in none of the samples."))
 
 
+def _relevance(found: References, row: int, i: int) -> str:
+    value = float(found.relevance[row, i])
+    return percent(value) if found.origin.options.get("share") else signed_number(value)
+
+
 def groups_view(found: Groups) -> View:
     """The groups of channels on each picture, and what each adds to the score."""
     o, gap = found.origin, found.gap
     worst = float(gap.nan_to_num(0).max())
     care = (
         f" The sums miss what zeros at the site would do by up to {percent(worst)}: read them as a first order only."
-        if worst > 0.2
+        if worst > FAR
         else f" The sums miss what zeros at the site would do by {percent(worst)} at most."
     )
     means = found.contributions.sum((2, 3)).mean(0)
@@ -162,13 +172,14 @@ def between_view(found: Between) -> View:
         for c, m, v in zip(found.channels, found.maps, found.values, strict=True)
     )
     rows = tuple(_made_of(found, row) for row in range(len(found.channels)))
+    far = ": too far for sums to be shares, so that only their order and sign tell something" if worst > FAR else ""
     columns = ("channel", "adds to the target", f"made of channels at {found.first}", "sum misses by")
     return Stack(
         (
             Heading(f"How {o.at} is made of {found.first}: {o.target}", 1),
             Text(
                 f"To first order, what channels and places at {found.first} add to {len(found.channels)} channels at "
-                f"{o.at}. The sums miss what zeros there would do by up to {percent(worst)}.",
+                f"{o.at}. The sums miss what zeros there would do by up to {percent(worst)}{far}.",
                 "lead",
             ),
             *warnings_of(o),

@@ -39,8 +39,7 @@ def over(
     large = flat[0, 0]
     if tuple(values.shape) != size:
         coarse = values.shape[0] <= size[0] and values.shape[1] <= size[1]
-        how = {"mode": "bilinear", "align_corners": False} if coarse else {"mode": "area"}
-        large = torch.nn.functional.interpolate(flat, size, **how)[0, 0]
+        large = torch.nn.functional.interpolate(flat, size, mode="bilinear" if coarse else "area")[0, 0]
     grey = (small.double() * torch.tensor([0.299, 0.587, 0.114]).double().view(3, 1, 1)).sum(0)
     ground: Array = (grey + 0.5).floor().to(torch.uint8).numpy()
     drawn = map_of(large, SIDE)
