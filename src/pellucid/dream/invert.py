@@ -25,7 +25,7 @@ from pellucid.dream.dreaming import dreamed, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 # Places matter to a layer's values, so that the network looks at the picture as it is.
-STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0, contrast=0, rate=0.3)
+STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0.03, contrast=0, rate=0.3)
 LOUD = STILL.but(contrast=1, rate=0.2)  # without a limit a caricature would be black and white
 
 
