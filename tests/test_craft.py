@@ -105,6 +105,16 @@ def test_one_new_picture_is_read_with_the_same_concepts(found: pl.concepts.Conce
     assert bool(local.importance[:, 1].isnan().all())
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_it_follows_the_networks_precision(kind: torch.dtype, found: pl.concepts.Concepts) -> None:
+    net, x = Painted().eval().to(kind), pictures(4)
+    ours = pl.concepts.craft(net, x, 1, "act", concepts=3, crops=(1 / 3,), designs=8, starts=1)
+    assert float(likeness(found.bank.double(), ours.bank.double()).min()) > 0.999
+    grouped = pl.concepts.groups(net, x, 1, "act", count=3)
+    assert float(likeness(found.bank.double(), grouped.vectors.double()).min()) > 0.999
+    assert pl.concepts.relevance(net, x[:1], 1, "act", most=2).maps.shape == (2, SIDE, SIDE)
+
+
 def test_it_is_the_same_again_and_touches_nothing() -> None:
     net, x = Painted().train(), pictures(4)
     before, state = {k: v.clone() for k, v in net.state_dict().items()}, torch.random.get_rng_state()

@@ -101,6 +101,22 @@ def test_a_picture_is_asked_about_by_channels_and_slopes_are_summed_over_places(
     assert found.of("red", "0").vector.tolist() == pytest.approx(found.of("red", "2").vector.tolist(), abs=1e-4)
 
 
+def test_tokens_are_asked_about_by_their_width() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.same, self.head = nn.Identity(), Curved()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.same(x).mean(1))
+
+    concepts = {"for": shifted(0, 1)[:, None].expand(-1, 3, -1)}
+    pool, x = plain(60, 3, WIDTH, seed=5), plain(20, 3, WIDTH, seed=6)
+    found = pl.concepts.tcav(Tokens(), concepts, pool, x, 1, "same", runs=12)
+    assert len(found.of("for").vector) == WIDTH and int(found.of("for").vector.argmax()) == 0
+    assert found.of("for").significant and found.of("for").effect > 0
+
+
 def test_relative_directions_tell_concepts_from_each_other() -> None:
     concepts = {"for": shifted(0, 1), "against": shifted(1, 2)}
     pool, x = plain(100, WIDTH, seed=5), plain(40, WIDTH, seed=6)

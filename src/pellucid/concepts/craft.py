@@ -25,7 +25,7 @@ from pellucid.concepts.importance import Worth, interval, rebuilt_from, worth_of
 from pellucid.concepts.matching import likeness
 from pellucid.concepts.origin import Work, work_on
 from pellucid.concepts.pictures import Gathered, boxes_of, colors, crops_of, gathered
-from pellucid.concepts.sites import averaged, by_place, positive_map, values_at
+from pellucid.concepts.sites import averaged, by_place, exact, positive_map, values_at
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
@@ -137,17 +137,18 @@ def _together(
 ) -> Concepts:
     """The result, its concepts in the given order."""
     f, rebuilt = work.f, rebuilt_from(maps, bank.parts)
+    fed = rebuilt.to(x.pixels.dtype)
     seen = rows(x.x, 0, len(value))
     return Concepts(
         bank=bank.parts[order].cpu(),
         maps=maps[:, order].cpu(),
-        contributions=_contributions(f, seen, bank.site, rebuilt, maps, bank.parts)[:, order].cpu(),
+        contributions=_contributions(f, seen, bank.site, fed, maps, bank.parts)[:, order].cpu(),
         importance=torch.stack((worth.indices.mean(0), *interval(worth.indices)), 1)[order],
         indices=worth.indices[:, order],
         removed=worth.removed[:, order],
         chance=worth.chance[:, order],
         scores=worth.scores,
-        same_class=_same_class(f, seen, bank.site, rebuilt),
+        same_class=_same_class(f, seen, bank.site, fed),
         missed=float((value - rebuilt).norm() / value.norm()),
         boxes=bank.boxes,
         strips=bank.strips[:, order].cpu(),
@@ -162,7 +163,7 @@ def _together(
 def _contributions(f: Score, x: dict[str, Tensor], site: Site, rebuilt: Tensor, maps: Tensor, bank: Tensor) -> Tensor:
     """What each concept adds to the score at each place, to first order: its presence times the slope along it."""
     g, _ = f.at(site, x)
-    slope = g.grad({str(site): rebuilt})[str(site)]
+    slope = exact(g.grad({str(site): rebuilt})[str(site)])
     return maps * torch.einsum("bchw,kc->bkhw", slope, bank)
 
 

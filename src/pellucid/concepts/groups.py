@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pellucid.concepts.origin import Origin, work_on
 from pellucid.concepts.pictures import colors, gathered
-from pellucid.concepts.sites import by_place, positive_map
+from pellucid.concepts.sites import by_place, exact, positive_map
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
 from pellucid.core.samples import Samples
@@ -97,13 +97,14 @@ def groups(
         x = gathered(work.f, data)
         site = positive_map(work.f, x.x, at)
         seen = work.f.watch(x.x, site)[site]
+        value, slope = exact(seen.value), exact(seen.grad)
         g, given = work.f.at(site, x.x)
         nothing = g({k: torch.zeros_like(v) for k, v in given.items()})
-        factors = factorized(by_place(seen.value), count)
-        shape = (len(x), *seen.value.shape[2:], count)
+        factors = factorized(by_place(value), count)
+        shape = (len(x), *value.shape[2:], count)
         maps = factors.weights.view(shape).movedim(-1, 1)
-        added = seen.value * seen.grad
-        each = maps * torch.einsum("bchw,kc->bkhw", seen.grad, factors.parts)
+        added = value * slope
+        each = maps * torch.einsum("bchw,kc->bkhw", slope, factors.parts)
         order = each.sum((2, 3)).mean(0).argsort(descending=True, stable=True)
         return Groups(
             vectors=factors.parts[order].cpu(),
@@ -111,7 +112,7 @@ def groups(
             contributions=each[:, order].cpu(),
             by_channel=added.sum((2, 3)).cpu(),
             by_place=added.sum(1).cpu(),
-            scores=torch.stack((work.f(x.x), nothing), 1).cpu(),
+            scores=exact(torch.stack((work.f(x.x), nothing), 1)).cpu(),
             missed=factors.error,
             pictures=colors(work.f.net, x.pixels),
             names=x.names,

@@ -52,12 +52,15 @@ def worth_of(
     """Picture by picture; a stopped run has those that were finished.  Raises `Stopped` when that is none."""
     count = len(bank)
     points, shuffled = design(designs, count), _shufflings(bank.shape[1])
+    kind = next(v.dtype for v in x.values() if v.is_floating_point())  # inputs have the network's
     each: list[Worth] = []
     shared = OneCut()
     for i in range(batch_size(x)):
         parts = _variations(value[i], maps[i], bank, points, shuffled)
         try:
-            found = list(scores_behind(f.among([i]), rows(x, i, i + 1), site, ({"value": v} for v in parts), shared))
+            found = list(
+                scores_behind(f.among([i]), rows(x, i, i + 1), site, ({"value": v.to(kind)} for v in parts), shared)
+            )
         except Stopped:
             break
         scores = torch.cat(found).double().cpu() if found else torch.empty(0)

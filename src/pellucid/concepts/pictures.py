@@ -88,7 +88,7 @@ def crops_of(x: Gathered, boxes: Tensor) -> Iterator[Tensors]:
     size = x.pixels.shape[2:]
     for some in torch.split(boxes, _TOGETHER):
         cut = [cropped(x.pixels, box.tolist()) for box in some]
-        large = [F.interpolate(c[None], size, mode="bilinear", align_corners=False, antialias=True) for c in cut]
+        large = [F.interpolate(c[None], size, mode="bilinear", align_corners=False) for c in cut]
         others = {k: v[some[:, 0].to(v.device)] for k, v in x.x.items() if k != x.name}
         yield {**others, x.name: torch.cat(large)}
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from pellucid.concepts.origin import Origin, Work, work_on
 from pellucid.concepts.pictures import colors
 from pellucid.concepts.sets import channel_axis, over_places
+from pellucid.concepts.sites import exact
 from pellucid.core.errors import BadInput
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
@@ -121,8 +122,8 @@ def _apart(
     return Relevance(
         channels=every.cpu(),
         chosen=tuple(chosen[: len(maps)]),
-        maps=torch.stack(maps).cpu() if maps else torch.empty(0, *whole.shape),
-        whole=whole.cpu(),
+        maps=exact(torch.stack(maps)).cpu() if maps else torch.empty(0, *whole.shape),
+        whole=exact(whole).cpu(),
         score=float(score),
         picture=colors(work.f.net, x[name])[0],
         origin=work.origin(str(site), options),

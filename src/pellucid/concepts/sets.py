@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pellucid.concepts.sites import exact
 from pellucid.core.errors import BadInput
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
@@ -118,7 +119,7 @@ def over_places(net: Network, v: Tensor, site: Site, *, sum_up: bool) -> Float[T
     """One number a channel: the mean over places, or the sum.  Tokens `[batch, tokens, width]` have width channels."""
     if v.ndim < 2:
         raise BadInput(f"Site {str(site)!r} holds {tuple(v.shape)}; a direction needs [batch, channels, ...].")
-    v = v.movedim(channel_axis(net, v.ndim), 1)
+    v = exact(v).movedim(channel_axis(net, v.ndim), 1)
     flat = v.flatten(2) if v.ndim > 2 else v[:, :, None]
     return flat.sum(2) if sum_up else flat.mean(2)
 

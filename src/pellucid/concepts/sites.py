@@ -63,9 +63,14 @@ def _instead(f: Score, x: Tensors, site: Site) -> str:
 
 
 def values_at(f: Score, batches: Iterator[Tensors], site: Site) -> Iterator[Float[Tensor, "batch *axes"]]:
-    """What is at a site for batch after batch."""
+    """What is at a site for batch after batch, in single precision at least."""
     for x in batches:
-        yield f.values(x, site)[site].detach()
+        yield exact(f.values(x, site)[site].detach())
+
+
+def exact(v: Tensor) -> Tensor:
+    """Values in which sums can be made: half precision becomes single, all else stays."""
+    return v.float() if v.dtype in (torch.float16, torch.bfloat16) else v
 
 
 def by_place(value: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "places channels"]:
