@@ -5,6 +5,8 @@ A file is named after the function in it; here the function takes the name.
 
 from pellucid.dream.deepdream import deepdream
 from pellucid.dream.dream import Dream
+from pellucid.dream.evolution import Evolution, evolution
+from pellucid.dream.filters import Filters, filters
 from pellucid.dream.fool import fool
 from pellucid.dream.invert import caricature, invert, nudge, style
 from pellucid.dream.maximize import between, maximize, resume, watch
@@ -15,12 +17,16 @@ from pellucid.dream.words import Words, words
 
 __all__ = (
     "Dream",
+    "Evolution",
+    "Filters",
     "Patches",
     "Recipe",
     "Words",
     "between",
     "caricature",
     "deepdream",
+    "evolution",
+    "filters",
     "fool",
     "invert",
     "maximize",

@@ -15,7 +15,11 @@ from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+from pellucid.dream.cutting import Patch
 from pellucid.dream.dream import Dream
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
+from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
 
@@ -95,6 +99,44 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return _known(value) if isinstance(value, float) else value
+
+
+@facts.register
+def _(subject: Patches) -> dict[str, Any]:
+    plain = ("site", "how", "seen", "total", "skipped", "network", "fingerprint", "without_rule")
+    return {
+        **{name: getattr(subject, name) for name in plain},
+        "stopped": subject.stopped or None,
+        "dead": subject.dead,
+        "channels": [
+            {
+                "channel": c,
+                "mean": float(subject.mean[i]),
+                "spread": float(subject.spread[i]),
+                "largest": float(subject.maxima[i]),
+                "zeros": float(subject.zeros[i]),
+                "top": [_patch(p) for p in subject.top[i]],
+                "bottom": [_patch(p) for p in subject.bottom[i]],
+            }
+            for i, c in enumerate(subject.channels)
+        ],
+        "cost": asdict(subject.cost),
+    }
+
+
+@facts.register
+def _(subject: Evolution) -> dict[str, Any]:
+    return {"checkpoints": [{"label": n, **facts(c)} for n, c in zip(subject.labels, subject.columns, strict=True)]}
+
+
+@facts.register
+def _(subject: Filters) -> dict[str, Any]:
+    plain = ("site", "colors", "dead", "duplicates", "network", "fingerprint")
+    return {**{name: getattr(subject, name) for name in plain}, "norms": subject.norms.tolist()}
+
+
+def _patch(p: Patch) -> dict[str, Any]:
+    return {"value": p.value, "sample": p.sample, "name": p.name, "position": p.position, "field": p.field}
 
 
 def _shared(e: Explanation) -> dict[str, Any]:

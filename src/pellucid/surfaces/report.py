@@ -14,6 +14,9 @@ from pellucid.concepts.tested import Tcav
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.dream import Dream
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
+from pellucid.dream.patches import Patches
 from pellucid.dream.words import Words
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.attribution import attribution, figure
@@ -21,6 +24,8 @@ from pellucid.views.channels import between_view, groups_view, references_view, 
 from pellucid.views.comparison import comparison
 from pellucid.views.concepts import concepts_figure, concepts_view
 from pellucid.views.dream import dream_figure, dream_view
+from pellucid.views.filters import evolution_view, filters_view
+from pellucid.views.patches import patches_figure, patches_view
 from pellucid.views.tcav import tcav_figure, tcav_view
 from pellucid.views.view import View
 from pellucid.views.words import words_view
@@ -83,3 +88,18 @@ def _(subject: Between, still: bool) -> View:
 @report.register
 def _(subject: Words, still: bool) -> View:
     return words_view(subject)
+
+
+@report.register
+def _(subject: Patches, still: bool) -> View:
+    return patches_figure(subject) if still else patches_view(subject)
+
+
+@report.register
+def _(subject: Filters, still: bool) -> View:
+    return filters_view(subject)
+
+
+@report.register
+def _(subject: Evolution, still: bool) -> View:
+    return evolution_view(subject)
