@@ -14,6 +14,7 @@ from pellucid.core.errors import BadOption
 from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
 from pellucid.surfaces.dream_commands import patches
 from pellucid.surfaces.dreaming import dream
+from pellucid.surfaces.finding import concepts
 
 MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
@@ -132,6 +133,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "patches": patches,
     "methods": methods,
     "checks": checks,
+    "concepts": concepts,
     "dream": dream,
     "doctor": doctor,
 }

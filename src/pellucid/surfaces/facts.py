@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import singledispatch
 from typing import Any
 
+from torch import Tensor
+
+from pellucid.concepts.origin import Origin
+from pellucid.concepts.saved import KINDS
+from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
@@ -69,6 +74,31 @@ def _(subject: Dream) -> dict[str, Any]:
         "seed": subject.seed,
         "versions": dict(subject.versions),
     }
+
+
+def _of_concepts(subject: Shown) -> dict[str, Any]:
+    """Everything but what is too long to be read: maps, pictures, crops."""
+    short = {f.name: _plain(getattr(subject, f.name)) for f in fields(subject) if f.repr}  # type: ignore[arg-type]
+    origin = short.pop("origin")
+    return {**short, **origin}
+
+
+for _kind in KINDS.values():
+    facts.register(_kind, _of_concepts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, Origin):
+        return value.as_facts()
+    if isinstance(value, Check):
+        return _check(value)
+    if isinstance(value, Tested):
+        return {**{f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.repr}, "words": value.words}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return _known(value) if isinstance(value, float) else value
 
 
 @facts.register

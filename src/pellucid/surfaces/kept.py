@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid import methods
+from pellucid.concepts import saved as concepts
 from pellucid.core import saved
 from pellucid.core.archive import Archive, undamaged, unpacked
 from pellucid.core.errors import BadInput
@@ -38,6 +39,10 @@ KEEPERS: Mapping[str, Keeper] = {
     saved_patches.EVOLUTION: Keeper(Evolution, saved_patches.evolution_to_bytes, saved_patches.evolution_of),
     saved_patches.FILTERS: Keeper(Filters, saved_patches.filters_to_bytes, saved_patches.filters_of),
     dreams.KIND: Keeper(Dream, dreams.to_bytes, lambda archive, _: dreams.dream_of(archive)),
+    **{
+        kind: Keeper(of, concepts.to_bytes, lambda archive, _: concepts.found_of(archive))
+        for kind, of in concepts.KINDS.items()
+    },
 }
 BY_CLASS: Mapping[type[Shown], Keeper] = {keeper.of: keeper for keeper in KEEPERS.values()}
 
