@@ -68,7 +68,11 @@ def _page(family: str, members: list[AnyMethod]) -> str:
 def _entry(m: AnyMethod) -> str:
     """One method: what it shows, its picture, its formula, price, promises, options and example."""
     promises = ", ".join(str(p.name).lower().replace("_", " ") for p in m.promises) or "none"
-    sign = "Positive values speak for the target, negative ones against it." if m.signed else "Values have no sign."
+    speaks = "Positive values speak for the target, negative ones against it."
+    steep = "Values are slopes" + (
+        ": their sign says which way to change the input." if m.signed else ", without sign."
+    )
+    sign = steep if m.slopes else speaks if m.signed else "Values have no sign."
     facts = f"*Cost:* {m.cost}. *Promises:* {promises}. {sign}\n\n*Paper:* {m.paper}."
     source = f"*Source:* [`methods/{m.name}.py`](../../src/pellucid/methods/{m.name}.py)"
     described = _listed((sys.modules[f"pellucid.methods.{m.name}"].__doc__ or "").strip())

@@ -152,6 +152,39 @@ def test_near_copies_with_another_answer_are_left_out():
         assert bool(kept[0]) == bool(near["v"].sum() < x.sum())
 
 
+class Tie(nn.Module):
+    """Two classes that are nearly as likely: every picture but one is a step nearer to class 0 than to class 1."""
+
+    def __init__(self, x, step):
+        super().__init__()
+        self.x, self.step, self.sum = x, step, Corner()
+
+    def forward(self, v):
+        z, other = self.sum(v)[:, 1], (v != self.x).flatten(1).any(1)
+        return torch.stack([z + torch.where(other, self.step, -self.step), z], 1)
+
+
+def test_near_copies_that_hardly_change_what_is_explained_are_kept_though_the_first_class_changes():
+    x = lit_corner()
+    for step, kept in ((0.01, True), (0.34, True), (0.36, False), (3.0, False)):  # log 2 = .693: twice the step
+        score = Score(Network(Tie(x, step)), logit(1))
+        assert int(score.outputs({"v": x}).argmax()) == 1 != int(score.outputs({"v": x + 1e-3}).argmax())
+        assert all(bool(same[0]) == kept for same in near_copies(score, {"v": x})[1])
+        found = stability(plain_gradient(Network(Tie(x, step)), x, 1))
+        if kept:  # the gradient of a linear sum is the same everywhere
+            assert found.value == pytest.approx(1.0) and found.verdict is Verdict.HOLDS and "left out" not in found.why
+        else:
+            assert found.verdict is Verdict.UNKNOWN
+        unstable = stability(noise(Network(Tie(x, step)), x, 1))
+        assert unstable.verdict is (Verdict.FAILS if kept else Verdict.UNKNOWN)
+
+
+def test_the_first_class_alone_counts_where_no_single_class_is_explained():
+    x = lit_corner()
+    score = Score(Network(Tie(x, 0.01)), logit(1) - logit(0))
+    assert not any(bool(same[0]) for same in near_copies(score, {"v": x})[1])
+
+
 def test_localization_closed_form():
     places, inside = torch.zeros(10, 10), torch.zeros(10, 10, dtype=torch.bool)
     inside[2:4, 2:7] = True  # 10 of 100

@@ -65,6 +65,14 @@ def test_a_method_that_cannot_speak_of_the_target_is_skipped_with_the_reason():
     assert name == "finer_cam" and "logit(0) - logit(1) is not a class's logit" in why
 
 
+def test_a_network_of_one_output_has_no_classes_to_compare():
+    one = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 1)
+    )
+    with pytest.raises(pl.BadInput, match="one output"):
+        pl.methods.finer_cam(one, torch.rand(1, 3, 9, 9), 0)
+
+
 def test_it_is_shown_where_the_methods_disagree_and_which_agree():
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
     x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))

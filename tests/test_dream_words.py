@@ -40,13 +40,14 @@ class Sum(nn.Module):
 def test_the_best_text_of_a_sum_is_its_best_word_everywhere() -> None:
     torch.manual_seed(0)
     net = Sum()
-    found = pl.dream.words(net, pl.logit(0), torch.zeros(1, 5, dtype=torch.long), steps=20)
-    best = int(net.table.weight.argmax())
+    best, worst = int(net.table.weight.argmax()), int(net.table.weight.argmin())
+    start = torch.full((1, 5), worst)
+    found = pl.dream.words(net, pl.logit(0), start, steps=20)
     assert found.ids.tolist() == [[best] * 5]
     assert found.scores[0] == pytest.approx(5 * net.table.weight.detach().max().item())
-    held = pl.dream.words(net, pl.logit(0), torch.zeros(1, 5, dtype=torch.long), places=[1, -1], avoid=[best])
+    held = pl.dream.words(net, pl.logit(0), start, places=[1, -1], avoid=[best])
     second = int(net.table.weight[:, 0].topk(2).indices[1])
-    assert held.ids.tolist() == [[0, second, 0, 0, second]]
+    assert held.ids.tolist() == [[worst, second, worst, worst, second]]
 
 
 def test_all_replacements_tried_is_greedy_search() -> None:

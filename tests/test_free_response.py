@@ -11,6 +11,7 @@ from torch import Tensor
 from pellucid.checks.free_response import RATES, free_response
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput, BadOption
+from pellucid.trials.components import above, components
 from tests.flood import flooded
 from tests.given_maps import pictured, with_map
 
@@ -102,6 +103,16 @@ def test_every_threshold_against_a_slow_count(seed):
                 else:
                     false += 1
         assert (alarms, share) == (pytest.approx(false / 3), pytest.approx(len(right) / total))
+
+
+@pytest.mark.parametrize("shape", [(40,), (13, 17), (5, 6, 7)])
+@pytest.mark.parametrize("steps", [3, 1000])  # many places that tie, and none
+def test_parts_above_falling_levels_are_those_of_each_level_alone(shape, steps):
+    places = (steps * torch.rand(shape, generator=seeded(1))).round()
+    levels = places.unique().flip(0)[1::3].tolist()  # the highest places lie above the first of them
+    found = list(above(places, levels))
+    for level, parts in zip(levels, found, strict=True):
+        assert torch.equal(parts, components((places >= level)[None])[0])
 
 
 def test_chance_is_that_of_maps_that_know_nothing():

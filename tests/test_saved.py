@@ -247,7 +247,7 @@ def test_a_fact_that_is_missing_or_of_another_kind_is_refused(tmp_path: Path, wh
     good = tmp_path / "good.pellucid"
     good.write_bytes(with_facts(facts))
     assert load(good, METHODS).method == "integrated_gradients"
-    for name in facts.keys() - {"kind"}:  # the first files did not say their kind
+    for name in facts.keys() - {"kind", "slopes"}:  # the first files did not have these
         refused(with_facts({k: v for k, v in facts.items() if k != name}), tmp_path)
     for name in ("terms", "cost", "checks", "labels"):
         refused(with_facts({**facts, name: 7}), tmp_path)
@@ -256,6 +256,15 @@ def test_a_fact_that_is_missing_or_of_another_kind_is_refused(tmp_path: Path, wh
     refused(
         with_facts({**facts, "terms": [[1.0, "region", [1, {"mask": True}]]]}), tmp_path
     )  # a mask that is not there
+
+
+def test_a_file_of_a_version_that_knew_no_slopes_loads_and_keeps_its_sign(tmp_path: Path) -> None:
+    made = METHODS["guided_backprop"](nn.Linear(5, 1), torch.randn(1, 5), 0)
+    assert made.slopes and there_and_back(made, tmp_path).slopes
+    old = tmp_path / "old.pellucid"
+    old.write_bytes(with_facts({k: v for k, v in content(to_bytes(made)).items() if k != "slopes"}))
+    back = load(old, METHODS)
+    assert back.signed and not back.by_size  # as its checks were made
 
 
 @settings(max_examples=40)

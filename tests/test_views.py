@@ -145,6 +145,12 @@ def test_the_first_words_say_what_the_network_says(net):
     assert [b.strong for b in bars.bars] == [True, False, False, False, False]
 
 
+def test_slopes_are_not_said_to_have_raised_anything(net):
+    for method, said in (("guided_backprop", "where larger values would raise (red)"), ("saliency", "a small change")):
+        shown = words(attribution(getattr(pl.methods, method)(net, picture())))
+        assert said in shown and "what raised" not in shown and "slopes" in shown
+
+
 def test_another_class_than_the_first_is_named(net):
     logits = net.model(picture())[0].detach()
     last = int(logits.argmin())

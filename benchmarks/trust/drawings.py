@@ -1,10 +1,13 @@
-"""The two pictures of docs/trust_proof.md, as SVG: the verdict matrix and the calibration curve."""
+"""The pictures of docs/trust_proof.md, as SVG: the verdict matrix, the calibration curve, the methods by r."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
+from typing import Any
+
+from benchmarks.trust.tables import ENOUGH, ranked
 
 COLORS = {"Supported": "#1b6ca8", "Weak": "#8fc1e3", "Not supported": "#e8a33d", "Can't tell": "#c9c9c9"}
 TITLES = {
@@ -15,6 +18,11 @@ TITLES = {
     "unfair": "Networks where nothing can be told: should be gray",
 }
 LABEL, BAR, ROW, WIDTH = 300, 470, 21, 900
+FAMILIES = {
+    "class activation": "#0072b2", "relevance": "#cc79a7", "gradient": "#d55e00", "coalition": "#009e73",
+    "perturbation": "#b8860b",
+}  # fmt: skip
+YARDSTICKS = {"edges": "#8a8a8a", "center": "#444", "ceiling": "#1b6ca8"}
 LINES = ("#1b6ca8", "#e07b39", "#3d8b5f")
 
 
@@ -118,3 +126,56 @@ def _line(at: Sequence[tuple[float, float]], color: str, thick: int) -> Iterator
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
     yield f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="{thick}"/>'
     yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2 + thick / 2}" fill="{color}"/>' for x, y in at)
+
+
+def methods(found: Mapping[str, Any]) -> str:
+    """All methods by mean r on photographs with intervals; a ring where the map's absolute values are."""
+    rows = ranked(found["methods"])
+    top, step, left, width = 90, 17, 270, 600
+    bottom = top + step * len(rows)
+
+    def at(r: float) -> float:
+        return left + width * (r + 0.7) / 1.5
+
+    heading = "How well each method foretells what removing parts of a photograph does"
+    body = [text(10, 24, heading, size=14, weight="bold"), *_families(48)]
+    for tenths in range(-6, 9, 2):
+        body.append(_upright(at(tenths / 10), top, bottom, "#e8e8e8" if tenths else "#999"))
+        body.append(text(at(tenths / 10), bottom + 16, f"{tenths / 10:g}", anchor="middle", size=11))
+    for name, color in YARDSTICKS.items():
+        mean, low, high = found[name]
+        place = f'x="{at(low):.1f}" y="{top}" width="{at(high) - at(low):.1f}" height="{bottom - top}"'
+        body.append(f'<rect {place} fill="{color}" opacity="0.08"/>')
+        body.append(_upright(at(mean), top, bottom, color, "5 3"))
+        body.append(text(at(mean), top - 6, name, anchor="end" if name == "edges" else "start", size=11))
+    for k, (name, m) in enumerate(rows):
+        few = m["pictures"] < found["pictures"]
+        said = name.replace("_", " ") + (f" ({m['pictures']} photographs)" if few else "")
+        body.append(text(left - 10, top + step * (k + 0.5) + 4, said, anchor="end"))
+        body += [f'<g opacity="{0.45 if few else 1}">', *_interval(m, top + step * (k + 0.5), at), "</g>"]
+    body.append(text(left + width / 2, bottom + 36, "mean r, with its 95 % interval over photographs", anchor="middle"))
+    return page(bottom + 48, body, "All methods by mean r on photographs, with intervals, edges, center and ceiling")
+
+
+def _families(y: float) -> Iterator[str]:
+    x = 15.0
+    for name, color in FAMILIES.items():
+        yield f'<circle cx="{x}" cy="{y - 4}" r="4.5" fill="{color}"/>'
+        yield text(x + 10, y, name)
+        x += 34 + 6.6 * len(name)
+    yield f'<circle cx="{x}" cy="{y - 4}" r="3.5" fill="#fff" stroke="#555" stroke-width="1.5"/>'
+    yield text(x + 10, y, "r of the absolute values, where .05 or more above")
+
+
+def _upright(x: float, top: float, bottom: float, color: str, dashes: str = "none") -> str:
+    return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke="{color}" stroke-dasharray="{dashes}"/>'
+
+
+def _interval(m: Mapping[str, Any], y: float, at: Callable[[float], float]) -> Iterator[str]:
+    (mean, low, high), size, color = m["r"], m["size"][0], FAMILIES[m["family"]]
+    if m["pictures"] >= ENOUGH:
+        place = f'x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
+        yield f'<line {place} stroke="{color}" stroke-width="2"/>'
+    yield f'<circle cx="{at(mean):.1f}" cy="{y:.1f}" r="4.5" fill="{color}"/>'
+    if size - mean >= 0.05:
+        yield f'<circle cx="{at(size):.1f}" cy="{y:.1f}" r="3.5" fill="#fff" stroke="{color}" stroke-width="1.5"/>'

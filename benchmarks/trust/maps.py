@@ -67,6 +67,14 @@ class Maps:
         options = {"steps": STEPS} if method == "integrated_gradients" else {}
         return places(getattr(pl.methods, method)(net or self.net, x, pl.logit(target), **options).values)
 
+    def drawn(self, i: int) -> Network:
+        """The network with random weights whose maps of scene i are to be found wrong."""
+        return self.random[i % REDRAWN]
+
+    def guess(self, i: int, method: str) -> Tensor:
+        """The card's third guess: what this method shows of scene i on another network with random weights."""
+        return self.attributed(i, int(self.planted.scenes.labels[i]), self.random[(i + 1) % REDRAWN], method)
+
     def of(self, i: int) -> Iterator[tuple[str, str, Tensor]]:
         """Kind, name and map, of scene i."""
         g, truth = generator("maps", self.planted.name, i), self.truth(i)
@@ -103,5 +111,5 @@ class Maps:
             yield (
                 kind,
                 f"{name} of random weights" + ", same wiring" * (kind == METHOD),
-                self.attributed(i, label, self.random[i % REDRAWN], method),
+                self.attributed(i, label, self.drawn(i), method),
             )

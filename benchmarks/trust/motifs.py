@@ -1,7 +1,8 @@
 """Graphs with a motif grown onto a random tree (torch-geometric): is it a house or a ring?  The motif is the reason.
 
 The network sees only which nodes are joined.  Its input is how much each edge counts, 1 for each, so that the card
-takes edges away as it takes columns from a table.
+takes edges away as it takes columns from a table.  The columns are all 1, so their size is no guess; that an edge joins
+busy nodes is one, and only who knows the graph can draw it.
 """
 
 from __future__ import annotations
@@ -164,6 +165,12 @@ def shuffled(truth: Tensor, g: torch.Generator) -> Tensor:
     return truth[torch.randperm(len(truth), generator=g)]
 
 
+def busy(graph: Graph) -> Tensor:
+    """The guess of somebody who knows the graph and no network: edges between nodes that have many."""
+    degree = torch.bincount(graph.edges.flatten()).double()
+    return degree[graph.edges].prod(0)
+
+
 def maps(graph: Graph, net: Network, random: Network | None, g: torch.Generator) -> Iterator[tuple[str, str, Tensor]]:
     """Kind, name and map."""
     truth, x = graph.truth.double(), torch.ones(1, graph.edges.shape[1])
@@ -173,11 +180,10 @@ def maps(graph: Graph, net: Network, random: Network | None, g: torch.Generator)
     for name, options in METHODS.items():
         found = getattr(pl.methods, name)(net, x, pl.logit(graph.label), **options)
         yield "a method's", name.replace("_", " "), found.values[0].double().detach()
-    degree = torch.bincount(graph.edges.flatten()).double()
     yield "wrong", "random numbers", torch.rand(truth.shape, generator=g).double()
     yield "wrong", "shuffled truth", shuffled(truth, g)
     yield "wrong", "opposite of the truth", -truth
-    yield "wrong", "edges of busy nodes", degree[graph.edges].prod(0)
+    yield "wrong", "edges of busy nodes", busy(graph)
     other = pl.methods.integrated_gradients(net, x, pl.logit(1 - graph.label), steps=32)
     yield "wrong", "another class's IG", other.values[0].double().detach()
     if random is None:
@@ -203,16 +209,18 @@ def cards(
     models: tuple[nn.Module, ...], known: tuple[Graph, ...], count: int, probes: int = 128, *, redraw: bool = True
 ) -> dict[str, Any]:
     """The card on houses that all networks get right, each asked in its turn: verdicts, tau of graded maps, drops."""
-    words, r, reasons = dict[tuple[str, str], Counter[str]](), dict[str, list[float]](), Counter[str]()
+    words, before = (dict[tuple[str, str], Counter[str]]() for _ in range(2))
+    r, reasons = dict[str, list[float]](), Counter[str]()
     taus, drops = dict[int, list[float]](), {"truth": list[float](), "as many others": list[float]()}
     houses = [g for g in known if g.label == HOUSE and all(named(m, g) == HOUSE for m in models)][:count]
     for i, graph in enumerate(houses):
         net, g = Network(Edges(models[i % len(models)], graph).eval()), generator("motif maps", i)
         x = torch.ones(1, len(graph.truth))
-        (probe,) = probe_set(Score(net, pl.logit(HOUSE)), {net.inputs[0]: x}, probes)
+        (probe,) = probe_set(Score(net, pl.logit(HOUSE)), {net.inputs[0]: x}, probes, {"busy nodes": busy(graph)})
         for kind, name, m in maps(graph, net, unlearned(i, graph) if redraw else None, g):
             found = score_map(m, probe)
             words.setdefault((kind, name), Counter())[found.word] += 1
+            before.setdefault((kind, name), Counter())[score_map(m, replace(probe, guesses=())).word] += 1
             r.setdefault(name, []).append(found.r)
             reasons[found.reason] += bool(found.reason)
         for n, tau in ordered(graph, probe, g).items():
@@ -221,6 +229,7 @@ def cards(
             drops[name].append(fall(net.model, x, gone, HOUSE))
     return {
         "pictures": len(houses), "matrix": [[*key, dict(w)] for key, w in words.items()],
+        "without the guess": [[*key, dict(w)] for key, w in before.items()],
         "tau": {n: fmean(v) for n, v in taus.items()}, "r": {k: fmean(v) for k, v in r.items()},
         "drops": {k: fmean(v) for k, v in drops.items()}, "reasons": dict(+reasons),
     }  # fmt: skip

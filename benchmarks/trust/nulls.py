@@ -16,10 +16,11 @@ from benchmarks.trust.maps import places, shifted
 from benchmarks.trust.ordering import AREA
 from benchmarks.trust.rig import SIDE, Planted, first, generator, glyph_network, glyph_test
 from benchmarks.trust.verdicts import correlations, part, probed
-from pellucid.checks.faithfulness import null_scores, score_map
+from pellucid.checks.faithfulness import score_map
 from pellucid.probes.blur import blurred
 from pellucid.probes.infill import blur, pull_push
 from pellucid.probes.masks import blobs, landscapes
+from pellucid.trials.nulls import null_scores
 from pellucid.trials.probed import ProbeSet
 from pellucid.trials.yardsticks import center
 

@@ -1,43 +1,48 @@
-"""EfficientNet-Lite0 on labelled photographs: the average card of every cheap method."""
+"""EfficientNet-Lite0 on labelled photographs: the average card of every method.
+
+What each method got on each photograph is kept in photographs.json here as it comes, a line a method, with a digest of
+the package's code: a run that was stopped goes on, and what was found by this very code is left alone.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import sys
 import time
-from functools import cache
-from statistics import fmean
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from statistics import fmean, mode
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import pellucid as pl
+from benchmarks.harness import replace
+from benchmarks.trust.every_method import BACKGROUND, DEAR, OPTIONS, said
 from benchmarks.trust.rig import ROOT, generator, photographs
-from benchmarks.trust.verdicts import correlations
+from benchmarks.trust.verdicts import WORDS, correlations
 from pellucid.checks import stability
 from pellucid.checks.faithfulness import score_map
 from pellucid.core.network import Network
 from pellucid.core.score import Score
 from pellucid.trials.agreement import interval, resamples, spearman
 from pellucid.trials.layout import layout_of
-from pellucid.trials.probed import probe_set
+from pellucid.trials.probed import ProbeSet, probe_set
 from pellucid.trials.unlearned import unlearned
 
+STORE = Path(__file__).with_name("photographs.json")
 PROBES = 128
-# What a hundred passes or fewer buy; options that bring a method to that.
-CHEAP: dict[str, dict[str, Any]] = {
-    "saliency": {}, "input_x_gradient": {}, "guided_backprop": {}, "deconvolution": {}, "excitation_backprop": {},
-    "lrp": {}, "deep_lift": {}, "full_grad": {}, "guided_grad_cam": {},
-    "integrated_gradients": {"steps": 32}, "blur_integrated_gradients": {"steps": 32},
-    "guided_integrated_gradients": {"steps": 16}, "smooth_grad": {"samples": 16}, "beta_smooth": {},
-    "gradient_shap": {"samples": 16},
-    "grad_cam": {}, "grad_cam_plus_plus": {}, "x_grad_cam": {}, "hi_res_cam": {}, "layer_cam": {}, "eigen_cam": {},
-    "eigen_grad_cam": {}, "fem": {}, "kpca_cam": {}, "shapley_cam": {}, "finer_cam": {},
-    "occlusion": {"window": 56, "stride": 28}, "rise": {"masks": 64}, "lime": {"samples": 100, "cells": 5},
-}  # fmt: skip
+MOST = 40  # photographs there are
+FIRST = 8  # photographs for the dear methods
 FEW = 2  # photographs on which the methods are run again, for stability and for random weights
-# Not run again: minutes for a flag.
-SLOW = ("blur_integrated_gradients", "guided_integrated_gradients", "gradient_shap", "lime", "occlusion", "rise")
+AGAIN = 32  # passes up to which they are: eight explanations more are minutes for a flag
+GUESSES = "guesses"  # kept like a method
+AGAINST = "grad_cam"  # whose r is taken from everyone's, photograph by photograph
+Row = dict[str, Any]
 
 
 @cache
@@ -67,50 +72,91 @@ def recognized(count: int, sure: float = 0.0) -> tuple[Tensor, Tensor]:
     return torch.cat(known), torch.tensor(classes)
 
 
-def cards(count: int) -> dict[str, Any]:
-    """The card of every cheap method, averaged over photographs; intervals by bootstrap over the photographs."""
-    net, (x, classes) = lite0(), recognized(count)
-    rows: dict[str, list[dict[str, Any]]] = {}
-    probes, guesses = [], dict[str, list[float]]()
-    random = unlearned(net, {net.inputs[0]: x[:16]}, 1)
-    for i in range(len(x)):
-        one, label = x[i : i + 1], int(classes[i])
-        (probe,) = probe_set(Score(net, pl.logit(label)), {net.inputs[0]: one}, PROBES)
-        probes.append({"area": probe.area, "left": probe.ratio, "ceiling": probe.ceiling})
-        for name, m in probe.guesses:
-            guesses.setdefault(name, []).append(score_map(m, probe).r)
-        for name, options in CHEAP.items():
-            rows.setdefault(name, []).append(_card(name, options, one, label, probe, random if i < FEW else None))
-    return {
-        "pictures": len(x), "probes": PROBES, "few": min(FEW, len(x)),
-        "methods": {name: _average(name, of) for name, of in rows.items()},
-        "guesses": {name: spread(name, r) for name, r in guesses.items()},
-        "ceiling": spread("ceiling", [p["ceiling"] for p in probes]),
-        "left": spread("left", [p["left"] for p in probes]),
-        "areas": {f"{a:.0%}": sum(p["area"] == a for p in probes) for a in sorted({p["area"] for p in probes})},
-    }  # fmt: skip
+def cards(count: int, only: str = "") -> dict[str, Any]:
+    """The card of every method, averaged over photographs; intervals by bootstrap over the photographs.
+
+    With `only`, the methods whose name contains it are run anew, and no others.
+    """
+    count = min(count, MOST)
+    known: dict[str, Any] = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
+    known = {name: known[name] for name in (GUESSES, *OPTIONS) if name in known}
+    code = digest()
+    for name in (n for n in (GUESSES, *OPTIONS) if only in n):
+        asked = said(name) if name in OPTIONS else name
+        if only or name not in known or (known[name]["asked"], known[name]["code"]) != (asked, code):
+            known[name] = {"asked": asked, "code": code, "rows": []}
+    for i in range(count):
+        for name in (n for n in known if only in n and not (n in DEAR and i >= FIRST)):
+            if len(known[name]["rows"]) == i:
+                known[name]["rows"].append(guessed(i) if name == GUESSES else card(name, i))
+                keep(known)
+        sys.stdout.write(f"  photograph {i + 1} of {count}\n")
+        sys.stdout.flush()
+    return averages({name: found["rows"][:count] for name, found in known.items()})
 
 
-def _card(
-    name: str, options: dict[str, Any], x: Tensor, label: int, probe: Any, random: Network | None
-) -> dict[str, Any]:
+def keep(known: dict[str, Any]) -> None:
+    """Write everything that is known so far, a line a method."""
+    lines = (f"{json.dumps(name)}: {json.dumps(known[name])}" for name in (GUESSES, *OPTIONS) if name in known)
+    replace(STORE, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def digest() -> str:
+    """Short for the package's code: other code may find other maps."""
+    found = hashlib.blake2b(digest_size=6)
+    for path in sorted((ROOT / "src" / "pellucid").rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def probed(i: int) -> ProbeSet:
+    """Masked copies of a photograph: one set serves every method."""
+    x, classes = recognized(MOST)
+    (found,) = probe_set(Score(lite0(), pl.logit(int(classes[i]))), {lite0().inputs[0]: x[i : i + 1]}, PROBES)
+    return found
+
+
+@cache
+def random_weights() -> Network:
+    """The network as it was before it learned."""
+    return unlearned(lite0(), {lite0().inputs[0]: recognized(MOST)[0][:16]}, 1)
+
+
+def guessed(i: int) -> Row:
+    """What there is to compare with on a photograph: the two guesses, the ceiling; and how much was removed."""
     since = time.process_time()
-    e = getattr(pl.methods, name)(lite0(), x, pl.logit(label), **options)
-    seconds, m = time.process_time() - since, layout_of(e.net, e.x).map_of(e)[0]
-    found = score_map(m, probe)
-    row: dict[str, Any] = {
-        "r": found.r, "word": found.word, "seconds": seconds, "gap": e.gap[0] if e.gap else None,
-        "size": float(correlations(e.values.double().abs().sum(1), probe)[0]),
-        "passes": e.cost.forwards + e.cost.backwards,
-    }  # fmt: skip
-    if random is not None and name not in SLOW:
-        row["stable"] = stability(e).value
-        again = e.rerun(net=random)
-        row["random weights"] = spearman(e.values.abs().flatten().double(), again.values.abs().flatten().double())
-    return row
+    probe = probed(i)
+    guesses = {name: rounded(score_map(m, probe).r) for name, m in probe.guesses}
+    told = {"r": max(guesses.values()), "ceiling": rounded(probe.ceiling), "left": rounded(probe.ratio)}
+    return {**guesses, **told, "area": probe.area, "spent": rounded(time.process_time() - since)}
 
 
-def spread(key: str, values: list[float]) -> tuple[float, float, float]:
+def card(name: str, i: int) -> Row:
+    """What a method got on a photograph."""
+    (x, classes), probe = recognized(MOST), probed(i)
+    others = x.roll(-1 - i, 0)[:BACKGROUND]
+    options = {**OPTIONS[name], **({"background": others} if name == "deep_shap" else {})}
+    since = time.process_time()
+    e = getattr(pl.methods, name)(lite0(), x[i : i + 1], pl.logit(int(classes[i])), **options)
+    seconds, passes = time.process_time() - since, e.cost.forwards + e.cost.backwards
+    found = score_map(layout_of(e.net, e.x).map_of(e)[0], probe)
+    row: Row = {"r": rounded(found.r), "word": found.word, "seconds": rounded(seconds), "passes": passes}
+    row["size"] = rounded(float(correlations(e.values.double().abs().sum(1), probe)[0]))
+    row["gap"] = rounded(e.gap[0]) if e.gap else None
+    if i < FEW and passes <= AGAIN:
+        again = e.rerun(net=random_weights())
+        row["stable"] = rounded(stability(e).value)
+        row["random weights"] = rounded(spearman(*(v.values.abs().flatten().double() for v in (e, again))))
+    return {**row, "spent": rounded(time.process_time() - since)}
+
+
+def rounded(v: float) -> float:
+    """Four digits behind the point: what is kept is read by people too."""
+    return round(float(v), 4)
+
+
+def spread(key: str, values: Sequence[float]) -> tuple[float, float, float]:
     """Mean with a bootstrap interval of 95 %."""
     known = torch.tensor([v for v in values if math.isfinite(v)], dtype=torch.double)
     if not len(known):
@@ -118,13 +164,31 @@ def spread(key: str, values: list[float]) -> tuple[float, float, float]:
     return float(known.mean()), *interval(known[resamples(2000, len(known), generator("spread", key))].mean(1))
 
 
-def _average(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def averages(rows: dict[str, list[Row]]) -> dict[str, Any]:
+    """The figures of the table."""
+    guesses = rows.pop(GUESSES)
+    columns = {k: [g[k] for g in guesses] for k in ("edges", "center", "ceiling", "left", "area")}
+    areas = columns.pop("area")
+    few = mode(len(rows.get(name, guesses)) for name in DEAR)
+    compared = {**columns, AGAINST: [r["r"] for r in rows[AGAINST]]}
+    return {
+        "pictures": len(guesses), "probes": PROBES, "few": min(FEW, len(guesses)), "again": AGAIN,
+        "methods": {name: averaged(name, of, rows[AGAINST]) for name, of in rows.items()},
+        **{k: spread(k, v) for k, v in columns.items()},
+        "first": {"pictures": few} | {k: fmean(v[:few]) for k, v in compared.items()},
+        "areas": {f"{a:.0%}": areas.count(a) for a in sorted(set(areas))},
+        "seconds": sum(r["spent"] for of in (guesses, *rows.values()) for r in of),
+    }  # fmt: skip
+
+
+def averaged(name: str, rows: list[Row], against: list[Row]) -> dict[str, Any]:
+    """A method's row of the table."""
     gaps = [r["gap"] for r in rows if r["gap"] is not None]
     return {
-        "r": spread(name, [r["r"] for r in rows]), "size": spread(name, [r["size"] for r in rows]),
-        "words": {w: sum(r["word"] == w for r in rows) for w in ("Supported", "Weak", "Not supported", "Can't tell")},
-        "stable": spread(name, [r["stable"] for r in rows if "stable" in r]),
-        "random weights": spread(name, [r["random weights"] for r in rows if "random weights" in r]),
+        "asked": said(name), "pictures": len(rows), "family": pl.methods.all_methods()[name].family,
+        **{k: spread(name, [r[k] for r in rows if k in r]) for k in ("r", "size", "stable", "random weights")},
+        "ahead": spread(name, [a["r"] - b["r"] for a, b in zip(rows, against, strict=False)]),
+        "words": {w: sum(r["word"] == w for r in rows) for w in WORDS},
         "gap": fmean(gaps) if gaps else None,
         "passes": fmean(r["passes"] for r in rows), "seconds": fmean(r["seconds"] for r in rows),
     }  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.trust import drawings, published, shortcuts
+from benchmarks.trust import drawings, photograph_tables, published, shortcuts
 from benchmarks.trust.tables import num, share, table
 from benchmarks.trust.verdicts import WORDS
 
@@ -20,7 +20,7 @@ Known = dict[str, Any]
 
 
 def write(known: Known, machine: str) -> None:
-    """The section, RESULTS.md with it, and the two pictures of the docs."""
+    """The section, RESULTS.md with it, and the pictures of the docs."""
     harness.replace(HERE / "section.md", "\n".join(section(known, machine)) + "\n")
     store = harness.HERE / "results.json"
     others = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
@@ -29,6 +29,8 @@ def write(known: Known, machine: str) -> None:
     if rigs:
         harness.replace(IMAGES / "trust_verdicts.svg", drawings.verdict_matrix(together(rigs), unfair(known)))
         harness.replace(IMAGES / "trust_calibration.svg", drawings.calibration(kept_by_margin(rigs)))
+    if "photographs" in known:
+        harness.replace(IMAGES / "trust_photographs.svg", drawings.methods(known["photographs"]))
 
 
 def section(known: Known, machine: str) -> Iterator[str]:
@@ -49,7 +51,7 @@ def section(known: Known, machine: str) -> Iterator[str]:
     if "claims" in known:
         yield from _claims(known["claims"])
     if "photographs" in known:
-        yield from _photographs(known["photographs"])
+        yield from photograph_tables.section(known["photographs"])
 
 
 def verdicts(known: Known) -> list[Known]:
@@ -114,15 +116,15 @@ def _unfair(found: Known) -> Iterator[str]:
 
 
 def _third_guess(found: Known) -> Iterator[str]:
-    yield "What a third guess beside edges and center would change, in maps called `Supported`: `contrast`, where the"
-    yield "color is unlike the mean; `unlearned`, what the same method shows on another network with random weights, in"
-    yield "either sign. A proposal: the card has neither.\n"
+    yield "What the third guess beside edges and center changes, in maps called `Supported`: `unlearned`, what the same"
+    yield "method (for the true mask: integrated gradients) shows on a network with random weights, in either sign."
+    yield "`contrast`, where the color is unlike the mean, is a proposal that the card does not take.\n"
     rows = [
         [name, kind, part["pictures"], *by.values()]
         for name, part in found["words"].items()
         for kind, by in part["supported"].items()
     ]
-    yield from table(("network", "maps", "pictures", "now", "with contrast", "with unlearned"), rows)
+    yield from table(("network", "maps", "pictures", "without", "with unlearned", "with contrast"), rows)
 
 
 def kept_by_margin(rigs: Sequence[Known]) -> dict[str, list[tuple[float, float, int, int]]]:
@@ -234,39 +236,3 @@ def _claims(found: Known) -> Iterator[str]:
         for k, v in found["mosaics"].items()
     ]
     yield from table(("method", "glyphs", "notes", "photographs", "only quarter"), rows)
-
-
-def _photographs(found: Known) -> Iterator[str]:
-    yield "### EfficientNet-Lite0 on labelled photographs\n"
-    yield f"{found['pictures']} photographs that it names rightly, {found['probes']} probes each; stability and random"
-    yield f"weights on {found['few']}. Means, with 95 % intervals by bootstrap over photographs. `size`: r of the map's"
-    yield "absolute values.\n"
-
-    def wide(v: Sequence[float]) -> str:
-        return f"{v[0]:.2f} [{v[1]:.2f}, {v[2]:.2f}]" if v[0] == v[0] else ""
-
-    rows = []
-    for name, m in sorted(found["methods"].items(), key=lambda kv: -kv[1]["r"][0]):
-        words = " / ".join(str(m["words"][w]) for w in WORDS)
-        again = [num(m[k][0]) for k in ("stable", "random weights")]
-        gap = f"{m['gap']:.1%}" if m["gap"] is not None else ""
-        old = num(published.PHOTOGRAPHS.get(name))
-        rows.append(
-            [
-                name,
-                wide(m["r"]),
-                num(m["size"][0]),
-                words,
-                *again,
-                gap,
-                f"{m['passes']:.0f}",
-                f"{m['seconds']:.2f}",
-                old,
-            ]
-        )
-    for name in ("edges", "center"):
-        rows.append([f"*{name}*", wide(found["guesses"][name]), *[""] * 7, num(published.PHOTOGRAPHS[name])])
-    rows.append(["*ceiling*", wide(found["ceiling"]), *[""] * 7, num(published.PHOTOGRAPHS["ceiling"])])
-    head = ("map", "r", "size", "S / W / N / C", "stable", "random weights", "gap", "passes", "CPU s", "notes: r")
-    yield from table(head, rows)
-    yield f"S / W / N / C: how often Supported, Weak, Not supported, Can't tell. Areas removed: {found['areas']}.\n"

@@ -50,12 +50,17 @@ def _motifs(found: Known) -> Iterator[str]:
     yield f"by edge (about {found['edges']:.0f} a graph). Learned: networks of three seeds in turns, trained to tell"
     yield f"the two apart (right in {right} of new graphs); the truth is the motif's edges, which they"
     yield "need not use alone. Wired: a network that counts triangles by its construction; the truth is the house's"
-    yield "only one.\n"
+    yield "only one. A guess by busy nodes (the product of both ends' numbers of edges) is given to the card; the last"
+    yield "column is without it.\n"
     for name, v in found["cards"].items():
         yield f"**{name.capitalize()}**, {v['pictures']} houses. Without the edges of the truth the log-odds fall by"
         yield f"{v['drops']['truth']:.1f}, without as many others by {v['drops']['as many others']:.1f}.\n"
-        rows = [[kind, what, *(words.get(w, 0) for w in WORDS), num(v["r"][what])] for kind, what, words in v["matrix"]]
-        yield from table(("maps", "which", *WORDS, "mean r"), rows)
+        before = [words.get("Supported", 0) for *_, words in v["without the guess"]]
+        rows = [
+            [kind, what, *(words.get(w, 0) for w in WORDS), num(v["r"][what]), without]
+            for (kind, what, words), without in zip(v["matrix"], before, strict=True)
+        ]
+        yield from table(("maps", "which", *WORDS, "mean r", "Supported without the guess"), rows)
         yield from _tail(v)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from benchmarks.trust.verdicts import wilson
+
+ENOUGH = 8  # pictures from which on a bootstrap interval is worth printing
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -14,6 +17,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
     yield "|" + "---|" * len(head)
     yield from ("| " + " | ".join(str(c) for c in row) + " |" for row in rows)
     yield ""
+
+
+def ranked(methods: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The methods by mean r, the best first; after them those of too few pictures, which may have been easy ones."""
+    return sorted(methods.items(), key=lambda kv: (kv[1]["pictures"] < ENOUGH, -kv[1]["r"][0]))
 
 
 def share(words: Counter[str], word: str = "Supported") -> str:

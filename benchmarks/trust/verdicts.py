@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache, partial
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
@@ -18,7 +19,7 @@ from benchmarks.trust.asking import Asked, by_mean
 from benchmarks.trust.maps import Maps, graded
 from benchmarks.trust.networks import RIGS
 from benchmarks.trust.rig import Planted, generator
-from pellucid.checks.faithfulness import score_map
+from pellucid.checks.faithfulness import UNLEARNED, score_map
 from pellucid.core.network import Network
 from pellucid.core.run import Run, running
 from pellucid.core.score import Score
@@ -46,13 +47,26 @@ def judged(name: str, pictures: int, count: int = 128) -> list[Row]:
     for i in range(len(planted.scenes)):
         probes, others = probed(planted, i, count, maps.net), held_out(planted, i, maps.net)
         guesses = [("wrong", f"{guess} map", m) for guess, m in probes.guesses]
+        drawn = cache(partial(maps.guess, i))
         for kind, what, m in (*maps.of(i), *guesses):
-            found = score_map(m, probes)
+            unlearned = drawn(method_of(what))
+            found = score_map(m, beside(probes, unlearned))
             row = {"rig": planted.name, "picture": i, "kind": kind, "map": what, "word": found.word, "r": found.r}
             row |= {"margin": found.margin[0], "reason": found.reason, "ceiling": found.ceiling, "p": found.p}
-            row["keeps"] = {infill: ahead(m, other) for infill, other in others.items()}
+            row["keeps"] = {infill: ahead(m, beside(other, unlearned)) for infill, other in others.items()}
             rows.append(row)
     return rows
+
+
+def method_of(what: str) -> str:
+    """The method whose map on random weights is to be beaten: a map's own, or integrated gradients."""
+    own = {"Grad-CAM": "grad_cam", "occlusion": "occlusion", "saliency": "saliency"}
+    return next((method for name, method in own.items() if name in what), "integrated_gradients")
+
+
+def beside(probes: ProbeSet, unlearned: Tensor) -> ProbeSet:
+    """The probes with the card's third guess: the same method on random weights, in either sign."""
+    return replace(probes, guesses=(*probes.guesses, (UNLEARNED, torch.stack([unlearned, -unlearned]))))
 
 
 def held_out(planted: Planted, i: int, net: Network) -> dict[str, ProbeSet]:
@@ -68,7 +82,8 @@ def held_out(planted: Planted, i: int, net: Network) -> dict[str, ProbeSet]:
 
 def ahead(m: Tensor, probes: ProbeSet) -> float:
     """How far r of the map is ahead of r of the better guess, on these probes."""
-    r = correlations(torch.stack([m.double(), *(guess.double() for _, guess in probes.guesses)]), probes)
+    known = [guess.double().view(-1, *m.shape) for _, guess in probes.guesses]
+    r = correlations(torch.cat([m.double()[None], *known]), probes)
     return float(r[0] - r[1:].nan_to_num(-1.0).amax())
 
 
@@ -165,11 +180,11 @@ def part(probes: ProbeSet, which: slice) -> ProbeSet:
     return replace(probes, masks=probes.masks[which], drops=probes.drops[which])
 
 
-def third_guess(pictures: int, names: Sequence[str] = ("glyphs", "grid", "backdoor", "blood")) -> dict[str, Any]:
-    """What a third guess would change: how often `Supported` is said without one and with either of two.
+def third_guess(pictures: int, names: Sequence[str] = tuple(RIGS)) -> dict[str, Any]:
+    """What the third guess changes: how often `Supported` is said without one and with either of two.
 
+    unlearned   what the same method shows on another network with random weights, in either sign: the card's
     contrast    where the color is unlike the picture's mean
-    unlearned   what the same method shows on another network with random weights, in either sign
     """
     out: dict[str, Any] = {}
     for name in names:
@@ -178,14 +193,16 @@ def third_guess(pictures: int, names: Sequence[str] = ("glyphs", "grid", "backdo
         row: dict[str, dict[str, int]] = {}
         for i in range(many):
             x, label = planted.scenes.x[i].double(), int(planted.scenes.labels[i])
-            drawn, again = (maps.attributed(i, label, maps.random[(i + k) % len(maps.random)]) for k in (0, 1))
             contrast, probes = (x - x.mean((1, 2), keepdim=True)).norm(dim=0), probed(planted, i, 128, maps.net)
-            more = {"now": (), "contrast": (contrast,), "unlearned": (again, -again)}
-            known = {"true mask": maps.truth(i), "its IG": maps.attributed(i, label), "IG of random weights": drawn}
-            for guess, added in more.items():
-                some = replace(probes, guesses=(*probes.guesses, *((guess, m) for m in added)))
-                for kind, m in known.items():
-                    by = row.setdefault(kind, dict.fromkeys(more, 0))
-                    by[guess] += score_map(m, some).word == "Supported"
+            some = {
+                "without": probes, "unlearned": beside(probes, maps.guess(i, "integrated_gradients")),
+                "contrast": replace(probes, guesses=(*probes.guesses, ("contrast", contrast))),
+            }  # fmt: skip
+            known = {"true mask": maps.truth(i), "its IG": maps.attributed(i, label)}
+            known["IG of random weights"] = maps.attributed(i, label, maps.drawn(i))
+            for kind, m in known.items():
+                by = row.setdefault(kind, dict.fromkeys(some, 0))
+                for guess, p in some.items():
+                    by[guess] += score_map(m, p).word == "Supported"
         out[planted.name] = {"pictures": many, "supported": row}
     return out

@@ -32,14 +32,15 @@ _HOMES = {
     "pellucid.surfaces.explain": ("check", "compare", "explain", "record"),
     "pellucid.surfaces.kept": ("load",),
 }  # fmt: skip
+_PACKAGES = ("checks", "concepts", "dream", "methods")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = sorted([*_HOME_OF, "checks", "dream", "methods"])
+__all__ = sorted([*_HOME_OF, *_PACKAGES])
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checks", "dream", "methods"):
+    if name in _PACKAGES:
         return importlib.import_module(f"pellucid.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"pellucid has no {name!r}; it has: {', '.join(__all__)}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -16,8 +17,10 @@ from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadOption, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import Measure
+from pellucid.trials.again import on_random_weights
 from pellucid.trials.probed import ProbeSet
 from pellucid.trials.regions import Marked
+from pellucid.trials.yardsticks import Guesses
 
 Trust: TypeAlias = Literal["quick", "standard", "thorough"]
 
@@ -51,15 +54,17 @@ def trust_card(
     trust: Trust = "standard",
     probes: int | Sequence[ProbeSet] | None = None,
     mask: Marked | None = None,
+    guesses: Guesses | None = None,
     which: Sequence[str] | None = None,
 ) -> tuple[Check, ...]:
     """Run the checks that apply to an explanation, or those named in `which`; each with what it took.
 
     `trust` is the budget: "quick" runs 64 masked copies a sample and nothing else, "standard" up to 256 and seven more
     explanations, "thorough" up to 1024.  `probes` overrides it: how many masked copies to run for faithfulness, or sets
-    from `probe_set` that were run before.  `mask`: a region that the map should point into.  A check that cannot be
-    made is UNKNOWN and says why; it never costs the explanation.  Raises `BadOption` for a name that is not a check,
-    and for a budget that there is not.
+    from `probe_set` that were run before.  `mask`: a region that the map should point into.  `guesses`: maps of your
+    own, by name, that it has to beat (`faithfulness`).  Where the map of random weights is made anyway, it is a guess
+    too, and is made once.  A check that cannot be made is UNKNOWN and says why; it never costs the explanation.  Raises
+    `BadOption` for a name that is not a check, and for a budget that there is not.
 
     >>> import torch, pellucid as pl
     >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
@@ -74,9 +79,10 @@ def trust_card(
     given: dict[str, Any] = {"count": budget.count, "most": budget.most, "within": budget.within}
     if probes is not None:
         given = {"count": probes} if isinstance(probes, int) else {"probes": probes}
-    if mask is not None:
-        given["mask"] = mask
+    given |= {name: v for name, v in (("mask", mask), ("guesses", guesses)) if v is not None}
     wanted = [known[name] for name in which] if which is not None else _of_the_card(known, "mask" in given, budget)
+    if any(check.name == "randomization" for check in wanted):  # made once, when the first one asks for it
+        given["again"] = cache(partial(on_random_weights, explanation))
     return tuple(_run(check, explanation, given) for check in wanted)
 
 

@@ -9,11 +9,10 @@ fewer passes than insertion and deletion curves; the correlation of r with the t
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -21,20 +20,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.check import Check, Verdict
-from pellucid.core.errors import BadInput, Stopped
+from pellucid.core.errors import BadInput, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
 from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.trials.agreement import FLAT, interval, pearson, resamples
 from pellucid.trials.layout import Layout, score_of
-from pellucid.trials.nulls import moved
-from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, probe_set
+from pellucid.trials.nulls import null_scores
+from pellucid.trials.probed import BLOCK, GENTLE, ProbeSet, grown, guessed, probe_set
+from pellucid.trials.yardsticks import TAKEN, Guesses
 
 NULLS = 499
 BOOTSTRAPS = 1000
 ADDITIVE = 0.3  # When no known map reaches this, no map may be able to.
 LOOSE = 1.05  # Above this the class got likelier by removing parts: the probes may not take evidence away.
+ROUNDING = 1e-6
+UNLEARNED = "random weights"
 ADDS_UP = 0.6  # When a map fitted to some probes foretells the others this well, each part has an effect of its own.
 
 Word = Literal["Supported", "Weak", "Not supported", "Can't tell"]
@@ -51,9 +53,9 @@ class MapScore:
     """One map held against one probe set.
 
     `r` with its bootstrap interval; `p`: how often a random map does as well; `random`: what the best twentieth of
-    random maps reach; `guesses`: r of the edge and the center map; `margin`: interval of r minus the better guess
-    (NaN without guesses); `ceiling`: the most that is known to be reachable, by a map fitted to the probes, a guess
-    or this map; `reason`: why the test says nothing, or "".
+    random maps reach; `guesses`: r of the edge and the center map and of what else was to be beaten; `margin`: interval
+    of r minus the best guess (NaN without guesses); `ceiling`: the most that is known to be reachable, by a map fitted
+    to the probes, a guess or this map; `reason`: why the test says nothing, or "".
     """
 
     r: float
@@ -73,7 +75,7 @@ class MapScore:
             return "Can't tell"
         if self.p > 0.05:
             return "Not supported"
-        return "Supported" if self.p <= 0.02 and (not self.guesses or self.margin[0] > 0) else "Weak"
+        return "Supported" if self.p <= 0.02 and (not self.guesses or self.margin[0] > ROUNDING) else "Weak"
 
     @property
     def explained(self) -> float:
@@ -102,17 +104,28 @@ def score_map(places: Float[Tensor, "*shape"], probes: ProbeSet) -> MapScore:
     best = max((float(v) for v in (probes.ceiling, *found) if math.isfinite(v)), default=math.nan)
     return MapScore(
         r=r, low=low, high=high,
-        p=float(1 + (known >= r - 1e-6).sum()) / (len(known) + 1) if math.isfinite(r) else math.nan,
+        p=float(1 + (known >= r - ROUNDING).sum()) / (len(known) + 1) if math.isfinite(r) else math.nan,
         random=float(known.quantile(0.95)) if len(known) else math.nan,
-        guesses=tuple((name, float(v)) for (name, _), v in zip(probes.guesses, found[1:], strict=True)),
+        guesses=_by_guess(probes, found[1:]),
         margin=interval(redone[0] - redone[1:].nan_to_num(-1.0).amax(0)) if probes.guesses else (math.nan, math.nan),
         ceiling=best, reason=reason,
     )  # fmt: skip
 
 
+def _by_guess(probes: ProbeSet, found: Float[Tensor, " maps"]) -> tuple[tuple[str, float], ...]:
+    """Each guess's r, that of its best map; NaN where they are all flat."""
+    names = [name for name, m in probes.guesses for _ in _several(m, probes)]
+    pairs = [(name, v) for name, v in zip(names, found.tolist(), strict=True) if math.isfinite(v)]
+    return tuple((name, max((v for n, v in pairs if n == name), default=math.nan)) for name, _ in probes.guesses)
+
+
+def _several(guess: Tensor, probes: ProbeSet) -> Float[Tensor, "count *shape"]:
+    return guess if guess.ndim > len(probes.layout.shape) else guess[None]
+
+
 def _measured(places: Tensor, probes: ProbeSet) -> tuple[Float[Tensor, " maps"], Float[Tensor, "maps draws"], str]:
-    """The r of the map and of each guess, their redrawn values, and why they say nothing, or ''."""
-    sums = map_sums([places, *(guess for _, guess in probes.guesses)], probes)
+    """The r of the map and of each map of each guess, their redrawn values, and why they say nothing, or ''."""
+    sums = map_sums([places, *(m for _, guess in probes.guesses for m in _several(guess, probes))], probes)
     found = pearson(sums, probes.drops)
     generator = current().generator("faithfulness", probes.key, "score")
     pick = resamples(BOOTSTRAPS, len(probes.drops), generator)
@@ -132,23 +145,6 @@ def map_sums(maps: Sequence[Float[Tensor, "*shape"]], probes: ProbeSet) -> Float
     nothing = size <= FLAT * flat.norm(dim=1, keepdim=True)
     sums: Tensor = (away / size.masked_fill(nothing, math.nan)) @ probes.masks.flatten(1).double().T
     return sums
-
-
-def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -> Float[Tensor, " count"]:
-    """The r of `count` random maps: this map, flipped or turned at random, then rolled over the border at random.
-
-    They have its values and its smoothness.  Shuffling the pixels keeps the values only, and then any smooth map
-    looks significant.  Tables, and sequences too short for 50 rolls, have their places shuffled instead.
-    """
-    generator = current().generator("faithfulness", probes.key, "null")
-    masks = probes.masks.flatten(1).float().T
-    away = (places - places.mean()).cpu().float()
-    away = away / away.norm()
-    maps = itertools.islice(moved(away, probes.layout, generator), count)
-    found = []
-    while some := list(itertools.islice(maps, 64)):
-        found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
-    return torch.cat(found)
 
 
 def _reached(probes: ProbeSet, found: Tensor, redone: Float[Tensor, "maps draws"]) -> float:
@@ -194,13 +190,15 @@ def _words(layout: Layout) -> tuple[str, str, str]:
     family="faithfulness",
     paper="Bluecher et al. 2024, arXiv:2401.06654 (fairness); recipe measured on planted truth",
     better="higher",
-    cost="`count` + 2 forward passes a sample, none with `probes`",
+    cost="`count` + 2 forward passes a sample, none with `probes`; one explanation more with `again`",
     place=1,
 )
 def faithfulness(
     explanation: Explanation,
     *,
     probes: Sequence[ProbeSet] | None = None,
+    guesses: Guesses | None = None,
+    again: Callable[[], Explanation] | None = None,
     count: Annotated[int, Range(16, 4096), "masked copies to begin with"] = 64,
     most: Annotated[int | None, Range(16, 4096), "masked copies at most, while the interval is wide"] = None,
     within: Annotated[float, Range(0.001, 1), "how far the interval may reach to either side"] = 0.07,
@@ -208,9 +206,11 @@ def faithfulness(
     """Where the map is strong, does removing that part hurt the answer?  r in -1..1; the sentence says what it means.
 
     Supported maps to HOLDS, "Not supported" to FAILS, "Weak" and "Can't tell" to UNKNOWN.  Of several samples the
-    weakest is told, and `each` holds all.  `probes` from `probe_set` spare all passes.  With `most`, copies are added
-    until the interval is narrow enough; whether to go on depends on its width alone, never on the verdict.
-    Raises `Missing` when the explanation came without its network, `BadInput` when its input cannot be masked.
+    weakest is told, and `each` holds all.  `probes` from `probe_set` spare all passes.  `guesses`: maps of your own, by
+    name, that the map has to beat beside edges and center, `[*places]` or `[batch, *places]`; `again` makes one more,
+    what the same method shows on random weights, of which the better sign counts.  With `most`, copies are added until
+    the interval is narrow enough; whether to go on depends on its width alone, never on the verdict.  Raises `Missing`
+    when the explanation came without its network, `BadInput` when it cannot be masked or a guess does not fit.
 
     >>> import torch, pellucid as pl
     >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
@@ -219,6 +219,7 @@ def faithfulness(
     """
     if probes is None:
         probes = probe_set(score_of(explanation), explanation.explained, count)
+    probes = _beside(guessed(probes, guesses or {}), again)
     maps = probes[0].layout.map_of(explanation)
     found = [_narrowed(explanation, m, p, most, within) for m, p in zip(maps, probes, strict=True)]
     order: tuple[Word, ...] = ("Not supported", "Can't tell", "Weak", "Supported")
@@ -234,6 +235,19 @@ def faithfulness(
         tuple(score.r for score, _ in found), _points(maps[of.sample], of),
         {"word": told.word, "p": told.p, "sample": of.sample, "area": of.area, "seed": of.seed},
     )  # fmt: skip
+
+
+def _beside(probes: Sequence[ProbeSet], again: Callable[[], Explanation] | None) -> Sequence[ProbeSet]:
+    """The probes with one guess more: the same method where nothing was learned, in either sign."""
+    if again is None:
+        return probes
+    try:
+        maps = probes[0].layout.map_of(again())
+    except PellucidError:  # nothing to draw anew, or stopped
+        return probes
+    return tuple(
+        replace(p, guesses=(*p.guesses, (UNLEARNED, torch.stack([m, -m])))) for p, m in zip(probes, maps, strict=True)
+    )
 
 
 def _narrowed(
@@ -264,6 +278,12 @@ def _points(places: Tensor, probes: ProbeSet) -> tuple[tuple[str, tuple[float, .
     return ("map removed", tuple(removed.tolist())), ("drop", tuple(probes.drops.tolist()))
 
 
+def _called(guess: str) -> str:
+    if guess == UNLEARNED:
+        return "the same method on random weights"
+    return f"a map of the {guess}" if guess in TAKEN else f'the guess "{guess}"'
+
+
 def sentence(found: MapScore, probes: ProbeSet) -> str:
     """What was done and what came out, for somebody who meets such a test for the first time."""
     what, done, doing = _words(probes.layout)
@@ -274,7 +294,7 @@ def sentence(found: MapScore, probes: ProbeSet) -> str:
     setup = f"{count} copies of the {what}, each with {probes.area:.0%} of it {done}, were shown to the network."
     hurt = "hurt the answer" if found.p <= 0.05 else "hurt the answer no more than chance allows"
     result = f"Where the map is strong, {doing} {hurt}: r = {found.r:.2f} [{found.low:.2f}, {found.high:.2f}]."
-    guesses = "".join(f", a map of the {name} {v:.2f}" for name, v in found.guesses if math.isfinite(v))
+    guesses = "".join(f", {_called(name)} {v:.2f}" for name, v in found.guesses if math.isfinite(v))
     yardstick = f"A random map reaches {found.random:.2f}{guesses}, the best one known {found.ceiling:.2f}."
     unsure = " That is not surely better than such a guess." if found.word == "Weak" and found.guesses else ""
     return f"{setup} {result} {yardstick}{unsure} {tail}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.core.check import Check, Verdict
@@ -18,7 +20,7 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.tensors import digest
 from pellucid.trials.agreement import interval, resamples
-from pellucid.trials.components import components
+from pellucid.trials.components import above, components
 from pellucid.trials.regions import ENOUGH, NOWHERE, Marked, marks, unmarked
 
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)  # false alarms a picture (Setio et al. 2017)
@@ -102,21 +104,42 @@ def _counted_at(
     places: Float[Tensor, "*places"], marked: Sequence[Tensor], levels: Sequence[float], overlap: float
 ) -> Float[Tensor, "marked levels two"]:
     """For each way the objects lie, at each threshold, the number of false alarms and of objects found."""
-    rows: list[list[tuple[int, int]]] = []
-    some = max(MOST // places.numel(), 1)
-    for start in range(0, len(levels), some):
-        above = torch.stack([places >= level for level in levels[start : start + some]])
-        rows.extend([_counted(parts, objects, overlap) for objects in marked] for parts in components(above))
-    return torch.tensor(rows, dtype=torch.double).transpose(0, 1)
+    some, parts = max(MOST // places.numel(), 1), above(places, levels)
+    rows = []
+    while here := list(itertools.islice(parts, some)):
+        numbered = _numbered(torch.stack(here).flatten(1))
+        rows.append(torch.stack([_counted(numbered, objects.flatten(), overlap) for objects in marked]))
+    return torch.cat(rows, 1)
 
 
-def _counted(parts: Tensor, objects: Tensor, overlap: float) -> tuple[int, int]:
-    """How many parts are false alarms, and how many objects a right part reaches into."""
-    sizes = torch.bincount(parts.flatten())[1:]
-    inside = objects > 0
-    right = torch.bincount(parts[inside], minlength=len(sizes) + 1)[1:] >= overlap * sizes
-    reached = torch.cat([right.new_zeros(1), right])[parts[inside]]
-    return int((~right).sum()), int(torch.unique(objects[inside][reached]).numel())
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts at several thresholds, numbered through from 1 (0: outside): their sizes, and at which each one is."""
+
+    number: Int[Tensor, "levels places"]
+    sizes: Int[Tensor, " parts"]
+    level: Int[Tensor, " parts"]
+
+
+def _numbered(parts: Int[Tensor, "levels places"]) -> _Parts:
+    counts = parts.amax(1)
+    before = (counts.cumsum(0) - counts)[:, None]
+    number = torch.where(parts > 0, parts + before, 0)
+    return _Parts(
+        number, torch.bincount(number.flatten())[1:], torch.repeat_interleave(torch.arange(len(parts)), counts)
+    )
+
+
+def _counted(parts: _Parts, objects: Int[Tensor, " places"], overlap: float) -> Float[Tensor, "levels two"]:
+    """At each threshold, how many parts are false alarms, and how many objects a right part reaches into."""
+    inside = objects.nonzero()[:, 0]
+    number, which = parts.number[:, inside], objects[inside]
+    right = torch.bincount(number.flatten(), minlength=len(parts.sizes) + 1)[1:] >= overlap * parts.sizes
+    alarms = torch.bincount(parts.level[~right], minlength=len(number))
+    reached = torch.cat([right.new_zeros(1), right])[number]
+    found = torch.zeros(len(number), int(objects.max()) + 1, dtype=torch.uint8)
+    found.scatter_reduce_(1, which.expand_as(number), reached.to(torch.uint8), "amax")
+    return torch.stack([alarms, found.sum(1)], 1).double()
 
 
 def at_rates(found: Float[Tensor, "batch levels two"], counts: Float[Tensor, " batch"]) -> Float[Tensor, " rates"]:

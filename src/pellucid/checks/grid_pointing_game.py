@@ -103,6 +103,7 @@ class _Game:
         x = {self.name: one.picture.expand(count, *one.picture.shape[1:]).contiguous()}
         again = replace(self.explanation, of=target).rerun(net, x=x, seed=self.explanation.seed)
         values = next(iter(again.maps.values())).detach().cpu().double()
+        values = values.abs() if again.by_size else values
         if values.ndim != 4:
             raise BadInput(f"The map is {tuple(values.shape)}, which has no places in the picture.")
         places = values.sum(1, keepdim=True)

@@ -34,15 +34,16 @@ _NOTHING = "No change of the input changed the answer, or the map is the same ev
     paper="Yeh et al. 2019, arXiv:1901.09392",
     better="lower",
     cost="`count` + 1 forward passes a sample",
+    slopes=True,
 )
 def infidelity(
     explanation: Explanation,
     *,
     change: Annotated[Literal["removal", "noise"], "a random box is filled, or noise is added"] = "removal",
     reads: Annotated[
-        Literal["shares", "slopes"],
-        "what a value is taken for: a part's share of the score, or the score's slope there (for gradients)",
-    ] = "shares",
+        Literal["shares", "slopes"] | None,
+        "what a value is taken for: a part's share of the score, or the score's slope there; none: as the method says",
+    ] = None,
     count: Annotated[int, Range(8, 100_000), "changes drawn"] = 200,
     noise: Annotated[float, Range(1e-6, 10.0), "standard deviation of the noise, as a share of the range"] = 0.1,
     fill: Fill = "constant",
@@ -51,17 +52,19 @@ def infidelity(
 ) -> Check:
     """The share of the score's changes, 0..1, that the map does not explain, over random changes of the input.
 
-    With `reads="slopes"` a change I is predicted as I . map; with "shares" as the map's sum over the box.  References:
-    "best factor" (the best factor on the values, no offset), "as it stands", "flat map" (what a
-    map that is the same everywhere leaves, since larger boxes hurt more), and "read as slopes" where the values were
-    read as shares.  Curves: "predicted" and "drop", a number for each change, sample after sample.  Raises `BadOption`
-    for noise read as shares, `BadInput` for inputs without places, `Missing` without the network.
+    With `reads="slopes"`, the default for methods whose values are slopes with a sign, a change I is predicted as
+    I . map; with "shares" as the map's sum over the box.  References: "best factor" (the best factor on the values, no
+    offset), "as it stands", "flat map" (what a map that is the same everywhere leaves, since larger boxes hurt more),
+    and "read as slopes" where the values were read as shares.  Curves: "predicted" and "drop", a number for each
+    change, sample after sample.  Raises `BadOption` for noise read as shares, `BadInput` for inputs without places,
+    `Missing` without the network.
 
     >>> import torch, pellucid as pl
     >>> why = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.rand(1, 9), 0)
     >>> round(infidelity(why).value, 4)
     0.0
     """
+    reads = reads or ("slopes" if explanation.by_size else "shares")
     if change == "noise" and reads == "shares":
         raise BadOption("change='noise' has no parts whose shares could be summed.", "Give reads='slopes' too.")
     pairs, slopes, flat = [], [], []

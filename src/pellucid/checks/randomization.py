@@ -9,17 +9,15 @@ After Adebayo et al. 2018, with the critique of Binder et al. 2023; the entropy 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor
 
 from pellucid.core.check import Check, Verdict
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
-from pellucid.core.run import current
-from pellucid.trials.again import flat
+from pellucid.trials.again import flat, on_random_weights
 from pellucid.trials.agreement import entropy, spearman
-from pellucid.trials.layout import score_of
-from pellucid.trials.unlearned import unlearned
 
 SAME = 0.95
 
@@ -33,21 +31,21 @@ SAME = 0.95
     place=4,
     again=True,
 )
-def randomization(explanation: Explanation) -> Check:
+def randomization(explanation: Explanation, *, again: Callable[[], Explanation] | None = None) -> Check:
     """Rank correlation, in -1..1, of the map's absolute values with those from a network that never learned.
 
     FAILS (the red flag) from .95, or when the histogram's entropy stays exactly the same; HOLDS otherwise, which
-    only says that the map depends on the weights.  Costs one more explanation.  Raises `BadModel` when the network
-    has no weights, `Missing` when the explanation came without it.
+    only says that the map depends on the weights.  Costs one more explanation, unless `again` gives it: what the same
+    method shows on random weights.  Raises `BadModel` when the network has no weights, `Missing` when the explanation
+    came without it.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Linear(99, 1)
     >>> randomization(pl.methods.saliency(net, torch.ones(1, 99), 0)).value < 0.95
     True
     """
-    found = [
-        _same(a, b) for a, b in zip(flat(explanation).abs(), flat(_on_random_weights(explanation)).abs(), strict=True)
-    ]
+    other = again() if again is not None else on_random_weights(explanation)
+    found = [_same(a, b) for a, b in zip(flat(explanation).abs(), flat(other).abs(), strict=True)]
     alike, calmer = max(found, key=lambda f: -2.0 if math.isnan(f[0]) else f[0])
     changes = (("change of entropy", calmer),) if math.isfinite(calmer) else ()
     if math.isnan(alike):
@@ -64,11 +62,6 @@ def randomization(explanation: Explanation) -> Check:
         "depends on what the network learned. That alone does not make it right."
     )
     return Check("randomization", alike, Verdict.HOLDS, why, references=changes)
-
-
-def _on_random_weights(explanation: Explanation) -> Explanation:
-    net, seed = score_of(explanation).net, current().seed
-    return explanation.rerun(net=unlearned(net, explanation.x, seed), seed=explanation.seed)
 
 
 def _same(learned: Tensor, random: Tensor) -> tuple[float, float]:

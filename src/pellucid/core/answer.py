@@ -56,27 +56,24 @@ class Answer:
         Values are split all at once: what flows back to them is then put together once, and not row by row.
         """
         n = len(self.rows)
-        if n == 1:
-            return [self]
         for site, v in self.at.items():
             if v.ndim == 0 or len(v) != n:
                 raise BadModel(
                     f"Site {str(site)!r} holds {tuple(v.shape)} for {n} samples: they are not kept apart.",
                     "Choose a site whose first axis is the batch.",
                 )
-        at = {site: v.split(1) for site, v in self.at.items()}
-        split = {id(v): v.split(1) for v in leaves(self.output, deep=True) if v.ndim and len(v) == n} if whole else {}
+        if n == 1:
+            return [self]
+        at = {site: torch.split(v, 1) for site, v in self.at.items()}
+        tensors = leaves(self.output, deep=True) if whole else []
+        split = {id(v): torch.split(v, 1) for v in tensors if v.ndim and len(v) == n}
 
         def own(i: int) -> Any:
             """The output for a row, in the same structure; what has no rows is kept as it is."""
-            return (
-                rebuilt(self.output, lambda v: split[id(v)][i] if id(v) in split else v, deep=True) if whole else None
-            )
+            return rebuilt(self.output, lambda v: split[id(v)][i] if id(v) in split else v, deep=True)
 
-        return [
-            replace(self, output=own(i), at={site: v[i] for site, v in at.items()}, rows=self.rows[i : i + 1])
-            for i in range(n)
-        ]
+        parts = [({site: v[i] for site, v in at.items()}, own(i) if whole else None) for i in range(n)]
+        return [replace(self, output=out, at=inner, rows=self.rows[[i]]) for i, (inner, out) in enumerate(parts)]
 
 
 class _Enough(Exception):

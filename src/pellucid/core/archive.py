@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
-from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.errors import BadInput, BadOption, PellucidError
 from pellucid.core.tensors import Tensors
 
 FORMAT = 1  # raise it whenever an older version could not read the file
@@ -63,7 +63,13 @@ def undamaged(path: str | Path) -> Iterator[None]:
     """Whatever goes wrong while a result is made of an archive is the file's fault, and said so."""
     try:
         yield
+    except BadOption as error:  # nobody but the file gave that option
+        raise _damaged(path, error) from error
+    except PellucidError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, PellucidError):
-            raise
-        raise BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str | Path, error: Exception) -> BadInput:
+    return BadInput(f"{Path(path).name} is damaged: {type(error).__name__} {error}.", "Save it again.")

@@ -33,7 +33,8 @@ class Explanation(Shown):
 
     `maps` have their input's shape, but for the channel axis, which is 1 where a method speaks of places only; token
     inputs are explained at their embedding, `[batch, tokens, width]`.  `inner`: the value at the inner site that was
-    explained in the input's place, by the site's name, which then is the maps' name too.  `resolution` is a map's true
+    explained in the input's place, by the site's name, which then is the maps' name too.  `slopes`: the values say how
+    steeply the score climbs with a value, and not what a part contributed.  `resolution` is a map's true
     size when it was enlarged.  `gap` is, for methods that promise completeness, how far each sample's values miss the
     change of the score, relative to it.  `without_rule` are operations that ran under the plain gradient though the
     method wanted a rule for them.  `stopped` says how far a stopped run came.
@@ -53,6 +54,7 @@ class Explanation(Shown):
     cost: Cost
     inner: Tensors = field(default_factory=dict, repr=False)
     signed: bool = True
+    slopes: bool = False
     resolution: tuple[int, int] | None = None
     gap: tuple[float, ...] | None = None
     without_rule: tuple[str, ...] = ()
@@ -79,6 +81,11 @@ class Explanation(Shown):
     def explained(self) -> Tensors:
         """What the maps speak of: the value at the inner site, or the input."""
         return self.inner or self.x
+
+    @property
+    def by_size(self) -> bool:
+        """Do tests of what a part did take the map's size?  A slope's sign only says which way to change a value."""
+        return self.signed and self.slopes
 
     @property
     def fingerprint(self) -> str:

@@ -41,7 +41,7 @@ def versions(model: nn.Module) -> tuple[tuple[int, int], ...]:
 
 @contextmanager
 def doubled(model: nn.Module, kept: nn.Module | None = None) -> Iterator[nn.Module]:
-    """A double for the block, a new one or one that was `kept`; a model that edited itself in spite of it is reported."""
+    """A double for the block, new or `kept`; a model that edited itself in spite of it is reported."""
     weights = [t for t in weights_of(model) if not t.is_inference()]
     before = [t._version for t in weights]
     yield double(model) if kept is None else kept

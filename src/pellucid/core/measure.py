@@ -5,6 +5,7 @@ As with methods nothing is registered: a file `checks/foo.py` that defines `foo`
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,8 @@ from pellucid.core.run import Meter, current, running
 
 P = ParamSpec("P")
 
+_BY_SIZE = "The map holds slopes, whose sign only says which way to change a value; their size was tested."
+
 Family: TypeAlias = Literal["faithfulness", "sanity", "stability", "localization", "complexity", "axiom"]
 Better: TypeAlias = Literal["higher", "lower", "neither"]
 
@@ -28,6 +31,8 @@ class Measure(Generic[P]):
 
     `better`: which way the number is good, "neither" where it only describes.  `place` orders the trust card; 0 keeps a
     measure off it, to be called by name.  `again`: it runs the method again, which a small budget leaves out.
+    `slopes`: it knows what to make of a slope's sign; other tests of where the evidence is take a slope's size, and the
+    check says so.
     """
 
     def __init__(
@@ -41,10 +46,11 @@ class Measure(Generic[P]):
         cost: str,
         place: int,
         again: bool,
+        slopes: bool,
     ) -> None:
         self.recipe, self.title, self.family, self.paper = recipe, title, family, paper
         self.better: Better = better
-        self.cost, self.place, self.again = cost, place, again
+        self.cost, self.place, self.again, self.slopes = cost, place, again, slopes
         self.name = recipe.__name__
         self.__name__, self.__doc__, self.__module__ = recipe.__name__, recipe.__doc__, recipe.__module__
         self.__wrapped__ = recipe
@@ -67,7 +73,9 @@ class Measure(Generic[P]):
             found = self.recipe(explanation, **chosen, **others)  # type: ignore[call-arg]  # checked above
         outer.add(run.meter)
         spent = run.meter.forwards + run.meter.backwards
-        return replace(found, name=self.name, passes=spent, seconds=time.perf_counter() - since)
+        sized = explanation.by_size and self.family in ("faithfulness", "localization") and not self.slopes
+        why = f"{found.why} {_BY_SIZE}" if sized and not math.isnan(found.value) else found.why
+        return replace(found, name=self.name, why=why, passes=spent, seconds=time.perf_counter() - since)
 
     def __repr__(self) -> str:
         return f"<measure {self.name}({', '.join(sorted(self.takes))})>"
@@ -82,10 +90,11 @@ def measure(
     cost: str = "no pass",
     place: int = 0,
     again: bool = False,
+    slopes: bool = False,
 ) -> Callable[[Callable[Concatenate[Explanation, P], Check]], Measure[P]]:
     """Make a measure of a function from an explanation to a `Check`; options are declared as methods declare theirs."""
     about: dict[str, Any] = {"title": title, "family": family, "paper": paper, "better": better, "cost": cost}
-    return lambda recipe: Measure(recipe, place=place, again=again, **about)
+    return lambda recipe: Measure(recipe, place=place, again=again, slopes=slopes, **about)
 
 
 def _said(hint: Any) -> bool:

@@ -69,10 +69,12 @@ class Method(Generic[P]):
         promises: Promise,
         cost: str,
         signed: bool,
+        slopes: bool,
         together: bool,
     ) -> None:
         self.recipe, self.title, self.family, self.paper = recipe, title, family, paper
-        self.promises, self.cost, self.signed, self.together = promises, cost, signed, together
+        self.promises, self.cost, self.together = promises, cost, together
+        self.signed, self.slopes = signed, slopes
         self.name = recipe.__name__
         self.__name__, self.__doc__, self.__module__ = recipe.__name__, recipe.__doc__, recipe.__module__
         self.__wrapped__ = recipe
@@ -148,6 +150,7 @@ class Method(Generic[P]):
             versions=versions_used(),
             cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - since),
             signed=self.signed if found.signed is None else found.signed,
+            slopes=self.slopes,
             resolution=found.resolution, gap=found.gap,
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
@@ -170,15 +173,17 @@ def method(
     promises: Promise = Promise.NONE,
     cost: str = "one gradient pass",
     signed: bool = True,
+    slopes: bool = False,
     together: bool = False,
 ) -> Callable[[Callable[Concatenate[Score, Tensors, P], Tensors | Finding]], Method[P]]:
     """Make a method of a recipe.
 
-    `signed` says whether negative values mean evidence against the target; `together` that samples are compared with
-    each other, so that several do not get what each alone would get.
+    `signed` says whether negative values mean evidence against the target; `slopes` that the values are no shares of
+    the score but slopes, whose sign says which way to change a value; `together` that samples are compared with each
+    other, so that several do not get what each alone would get.
     """
     about: dict[str, Any] = {"title": title, "family": family, "paper": paper, "promises": promises, "cost": cost}
-    return lambda recipe: Method(recipe, signed=signed, together=together, **about)
+    return lambda recipe: Method(recipe, signed=signed, slopes=slopes, together=together, **about)
 
 
 def like_the_model(x: Tensors, model: nn.Module) -> Tensors:

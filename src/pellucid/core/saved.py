@@ -36,6 +36,7 @@ def to_bytes(e: Explanation) -> bytes:
         "versions": dict(e.versions),
         "cost": asdict(e.cost),
         "signed": e.signed,
+        "slopes": e.slopes,
         "resolution": e.resolution,
         "gap": e.gap,
         "without_rule": e.without_rule,
@@ -104,6 +105,7 @@ def _from_facts(archive: Archive, methods: Mapping[str, Callable[..., Explanatio
         versions=facts["versions"],
         cost=Cost(**facts["cost"]),
         signed=facts["signed"],
+        slopes=facts.get("slopes", False),  # files of earlier versions, whose checks took the sign, do not say
         resolution=tuple(facts["resolution"]) if facts["resolution"] else None,
         gap=tuple(facts["gap"]) if facts["gap"] is not None else None,
         without_rule=tuple(facts["without_rule"]),

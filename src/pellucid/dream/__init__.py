@@ -8,6 +8,8 @@ from pellucid.dream.circuits import Expansion, expanded_weights
 from pellucid.dream.deepdream import deepdream
 from pellucid.dream.dream import Dream
 from pellucid.dream.embedding import Embedding, embedding
+from pellucid.dream.evolution import Evolution, evolution
+from pellucid.dream.filters import Filters, filters
 from pellucid.dream.fool import fool
 from pellucid.dream.grid import ActivationGrid, activation_grid
 from pellucid.dream.icons import illustrate
@@ -25,7 +27,9 @@ __all__ = (
     "Atlas",
     "Dream",
     "Embedding",
+    "Evolution",
     "Expansion",
+    "Filters",
     "MapTrust",
     "Origin",
     "Patches",
@@ -37,7 +41,9 @@ __all__ = (
     "caricature",
     "deepdream",
     "embedding",
+    "evolution",
     "expanded_weights",
+    "filters",
     "fool",
     "illustrate",
     "invert",

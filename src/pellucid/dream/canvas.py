@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
+from pellucid.core.option import Range, options_of
 from pellucid.core.preparation import Preparation
 from pellucid.core.tensors import Inputs, Tensors, as_tensors
-
-LARGEST = 16_384  # pixels on the shorter side
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """One input that is dreamed, `[channels, *size]` with values in 0..1; `others` are held as they were given.
 
-    `native`: the size that the network takes, and `takes` the type of its numbers.  `low` and `high` are what 0 and 1 stand for where no preparation says
-    more.  `source` says where the range is from.
+    `native`: the size that the network takes, and `takes` the type of its numbers.  `low` and `high` are what 0 and 1
+    stand for where no preparation says more.  `source` says where the range is from.
     """
 
     input: str
@@ -56,12 +56,12 @@ class Canvas:
         else:
             x = self.low + (self.high - self.low) * drawn
         n = len(drawn)
-        others = {k: v[:n].expand(n, *v.shape[1:]) for k, v in self.others.items()}
+        others = {k: v[torch.arange(n, device=v.device) % len(v)] for k, v in self.others.items()}  # each its own
         return {self.input: x.to(self.takes), **others}
 
     def drawn(self, x: Tensor) -> Tensor:
         """What the network takes, back to values in 0..1; those beyond are cut."""
-        x = x.to(self.dtype)
+        x = x.detach().to(self.dtype)
         if self.preparation is not None:
             return self.preparation.restore(x)
         return ((x - self.low) / ((self.high - self.low) or 1.0)).clamp(0, 1)
@@ -91,14 +91,14 @@ def canvas_of(net: Network, like: Inputs | None = None, size: int | None = None)
             f"{net.name} does not say what its input looks like, so there is nothing to dream on.",
             "Give an example: like=x, a batch of typical inputs.",
         )
-    return found if size is None else _sized(found, size)
+    return found if size is None else _sized(found, size=size)
 
 
-def _sized(canvas: Canvas, size: int) -> Canvas:
+def _sized(canvas: Canvas, *, size: Annotated[int, Range(2, 16_384), "pixels on the shorter side"]) -> Canvas:
     if not canvas.size:
         raise BadOption(f"size={size}: {canvas.input!r} has no space.", "Leave it out.")
-    if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= LARGEST:
-        raise BadOption(f"size={size!r}: expected a whole number from 2 to {LARGEST}.", "It is the shorter side.")
+    (declared,) = options_of(_sized)
+    size = declared.check(size)
     shorter = min(canvas.size)
     return replace(canvas, size=tuple(max(1, round(n * size / shorter)) for n in canvas.size))
 
@@ -106,7 +106,7 @@ def _sized(canvas: Canvas, size: int) -> Canvas:
 def canvas_under(net: Network, given: Tensors) -> Canvas:
     """The canvas of real inputs, one picture a sample: each keeps its own other inputs."""
     found = canvas_of(net, given)
-    return replace(found, others={k: v.to(found.device) for k, v in given.items() if k != found.input})
+    return replace(found, others={k: v.detach().to(found.device) for k, v in given.items() if k != found.input})
 
 
 def device_of(net: Network) -> torch.device:
@@ -120,7 +120,7 @@ def _like(net: Network, x: Tensors) -> Canvas:
         raise BadInput(
             "The example has no floating input that could be dreamed.", "Words are dreamed by pl.dream.words."
         )
-    v, device = x[name], device_of(net)
+    v, device = x[name].detach(), device_of(net)
     size = tuple(v.shape[2:])
     if len(size) > 3:
         raise BadInput(f"Input {name!r} is {tuple(v.shape)}; at most three axes of space can be dreamed.")
@@ -133,5 +133,5 @@ def _like(net: Network, x: Tensors) -> Canvas:
     source = f"The range, {low:.3g} to {high:.3g}, is the example's: no preparation is known."
     if p is not None:
         low, high, source = 0.0, 1.0, f"The range of colors is the network's preparation ({p.source})."
-    others = {k: u[:1].to(device) for k, u in x.items() if k != name}
+    others = {k: u[:1].detach().to(device) for k, u in x.items() if k != name}
     return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, device, others, source)

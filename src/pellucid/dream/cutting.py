@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,17 +17,17 @@ from pellucid.core.tensors import Tensors
 from pellucid.dream.layout import Layout, Part, layout_at
 from pellucid.dream.tallies import Strongest
 
-SIDE = 160  # larger pictures are averaged down to this side, so that a result stays small
+SIDE = 128  # larger pictures are averaged down to this side, so that a result stays small
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Patch:
     """One activation: its value, which sample it was found in, where, and what it looked at.
 
     `position` is its place at the site, `field` the part of the sample that it can depend on, `part` the part that was
     cut out, and `mark` what is to be marked in that; all as (first, one past the last) along the input's places.
-    `crop` holds the cut part as it is to be shown: colors in 0..1 where the network's preparation is known, else what
-    the network saw; a picture larger than 160 pixels is averaged down.  `pattern` and `guided` are what the
+    `crop` holds the cut part as it is to be shown: colors (uint8) where the network's preparation is known, else what
+    the network saw; a picture larger than 128 pixels is averaged down.  `pattern` and `guided` are what the
     deconvolution network and guided backpropagation find in the same part (`patterns`), in the picture's units.
     """
 
@@ -38,9 +39,9 @@ class Patch:
     field: Part
     part: Part
     mark: Part | None
-    crop: Tensor = field(repr=False)
-    pattern: Tensor | None = field(default=None, repr=False)
-    guided: Tensor | None = field(default=None, repr=False)
+    crop: Tensor = dataclasses.field(repr=False)
+    pattern: Tensor | None = dataclasses.field(default=None, repr=False)
+    guided: Tensor | None = dataclasses.field(default=None, repr=False)
 
 
 class Scissors:
@@ -71,29 +72,28 @@ class Scissors:
         found: dict[tuple[int, int], Patch] = {}
         for number, wanted in by_sample.items():
             x = like_the_model(self.samples[number], self.model)
-            cuts: dict[Part, Tensor] = {}  # many channels may look at the same part: it is kept once
+            layout, cuts = self.layout(x), dict[Part, Tensor]()  # a part that many channels look at is kept once
             for row, rank in wanted:
-                at = self.layout(x).position(places[row][rank])
-                found[row, rank] = self._patch(x, number, channels[row], values[row][rank], at, cuts)
+                at = layout.position(places[row][rank])
+                seen, part, mark = self._parts(layout, at)
+                if part not in cuts:
+                    cuts[part] = self._shown(cut(x[layout.input], layout.axes, part))
+                value, name = values[row][rank], self.samples.name(number)
+                found[row, rank] = Patch(channels[row], value, number, name, at, seen, part, mark, cuts[part])
         return tuple(tuple(found[row, rank] for rank in range(len(ranks))) for row, ranks in enumerate(numbers))
 
-    def _patch(
-        self, x: Tensors, number: int, channel: int, value: float, at: tuple[int, ...], cuts: dict[Part, Tensor]
-    ) -> Patch:
-        layout = self.layout(x)
-        everything = tuple((0, n) for n in layout.extent)
+    def _parts(self, layout: Layout, at: tuple[int, ...]) -> tuple[Part, Part, Part | None]:
+        """The field of a place, the part that is cut out, and what is marked in that."""
         seen = layout.seen(at)
-        part = everything if self.whole else seen
-        mark = layout.cell(at) if seen == everything else seen if part != seen else None
-        if part not in cuts:
-            cuts[part] = self._shown(cut(x[layout.input], layout.axes, part))
-        return Patch(channel, value, number, self.samples.name(number), at, seen, part, mark, cuts[part])
+        part = tuple((0, n) for n in layout.extent) if self.whole else seen
+        wide = all(2 * (stop - start) > n for (start, stop), n in zip(seen, layout.extent, strict=True))
+        return seen, part, layout.cell(at) if wide else seen if part != seen else None
 
     def _shown(self, x: Tensor) -> Tensor:
         preparation = self.net.preparation
         if preparation is not None and x.ndim == 4 and x.shape[1] == preparation.channels:
             self.colors = True
-            x = preparation.restore(x)
+            return (small(preparation.restore(x))[0] * 255).round().to(torch.uint8).cpu()
         return small(x)[0].cpu()
 
 
@@ -105,9 +105,10 @@ def cut(x: Tensor, axes: Sequence[int], part: Part) -> Tensor:
 
 
 def small(x: Tensor) -> Tensor:
-    """Pictures `[batch, channels, height, width]` at most 160 pixels large, averaged; others as they are, copied."""
+    """Pictures `[batch, channels, height, width]`, larger ones averaged over blocks to at most 128; others as they are.
+
+    The last block of a row or column may be a part of one.
+    """
     if x.ndim != 4 or max(x.shape[2:]) <= SIDE:
         return x.clone()
-    scale = SIDE / max(x.shape[2:])
-    size = [max(1, round(n * scale)) for n in x.shape[2:]]
-    return F.interpolate(x.float(), size, mode="area")
+    return F.avg_pool2d(x, -(-max(x.shape[2:]) // SIDE), ceil_mode=True, count_include_pad=False)

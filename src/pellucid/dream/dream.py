@@ -110,7 +110,7 @@ def dream_of(archive: Archive) -> Dream:
         facts["step"], archive.under("leaf "), archive.under("moment "), tensors["scores"], facts["best_at"],
         facts["redirected"], tuple(facts["state_notes"]),
     )  # fmt: skip
-    return Dream(
+    found = Dream(
         what=facts["what"], pictures=tensors["pictures"], opacity=tensors.get("opacity"),
         targets=tuple(unspelled(terms, ordered) for terms in facts["terms"]), words=tuple(facts["words"]),
         scores=tuple(facts["final"]), recipe=Recipe(**facts["recipe"]), canvas=_canvas(facts["canvas"], archive),
@@ -120,6 +120,19 @@ def dream_of(archive: Archive) -> Dream:
         seen_with=tensors.get("seen with"), checks=tuple(tuple(map(check_of, one)) for one in facts["checks"]),
         saved_fingerprint=facts["fingerprint"],
     )  # fmt: skip
+    _refuse_unequal(found)
+    return found
+
+
+def _refuse_unequal(d: Dream) -> None:
+    """Raise `ValueError` unless there is one of everything for each picture, and a score for each step."""
+    n = len(d.targets)
+    counts = {len(d.words), len(d.scores), len(d.keys), len(d.pictures), d.state.scores.shape[-1]}
+    beside = [v for v in (d.opacity, d.begun_at, d.seen_with) if v is not None and len(v) != n]
+    if counts != {n} or beside or (d.checks and len(d.checks) != n) or len(d.state.scores) != d.state.step:
+        raise ValueError(f"{n} targets, and not as many pictures, words and scores")
+    if tuple(d.pictures.shape[1:]) != (d.canvas.channels, *d.canvas.size):
+        raise ValueError(f"pictures of {tuple(d.pictures.shape)} on a canvas of {d.canvas.size}")
 
 
 def _canvas(facts: dict[str, Any], archive: Archive) -> Canvas:

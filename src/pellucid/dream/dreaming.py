@@ -225,4 +225,5 @@ def gone_on(dream: Dream, net: Network | nn.Module | None, steps: int) -> tuple[
         dream.what, network, dream.targets, dream.canvas.to(device), recipe, begins, seen_with, dream.facts, dream.seed
     )
     state = dream.state if dream.stopped else replace(dream.state, best_at=dream.state.step)
-    return asked, replace(state, leaves={k: v.to(device) for k, v in state.leaves.items()})
+    leaves, moments = ({k: v.to(device) for k, v in part.items()} for part in (state.leaves, state.moments))
+    return asked, replace(state, leaves=leaves, moments=moments)

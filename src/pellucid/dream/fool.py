@@ -17,7 +17,7 @@ from pellucid.core.explanation import Cost
 from pellucid.core.method import versions_used
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
-from pellucid.core.run import Meter, current, running
+from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
 from pellucid.core.target import Target, log_odds
 from pellucid.core.tensors import Inputs, as_tensors, batch_size
@@ -47,41 +47,48 @@ def fool(
     True
     """
     checked(options_of(fool), {"radius": radius, "steps": steps}, "fool")
-    network = net if isinstance(net, Network) else Network(net)
+    network, outer = net if isinstance(net, Network) else Network(net), current()
     given, since = as_tensors(x, network.inputs), time.monotonic()
+    outer.checkpoint()
     of = (target if isinstance(target, Target) else log_odds(target)).named(network)
     canvas = canvas_under(network, given)
     real = canvas.drawn(given[canvas.input])
-    with running(replace(current(), meter=Meter())) as run, network.lease() as model:
+    with running(replace(outer, meter=Meter(), progress=None, stop=None)) as run, network.lease() as model:
         score = Score(network, of, model=model)
-        found, curve = _climbed(score, canvas, real, radius, steps)
+        found, curve = _climbed(score, canvas, real, radius, steps, outer)
         final = tuple(score(canvas.fed(found)).tolist())
+    outer.meter.add(run.meter)
     asked = wish("fool", network, [of] * batch_size(given), Recipe(steps=steps), canvas=canvas)
     return Dream(
         what="fool", pictures=found, opacity=None, targets=asked.targets,
         words=tuple(t.describe(network) for t in asked.targets), scores=final, recipe=asked.recipe, canvas=canvas,
-        state=State(steps, {}, {}, curve), keys=asked.keys, begun_at=real, seed=run.seed, network=network.name,
+        state=State(len(curve), {}, {}, curve), keys=asked.keys, begun_at=real, seed=run.seed, network=network.name,
         source=network.source, versions=versions_used(),
         cost=Cost(run.meter.forwards, run.meter.backwards, time.monotonic() - since),
-        notes=(*network.notes, canvas.source), facts={"radius": radius}, seen_with=real, net=network,
+        stopped="" if len(curve) == steps else f"after {len(curve)} of {steps} steps", notes=network.notes,
+        facts={"radius": radius}, seen_with=real, net=network,
     )  # fmt: skip
 
 
-def _climbed(score: Score, canvas: Canvas, real: Tensor, radius: float, steps: int) -> tuple[Tensor, Tensor]:
-    """The best picture that was met, and the scores on the way."""
+def _climbed(
+    score: Score, canvas: Canvas, real: Tensor, radius: float, steps: int, outer: Run
+) -> tuple[Tensor, Tensor]:
+    """The best picture that was met, and the scores on the way; fewer than `steps` when it was stopped."""
+    since = time.monotonic()
     here, best, curve = real, real, list[Tensor]()
-    most = torch.full((len(real),), -torch.inf, device=real.device, dtype=real.dtype)
-    for _ in range(steps):
+    most = score(canvas.fed(real))
+    for step in range(steps):
+        if curve and outer.stopping():
+            break
         drawn = here.detach().requires_grad_()
+        grads = score.grad(canvas.fed(here))[canvas.input]
         with torch.enable_grad():
-            x = canvas.fed(drawn)
-        held = {k: v.detach() for k, v in x.items()}
-        grads = score.grad(held)[canvas.input]
-        (up,) = torch.autograd.grad(x[canvas.input], drawn, grads)
+            (up,) = torch.autograd.grad((canvas.fed(drawn)[canvas.input] * grads).sum(), drawn)
         here = (here + 2.5 * radius / steps * up.sign()).clamp(real - radius, real + radius).clamp(0, 1)
         now = score(canvas.fed(here))
         curve.append(now.cpu().float())
         better = now > most
         best = torch.where(better.view(-1, *[1] * (real.ndim - 1)), here, best)
         most = torch.where(better, now, most)
+        outer.report("steps", step + 1, steps, since)
     return best, torch.stack(curve)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput, BadModel, BadOption
@@ -49,7 +48,11 @@ class Layout:
 
     def position(self, place: int) -> tuple[int, ...]:
         """The place of a flat number along each of the value's place axes."""
-        return tuple(int(i) for i in torch.unravel_index(torch.tensor(place), self.sizes)) if self.sizes else ()
+        found: list[int] = []
+        for n in reversed(self.sizes):
+            place, at = divmod(place, n)
+            found.append(at)
+        return tuple(reversed(found))
 
     def unit(self, channel: int, position: tuple[int, ...]) -> int:
         """The number of one activation in the flattened value of a sample."""
@@ -104,6 +107,7 @@ def layout_at(net: Network, model: nn.Module, x: Tensors, site: Site, axis: int 
 
     `axis` says which axis holds the channels where this cannot be told.
     """
+    net.call(model, {k: v.clone() for k, v in x.items()})  # once whole: later passes, cut short, need no watch
     f = Score(net, logit(0), model=model)
     value = f.values(x, site)[site]
     if value.ndim < 2 or len(value) != 1 or not value.is_floating_point():

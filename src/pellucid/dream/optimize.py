@@ -16,6 +16,7 @@ from pellucid.core.tensors import Tensors
 from pellucid.dream.ascent import Ascent, runs_at
 from pellucid.dream.canvas import Canvas
 from pellucid.dream.diversity import apart
+from pellucid.dream.optimizer import MEMORIES, moved
 from pellucid.dream.painting import Painting, State
 from pellucid.dream.parametrizations.opacity import PRICE, over
 from pellucid.dream.penalties import charged
@@ -29,14 +30,12 @@ WINDOW = 8  # steps whose mean score tells whether a dream still gains
 
 @dataclass(slots=True)
 class Climb:
-    """A dream on its way: `step` goes one step on, inside of a lease.  Leaves and optimizer are its own."""
+    """A dream on its way: `step` goes one step on, inside of a lease."""
 
     ascent: Ascent
     painting: Painting
     state: State
     early: tuple[int, ...]
-    leaves: Tensors
-    optimizer: torch.optim.Optimizer
 
     @property
     def done(self) -> bool:
@@ -45,26 +44,18 @@ class Climb:
 
     def step(self) -> State:
         """The state after one more step."""
-        painting, ascent, leaves, step = self.painting, self.ascent, self.leaves, self.state.step
+        painting, before, step = self.painting, self.state, self.state.step
         recipe = painting.recipe
         size = self.early if step < recipe.part * recipe.steps else painting.canvas.native
-        self.optimizer.param_groups[0]["lr"] = recipe.rate * faded(recipe.schedule, step / recipe.steps)
-        self.optimizer.zero_grad(set_to_none=True)
+        leaves = {k: v.detach().requires_grad_() for k, v in before.leaves.items()}
         with torch.enable_grad():
             drawn = painting.parametrization.paint(leaves)
-            looks = [_look(ascent, painting, drawn, step, number, size) for number in range(recipe.crops)]
+            looks = [_look(self.ascent, painting, drawn, step, number, size) for number in range(recipe.crops)]
             _charge(painting, drawn)
-        _shorten(recipe, leaves)
-        self.optimizer.step()
-        if recipe.parametrization == "pixels":
-            u = leaves["pixels"]
-            with torch.no_grad():
-                u.copy_(smoothed(recipe, u, u.grad if u.grad is not None else torch.zeros_like(u), step + 1))
-        curve = torch.cat([self.state.scores, torch.stack(looks).mean(0).cpu().float()[None]])
-        self.state = State(
-            step + 1, {k: v.detach().clone() for k, v in leaves.items()}, _moments(self.optimizer, leaves), curve,
-            _best_at(curve, self.state.best_at) if recipe.patience else 0, ascent.redirected, self.state.notes,
-        )  # fmt: skip
+        after, moments = _stepped(recipe, before, {k: v.grad for k, v in leaves.items() if v.grad is not None})
+        curve = torch.cat([before.scores, torch.stack(looks).mean(0).cpu().float()[None]])
+        best_at = _best_at(curve, before.best_at) if recipe.patience else 0
+        self.state = State(step + 1, after, moments, curve, best_at, self.ascent.redirected, before.notes)
         return self.state
 
 
@@ -73,15 +64,9 @@ def climb(score: Score, painting: Painting, state: State) -> Climb:
 
     Raises what the network raises on an input of its own size, and `BadTarget` for what it does not put out.
     """
-    recipe = painting.recipe
     early, notes = _early(score, painting)
-    leaves = {k: v.detach().clone().requires_grad_() for k, v in state.leaves.items()}
-    optimizer = _optimizer(recipe.optimizer, list(leaves.values()), recipe.rate)
-    for key, value in state.moments.items():
-        name, _, moment = key.rpartition(" ")
-        optimizer.state[leaves[name]][moment] = value.clone()
-    ascent = Ascent(score, recipe.redirect, redirected=state.redirected)
-    return Climb(ascent, painting, replace(state, notes=notes), early, leaves, optimizer)
+    ascent = Ascent(score, painting.recipe.redirect, redirected=state.redirected)
+    return Climb(ascent, painting, replace(state, notes=notes), early)
 
 
 def _look(ascent: Ascent, painting: Painting, drawn: Tensor, step: int, number: int, size: Sequence[int]) -> Tensor:
@@ -99,7 +84,8 @@ def _look(ascent: Ascent, painting: Painting, drawn: Tensor, step: int, number: 
         opaque = drawn[:, -1].flatten(1).mean(1)
         worth = scores.detach().abs() * PRICE
         (worth * opaque / recipe.crops).sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
-    torch.autograd.backward([shown[canvas.input]], [-grad / recipe.crops], retain_graph=True)
+    # as a sum, since torch loads sympy where it is handed a gradient
+    (shown[canvas.input] * (-grad / recipe.crops)).sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
     return scores
 
 
@@ -110,14 +96,28 @@ def _charge(painting: Painting, drawn: Tensor) -> None:
         found.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def _shorten(recipe: Recipe, leaves: Tensors) -> None:
-    """Cut each picture's gradient to the longest that is allowed."""
-    if not recipe.clip:
-        return
-    for v in leaves.values():
-        if v.grad is not None:
-            norm = v.grad.flatten(1).norm(dim=1).clamp_min(1e-12)
-            v.grad.mul_((recipe.clip / norm).clamp(max=1).view(-1, *[1] * (v.ndim - 1)))
+def _stepped(recipe: Recipe, before: State, grads: Tensors) -> tuple[Tensors, Tensors]:
+    """What is moved, and the optimizer's memory, after a step down the gradients."""
+    after, moments = dict(before.leaves), dict(before.moments)
+    rate = recipe.rate * faded(recipe.schedule, before.step / recipe.steps)
+    with torch.no_grad():
+        for name, grad in grads.items():
+            memory = {k: before.moments[f"{name} {k}"] for k in MEMORIES if f"{name} {k}" in before.moments}
+            x, kept = moved(
+                recipe.optimizer, rate, before.step + 1, before.leaves[name], shortened(grad, recipe.clip), memory
+            )
+            after[name] = smoothed(recipe, x, grad, before.step + 1) if name == "pixels" else x
+            moments |= {f"{name} {k}": v for k, v in kept.items()}
+    return after, moments
+
+
+def shortened(grad: Tensor, longest: float) -> Tensor:
+    """Each picture's gradient, cut to the longest that is allowed; 0 allows any."""
+    if not longest:
+        return grad
+    norm = grad.flatten(1).norm(dim=1).clamp_min(1e-12)
+    share: Tensor = (longest / norm).clamp(max=1)
+    return grad * share.view(-1, *[1] * (grad.ndim - 1))
 
 
 def faded(schedule: str, done: float) -> float:
@@ -125,34 +125,6 @@ def faded(schedule: str, done: float) -> float:
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * done))
     return 0.3 if schedule == "tail" and done >= 0.7 else 1.0
-
-
-class _Sign(torch.optim.SGD):
-    """Steps of one size along the sign of the gradient."""
-
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        with torch.no_grad():
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        p.add_(p.grad.sign(), alpha=-group["lr"])
-
-
-def _optimizer(name: str, leaves: list[Tensor], rate: float) -> torch.optim.Optimizer:
-    if name == "sgd":
-        return torch.optim.SGD(leaves, lr=rate, momentum=0.9)
-    if name == "nadam":
-        return torch.optim.NAdam(leaves, lr=rate)
-    return _Sign(leaves, lr=rate) if name == "sign" else torch.optim.Adam(leaves, lr=rate)
-
-
-def _moments(optimizer: torch.optim.Optimizer, leaves: Tensors) -> Tensors:
-    found: Tensors = {}
-    for name, leaf in leaves.items():
-        for moment, value in optimizer.state[leaf].items():
-            if value is not None:
-                found[f"{name} {moment}"] = torch.as_tensor(value).detach().clone()
-    return found
 
 
 def _best_at(curve: Tensor, before: int) -> int:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -37,7 +38,7 @@ from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Tensors
 from pellucid.dream.cutting import Patch, Scissors
-from pellucid.dream.layout import Layout, layout_at
+from pellucid.dream.layout import Layout
 from pellucid.dream.tallies import Histogram, Statistics, Tally
 
 BLOCK = 16  # samples that are tallied at once; passes are sized by memory, whatever this is
@@ -56,7 +57,7 @@ class Patches(Shown):
     `values`, `peaks` and `means` are statistics of each channel: over every place of every sample, over each sample's
     largest activation, and over each sample's mean.  `zeros` is the share of activations that are exactly zero; a
     channel of which it is 1 was dead on these data.  `seen` of `total` samples were looked at; `skipped` are those
-    that could not be read.  `stopped` says how far a stopped run came.  `colors`: the crops are colors in 0..1.
+    that could not be read.  `stopped` says how far a stopped run came.  `colors`: the crops are colors.
     """
 
     site: str
@@ -159,15 +160,11 @@ def _found(
     batches = samples.batches(min(BLOCK, run.max_batch or BLOCK))
     numbers, x = next(batches)
     one = like_the_model({k: v[:1] for k, v in x.items()}, model)
-    layout = layout_at(net, model, one, site, options["axis"])
+    scissors = Scissors(net, model, samples, site, options["crop"], options["how"], options["axis"])
+    layout = scissors.layout(one)
     chosen = _chosen(channels, layout, site)
     tally = Tally(len(chosen), **{k: options[k] for k in ("count", "bottom", "per_sample", "how", "bins")})
-    seen = 0
-
-    def pick(value: Tensor) -> Tensor:
-        flat = layout.flat(value)
-        return flat if channels is None else flat[:, list(chosen)]
-
+    seen, pick = 0, partial(_picked, layout, None if channels is None else list(chosen))
     try:
         f = Score(net, channel(site, 0), model=model)
         for rows, value in _activations(f, model, _again(numbers, x, batches), site, pick):
@@ -177,7 +174,6 @@ def _found(
     except Stopped:
         if not seen:
             raise
-    scissors = Scissors(net, model, samples, site, options["crop"], options["how"], options["axis"])
     top, low = (scissors.patches(kept, chosen) for kept in (tally.top, tally.bottom))
     left = len(samples) - seen - len(samples.skipped)
     return Patches(
@@ -206,6 +202,11 @@ def _chosen(channels: Sequence[int] | None, layout: Layout, site: Site) -> Seque
 
 def _listed(channels: Sequence[int]) -> str:
     return ", ".join(map(str, channels[:12])) + (" ..." if len(channels) > 12 else "") or "none"
+
+
+def _picked(layout: Layout, channels: list[int] | None, value: Tensor) -> Tensor:
+    flat = layout.flat(value)
+    return flat if channels is None else flat[:, channels]
 
 
 Block: TypeAlias = tuple[list[int], Tensors]

@@ -12,10 +12,12 @@ from pellucid.core.archive import Archive, packed, undamaged
 from pellucid.core.explanation import Cost
 from pellucid.core.tensors import Tensors
 from pellucid.dream.cutting import Patch
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
 from pellucid.dream.patches import Patches
 from pellucid.dream.tallies import Histogram, Statistics
 
-KIND = "patches"
+KIND, EVOLUTION, FILTERS = "patches", "evolution", "filters"
 _PLAIN = ("site", "channels", "how", "crop", "seen", "total", "skipped", "stopped", "network", "fingerprint", "colors",
           "axis", "without_rule")  # fmt: skip
 _TALLIES = {"values": Statistics, "peaks": Statistics, "means": Statistics, "histogram": Histogram}
@@ -24,6 +26,17 @@ _CUT = ("crop", "pattern", "guided")
 
 def to_bytes(found: Patches) -> bytes:
     """The file's content; a part that many channels looked at is kept once."""
+    return packed(KIND, *_parts(found))
+
+
+def evolution_to_bytes(found: Evolution) -> bytes:
+    """The file's content: each checkpoint's patches."""
+    parts = [_parts(column) for column in found.columns]
+    tensors = {f"{i} {name}": v for i, (_, held) in enumerate(parts) for name, v in held.items()}
+    return packed(EVOLUTION, {"labels": found.labels, "columns": [facts for facts, _ in parts]}, tensors)
+
+
+def _parts(found: Patches) -> tuple[dict[str, Any], Tensors]:
     tensors: Tensors = {"zeros": found.zeros}
     for name, kind in _TALLIES.items():
         tensors |= {f"{name} {f.name}": getattr(getattr(found, name), f.name) for f in fields(kind)}
@@ -31,7 +44,7 @@ def to_bytes(found: Patches) -> bytes:
     facts: dict[str, Any] = {k: getattr(found, k) for k in _PLAIN}
     for side in ("top", "bottom"):
         facts[side] = [[_row(p, cuts, tensors) for p in ranks] for ranks in getattr(found, side)]
-    return packed(KIND, {**facts, "cost": asdict(found.cost)}, tensors)
+    return {**facts, "cost": asdict(found.cost)}, tensors
 
 
 def _row(p: Patch, cuts: dict[int, str], tensors: Tensors) -> dict[str, Any]:
@@ -49,10 +62,10 @@ def patches_of(archive: Archive, path: str | Path) -> Patches:
     """The patches that an archive holds; raises `BadInput` when it is damaged."""
     with undamaged(path):
         facts, held = archive.facts, archive.tensors
-        tallies: dict[str, Any] = {name: kind(**archive.under(f"{name} ")) for name, kind in _TALLIES.items()}
-        lists = {k: tuple(facts[k]) if isinstance(facts[k], list) else facts[k] for k in _PLAIN}
+        plain: dict[str, Any] = {name: kind(**archive.under(f"{name} ")) for name, kind in _TALLIES.items()}
+        plain |= {k: tuple(facts[k]) if isinstance(facts[k], list) else facts[k] for k in _PLAIN}
         top, bottom = (tuple(tuple(_patch(p, held) for p in r) for r in facts[side]) for side in ("top", "bottom"))
-        return Patches(**lists, **tallies, top=top, bottom=bottom, zeros=held["zeros"], cost=Cost(**facts["cost"]))
+        return Patches(**plain, top=top, bottom=bottom, zeros=held["zeros"], cost=Cost(**facts["cost"]))
 
 
 def _patch(row: dict[str, Any], held: Tensors) -> Patch:
@@ -60,3 +73,28 @@ def _patch(row: dict[str, Any], held: Tensors) -> Patch:
     for name in ("field", "part", "mark"):
         plain[name] = None if row[name] is None else tuple((int(a), int(b)) for a, b in row[name])
     return Patch(**{**plain, **{name: None if row[name] is None else held[row[name]] for name in _CUT}})
+
+
+def evolution_of(archive: Archive, path: str | Path) -> Evolution:
+    """The evolution that an archive holds; raises `BadInput` when it is damaged."""
+    with undamaged(path):
+        columns = [
+            patches_of(Archive(KIND, facts, archive.under(f"{i} ")), path)
+            for i, facts in enumerate(archive.facts["columns"])
+        ]
+        return Evolution(tuple(archive.facts["labels"]), tuple(columns))
+
+
+def filters_to_bytes(found: Filters) -> bytes:
+    """The file's content."""
+    held = ("weights", "norms")
+    facts = {f.name: getattr(found, f.name) for f in fields(found) if f.name not in held}
+    return packed(FILTERS, facts, {name: getattr(found, name) for name in held})
+
+
+def filters_of(archive: Archive, path: str | Path) -> Filters:
+    """The filters that an archive holds; raises `BadInput` when it is damaged."""
+    with undamaged(path):
+        facts = {f.name: archive.facts[f.name] for f in fields(Filters) if f.name in archive.facts}
+        pairs = tuple((int(i), int(j), float(cosine)) for i, j, cosine in facts["duplicates"])
+        return Filters(**{**facts, **archive.tensors, "dead": tuple(facts["dead"]), "duplicates": pairs})

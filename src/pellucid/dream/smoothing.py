@@ -41,7 +41,9 @@ def bilateral(u: Tensor) -> Tensor:
     around = F.pad(u, [r for r in reversed(reach) for _ in range(2)], mode="reflect")
     total, weights = torch.zeros_like(u), torch.zeros_like(u[:, :1])
     for place in product(*(range(2 * r + 1) for r in reach)):
-        other = around[(..., *(slice(p, p + n) for p, n in zip(place, size, strict=True)))]
+        other = around
+        for axis, (first, n) in enumerate(zip(place, size, strict=True), 2):
+            other = other.narrow(axis, first, n)
         far = sum((place[i] - reach[i]) ** 2 for i in range(axes))
         unlike = (other - u).square().sum(1, keepdim=True)
         weight = (-far / (2 * SIGMA**2) - unlike / (2 * LIKE**2)).exp()

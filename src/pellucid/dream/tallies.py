@@ -5,13 +5,17 @@ All are exact and do not depend on how the stream was cut into blocks, but for t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
+
+Find: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # (columns, channels) of what is kept -> places
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +50,25 @@ class Histogram:
 class Strongest:
     """The `count` largest (or smallest) values of each channel so far, strongest first; of equal ones the earliest."""
 
-    def __init__(self, channels: int, count: int, *, largest: bool = True, device: torch.device | None = None) -> None:
+    def __init__(self, channels: int, count: int, *, largest: bool = True) -> None:
         self.count, self.largest = count, largest
-        self.values = torch.empty(channels, 0, device=device)
-        self.samples = torch.empty(channels, 0, dtype=torch.long, device=device)
-        self.places = torch.empty(channels, 0, dtype=torch.long, device=device)
+        self.values = torch.empty(channels, 0)
+        self.samples = torch.empty(channels, 0, dtype=torch.long)
+        self.places = torch.empty(channels, 0, dtype=torch.long)
 
-    def add(
-        self, values: Float[Tensor, "channels new"], samples: Int[Tensor, " new"], places: Int[Tensor, "channels new"]
-    ) -> None:
-        """Take more values in, with the numbers of their samples and their places there."""
-        if self.values.shape[1] == self.count and not bool(self._beats(values, self.values[:, -1:]).any()):
+    def add(self, values: Float[Tensor, "channels new"], samples: Int[Tensor, " new"], find: Find) -> None:
+        """Take more values in, with the numbers of their samples; `find` gives the places of those that are kept."""
+        values, had = values.cpu(), self.values.shape[1]
+        if had == self.count and not bool(self._beats(values, self.values[:, -1:]).any()):
             return
         joined = torch.cat((self.values.to(values.dtype), values), 1)
         order = joined.sort(dim=1, descending=self.largest, stable=True).indices[:, : self.count]
         self.values = joined.gather(1, order)
         self.samples = torch.cat((self.samples, samples.expand(len(values), -1)), 1).gather(1, order)
-        self.places = torch.cat((self.places, places), 1).gather(1, order)
+        unknown = torch.full_like(values, -1, dtype=torch.long)
+        self.places = torch.cat((self.places, unknown), 1).gather(1, order)
+        rows, ranks = (order >= had).nonzero(as_tuple=True)
+        self.places[rows, ranks] = find(order[rows, ranks] - had, rows).cpu()
 
     def _beats(self, new: Tensor, weakest: Tensor) -> Tensor:
         return new > weakest if self.largest else new < weakest
@@ -72,11 +78,10 @@ def strongest_places(
     v: Float[Tensor, "batch channels places"], count: int, *, largest: bool = True
 ) -> tuple[Float[Tensor, "channels found"], Int[Tensor, "channels found"]]:
     """The `count` strongest values of each sample's map and where they are, sample after sample."""
-    values, places = [], []
+    values, places = list[Tensor](), list[Tensor]()
     for turn in range(min(count, v.shape[2])):
-        if turn:  # what was found is taken out; maps are as a rule asked for one place only
-            out = -torch.inf if largest else torch.inf
-            v = v.scatter(2, places[-1][..., None], out)
+        if turn:  # what was found is taken out
+            v = v.scatter(2, places[-1][..., None], -torch.inf if largest else torch.inf)
         found = v.max(2) if largest else v.min(2)
         values.append(found.values)
         places.append(found.indices)
@@ -84,38 +89,32 @@ def strongest_places(
     return stacked[0], stacked[1]
 
 
-@dataclass(slots=True)
 class Moments:
-    """Running moments of each channel, merged block by block (Chan, Golub, LeVeque 1979)."""
+    """Running moments of each channel; sums are of distances from the first block's means, so that little cancels."""
 
-    channels: int
-    count: int = 0
-    mean: Tensor = field(init=False)
-    squares: Tensor = field(init=False)
-    least: Tensor = field(init=False)
-    greatest: Tensor = field(init=False)
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.origin = torch.empty(0)
+        self.sums, self.squares = torch.zeros(2, channels, dtype=torch.float64)
+        self.least, self.greatest = torch.tensor([[torch.inf], [-torch.inf]], dtype=torch.float64).expand(2, channels)
 
-    def __post_init__(self) -> None:
-        zero = torch.zeros(self.channels, dtype=torch.float64)
-        self.mean, self.squares = zero.clone(), zero.clone()
-        self.least, self.greatest = zero + torch.inf, zero - torch.inf
-
-    def add(self, v: Float[Tensor, "batch channels places"], ends: tuple[Tensor, Tensor] | None = None) -> None:
-        """Take a block of values in; `ends` are each channel's least and greatest there, if they are known."""
-        variance, mean = torch.var_mean(v, (0, 2), correction=0)
-        variance, mean = variance.double().cpu(), mean.double().cpu()
-        new, total = v.shape[0] * v.shape[2], self.count + v.shape[0] * v.shape[2]
-        apart = mean - self.mean
-        self.mean = self.mean + apart * (new / total)
-        self.squares = self.squares + variance * new + apart.square() * (self.count * new / total)
-        self.count = total
-        low, high = torch.aminmax(v.movedim(1, 0).flatten(1), dim=1) if ends is None else ends
-        self.least = self.least.minimum(low.double().cpu())
-        self.greatest = self.greatest.maximum(high.double().cpu())
+    def add(self, v: Float[Tensor, "batch channels places"], means: Tensor, least: Tensor, greatest: Tensor) -> None:
+        """Take a block of values in, with the mean of each map and each channel's least and greatest value there."""
+        if not self.count:
+            self.origin = means.mean(0)
+        places = v.shape[2]
+        self.count += v.shape[0] * places
+        self.sums = self.sums + places * (means.cpu().double() - self.origin.cpu().double()).sum(0)
+        far = torch.linalg.vector_norm(v - self.origin[:, None], dim=2).cpu().double()
+        self.squares = self.squares + far.square().sum(0)
+        self.least, self.greatest = self.least.minimum(least.cpu()), self.greatest.maximum(greatest.cpu())
 
     def statistics(self) -> Statistics:
         """What is known so far."""
-        return Statistics(self.least, self.greatest, self.mean, (self.squares / max(self.count, 1)).sqrt())
+        apart = self.sums / self.count
+        variance = self.squares / self.count - apart.square()
+        mean = (self.origin.cpu().double() + apart).clamp(self.least, self.greatest)  # but for rounding it is there
+        return Statistics(self.least, self.greatest, mean, variance.clamp(min=0).sqrt())
 
 
 class Counts:
@@ -179,30 +178,26 @@ class Tally:
 
     def add(self, v: Float[Tensor, "batch channels places"], samples: Int[Tensor, " batch"]) -> None:
         """Take the activations of some samples in."""
-        samples = samples.to(v.device)
-        peaks, at = v.max(2)
-        lows = v.amin(2)
+        v = v.to(torch.promote_types(v.dtype, torch.float32)).contiguous()
+        peaks, means, lows = v.amax(2), v.mean(2), v.amin(2)
         low, high = lows.amin(0), peaks.amax(0)
         if not bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
             bad = next(int(s) for s, part in zip(samples, v, strict=True) if not torch.isfinite(part).all())
             raise BadModel(f"The network puts out NaN or infinite values for sample {bad}.", "Look for overflow in it.")
-        means = v.mean(2)
-        self.values.add(v, (low, high))
-        self.peaks.add(peaks[..., None], (peaks.amin(0), high))
-        self.means.add(means[..., None])
-        self.zeros += (v == 0).sum((0, 2)).cpu()
+        self.values.add(v, means, low, high)
+        self.peaks.add(peaks[..., None], peaks, peaks.amin(0), high)
+        self.means.add(means[..., None], means, means.amin(0), means.amax(0))
+        self.zeros += v.shape[0] * v.shape[2] - torch.linalg.vector_norm(v, 0, dim=2).sum(0).long().cpu()
         self.counts.add(v, low, high)
+        ranked = {"peak": peaks, "mean": means}[self.how]
         for kept in (self.top, self.bottom):
             if kept.count:
-                kept.add(*self._ranked(kept, v, samples, (peaks, at), means))
+                self._rank(kept, v, ranked, samples)
 
-    def _ranked(
-        self, kept: Strongest, v: Tensor, samples: Tensor, peaks: tuple[Tensor, Tensor], means: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The values that compete, the numbers of their samples, their places."""
-        if self.how == "mean":
-            return means.T, samples, peaks[1].T
-        if kept.largest and self.per_sample == 1:
-            return peaks[0].T, samples, peaks[1].T
-        values, places = strongest_places(v, self.per_sample, largest=kept.largest)
-        return values, samples.repeat_interleave(values.shape[1] // len(samples)), places
+    def _rank(self, kept: Strongest, v: Tensor, ranked: Tensor, samples: Tensor) -> None:
+        if self.how == "mean" or (self.per_sample == 1 and kept.largest):
+            kept.add(ranked.T, samples, lambda batch, channel: v[batch, channel].argmax(1))
+        else:
+            values, places = strongest_places(v, self.per_sample, largest=kept.largest)
+            turns = values.shape[1] // len(samples)
+            kept.add(values, samples.repeat_interleave(turns), lambda column, channel: places[channel, column])

@@ -57,9 +57,8 @@ def _move(recipe: Recipe, drawn: Tensor, axes: int, size: Sequence[int]) -> Tens
     if recipe.flip and mirror < 0.5:
         matrix[:, 0] = -matrix[:, 0]
     extent = tuple(reversed(size))[:axes]  # the grid's first axis is the last
-    offset = torch.tensor(
-        [2 * recipe.jitter * (2 * s - 1) * min(extent) / n for s, n in zip(shift, extent, strict=True)]
-    )
+    shares = [recipe.jitter * min(extent) / n for n in extent]
+    offset = torch.tensor([2 * share * (2 * s - 1) for share, s in zip(shares, shift, strict=True)])
     return torch.cat([matrix, offset[:, None]], 1)
 
 

@@ -155,8 +155,9 @@ class _Search:
             if outer.stopping():
                 self.stopped = f"after {step} of {steps} steps"
                 return
-            candidates = self.promising(tried)
-            found = self.scores(candidates)
+            with running(replace(outer, progress=None, stop=None)):  # a step is gone to its end
+                candidates = self.promising(tried)
+                found = self.scores(candidates)
             best = int(found.argmax())
             if not float(found[best]) > self.best:
                 return

@@ -29,6 +29,7 @@ from pellucid.rules.smoothed import smoothed
     paper="Dombrowski, Alber, Anders, Ackermann, Mueller, Kessel 2019, arXiv:1906.07983",
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="1 gradient pass",
+    slopes=True,
 )
 def beta_smooth(
     f: Score,

@@ -25,6 +25,7 @@ from pellucid.rules.deconvolution import DECONVOLUTION
     paper="Zeiler, Fergus 2014, arXiv:1311.2901",
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="1 gradient pass",
+    slopes=True,
 )
 def deconvolution(f: Score, x: Tensors, *, strict: Strict = False) -> Tensors:
     """What flows back to the input when every rectifier rectifies the returning signal.

@@ -70,6 +70,8 @@ def _nearest(f: Score, x: Tensors, others: int) -> Tensor:
     if len(f.target.terms) != 1 or term.kind != "logit":
         raise BadInput(f"Finer-CAM compares classes; {f.target} is not a class's logit.", "Use pl.logit(class).")
     scores, own = f.outputs(x), f(x)[:, None]
+    if scores.shape[1] < 2:
+        raise BadInput("Finer-CAM compares classes; this network has one output.", "Use grad_cam.")
     gaps = (scores - own / term.weight).abs()
     own_class = torch.as_tensor(term.args[0], device=scores.device).expand(len(scores))
     gaps[torch.arange(len(scores)), own_class] = float("inf")

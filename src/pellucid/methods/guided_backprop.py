@@ -23,6 +23,7 @@ from pellucid.rules.guided import GUIDED
     paper="Springenberg, Dosovitskiy, Brox, Riedmiller 2014, arXiv:1412.6806",
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="1 gradient pass",
+    slopes=True,
 )
 def guided_backprop(f: Score, x: Tensors, *, strict: Strict = False) -> Tensors:
     """The gradient under the guided rule, for every rectifier (ReLU, ReLU6, SiLU, GELU, hardswish, ...).

@@ -26,6 +26,7 @@ from pellucid.rules.guided import GUIDED
     paper="Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, arXiv:1610.02391",
     promises=Promise.IMPLEMENTATION_INVARIANT,
     cost="2 forward passes, 1 gradient pass, and one from the site on",
+    slopes=True,
 )
 def guided_grad_cam(f: Score, x: Tensors, *, site: At = "", strict: Strict = False) -> Finding:
     """Guided backpropagation times Grad-CAM; shaped like the picture.

@@ -30,6 +30,7 @@ from pellucid.probes.path import followed, gauss_legendre
     paper="Leino, Sen, Datta, Fredrikson, Li 2018, arXiv:1802.03788",
     promises=Promise.LINEAR | Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="`steps` gradient passes for each baseline",
+    slopes=True,
 )
 def internal_influence(
     f: Score,

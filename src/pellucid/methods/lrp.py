@@ -21,7 +21,7 @@ implementation from the published formulas; whoever uses it commercially should 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 
@@ -30,10 +30,8 @@ from pellucid.core.option import Range
 from pellucid.core.run import current
 from pellucid.core.score import Score, Strict
 from pellucid.core.tensors import Tensors, each, per_sample, total
-from pellucid.rules.lrp import STABILIZER
+from pellucid.rules.lrp import STABILIZER, Preset
 from pellucid.rules.lrp import preset as rules_of
-
-Preset = Literal["epsilon", "attention", "epsilon_plus_flat", "epsilon_gamma_box", "alpha2_beta1", "w2"]
 
 
 @method(

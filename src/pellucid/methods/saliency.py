@@ -26,6 +26,7 @@ from pellucid.core.tensors import Tensors, each
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT | Promise.SYMMETRIC,
     cost="1 gradient pass",
     signed=False,
+    slopes=True,
 )
 def saliency(
     f: Score, x: Tensors, *, absolute: Annotated[bool, "drop the sign of the gradient, as the paper does"] = True

@@ -29,6 +29,7 @@ from pellucid.probes.noise import fraction_of_range, gaussian
     promises=Promise.DUMMY | Promise.IMPLEMENTATION_INVARIANT,
     cost="`samples` gradient passes",
     signed=False,
+    slopes=True,
 )
 def smooth_grad(
     f: Score,

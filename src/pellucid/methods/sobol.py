@@ -16,18 +16,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.quasirandom import SobolEngine
 
 from pellucid.core.errors import Stopped
 from pellucid.core.method import Finding, Promise, method
 from pellucid.core.option import Range
-from pellucid.core.run import current
 from pellucid.core.score import Score
 from pellucid.core.spatial import image_input
 from pellucid.core.tensors import Tensors
 from pellucid.probes.cells import grid_of, seen, spread
+from pellucid.probes.designs import design, total_indices
 from pellucid.probes.fills import StandIn, stand_in
 from pellucid.probes.variations import Variations
 
@@ -62,7 +60,7 @@ def sobol(
     """
     name = image_input(x)
     v, grid = x[name], grid_of(x[name], cells)
-    points = _points(designs, grid[0] * grid[1])
+    points = design(designs, grid[0] * grid[1])
     base = f(x)
     rows: list[Tensor] = []  # the scores at a point of the design, then with each cell drawn anew: `[1 + cells, batch]`
     row: list[Tensor] = []
@@ -73,11 +71,10 @@ def sobol(
             row = []
     if len(rows) < 2:
         raise Stopped("Stopped before two points of the design were finished.", "Run it again to get a map.")
-    scores = torch.stack(rows)
-    variance = scores[:, 0].var(0, unbiased=False)
-    apart = (scores[:, 1:] - scores[:, :1]).square().mean(0) / 2
-    rounding = (8 * torch.finfo(v.dtype).eps * base.double()) ** 2  # a score that stands still still trembles
-    index = torch.where(variance > rounding, apart / variance, 0.0).T.reshape(-1, *grid)
+    # a score that stands still still trembles
+    rounding = (8 * torch.finfo(v.dtype).eps * base.double()) ** 2
+    indices, variance = total_indices(torch.stack(rows), rounding)
+    index = indices.reshape(-1, *grid)
     facts = {"designs": len(rows), "variance of the score": variance.tolist(), "sum of the indices": _sums(index)}
     return Finding({name: spread(index, v).to(v)}, resolution=grid, facts=facts)
 
@@ -85,14 +82,6 @@ def sobol(
 def _sums(index: Tensor) -> list[float]:
     sums: list[float] = index.flatten(1).sum(1).tolist()
     return sums
-
-
-def _points(designs: int, cells: int) -> Float[Tensor, "designs point_and_anew cells"]:
-    """At each point of the design: what is seen of each cell, and the same with one cell after another drawn anew."""
-    seed = current().generator("sobol").initial_seed()
-    drawn = SobolEngine(2 * cells, scramble=True, seed=seed).draw(designs, dtype=torch.float64)  # type: ignore[no-untyped-call]
-    first, anew = drawn[:, None, :cells], drawn[:, None, cells:]
-    return torch.cat((first, torch.where(torch.eye(cells, dtype=torch.bool), anew, first)), 1)
 
 
 def _dimmed(x: Tensors, name: str, points: Tensor, grid: tuple[int, int], fill: Tensor) -> Variations:
@@ -111,7 +100,7 @@ def reference(
     name = image_input(x)
     v, grid = x[name], grid_of(x[name], cells)
     count = grid[0] * grid[1]
-    dimmed = _dimmed(x, name, _points(designs, count), grid, stand_in(v, (2, 3), fill, value))
+    dimmed = _dimmed(x, name, design(designs, count), grid, stand_in(v, (2, 3), fill, value))
     at = [f(dimmed.at(j * (1 + count))) for j in range(designs)]
     variance = torch.stack(at).var(0, unbiased=False)
     index = torch.zeros(len(v), count, dtype=v.dtype)

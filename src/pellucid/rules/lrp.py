@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from pellucid.core.rule import Backward, Rule, Step
 from pellucid.rules.expansions import DIVISORS_HELD
 
 STABILIZER = 1e-6
+Preset: TypeAlias = Literal["epsilon", "attention", "epsilon_plus_flat", "epsilon_gamma_box", "alpha2_beta1", "w2"]
 Part: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
 
 

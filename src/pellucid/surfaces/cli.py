@@ -19,6 +19,7 @@ examples:
   pellucid explain cat.jpg
   pellucid explain cat.jpg --method integrated_gradients --option steps=64 --target tabby
   pellucid compare cat.jpg -o compare.html
+  pellucid patches photos --at blocks.4 --channels 0-15
   pellucid explain cat.jpg --measure pixel_flipping,road
   pellucid methods
 

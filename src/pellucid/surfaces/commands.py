@@ -8,15 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pellucid.core.errors import BadInput, BadOption
-from pellucid.surfaces.deliver import print_json, print_line, width
+from pellucid.core.errors import BadOption
+from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
+from pellucid.surfaces.dream_commands import patches
 from pellucid.surfaces.dreaming import dream
+from pellucid.surfaces.finding import concepts
 from pellucid.surfaces.mapping import atlas
-
-if TYPE_CHECKING:
-    from pellucid.core.shown import Shown
 
 MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
@@ -48,12 +47,11 @@ def explain(
     from pellucid import methods
     from pellucid.checks.card import trust_card
     from pellucid.core.explanation import Explanation
-    from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.explain import explain as explain_
     from pellucid.surfaces.progress import watched
 
     options, more = _options(option, method or None, methods.all_methods()), _measures(measure)
-    place = _place(output or f"{_stem(image)}.why.html", image, Explanation)
+    place = place_of(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
         e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
@@ -77,12 +75,11 @@ def compare(
 
     All methods that apply, side by side, ranked by faithfulness measured on the same masked copies.
     """
-    from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.explain import Comparison
     from pellucid.surfaces.explain import compare as compare_
     from pellucid.surfaces.progress import watched
 
-    place = _place(output or f"{_stem(image)}.compare.html", image, Comparison)
+    place = place_of(output or f"{_stem(image)}.compare.html", image, Comparison)
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
         found = compare_(model, image, target or None, methods=names or None, at=at or None, trust=trust)
@@ -98,7 +95,7 @@ def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     if json:
         print_json([_described(m) for m in package.all_methods().values()])
     else:
-        print_line(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
+        print_text(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -111,7 +108,7 @@ def checks(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     if json:
         print_json([_said_of(m) for m in package.all_checks().values()])
     else:
-        print_line(terminal(measures_view(package.all_checks().values()), width=width(), color=sys.stdout.isatty()))
+        print_text(terminal(measures_view(package.all_checks().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -125,17 +122,19 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     else:
         width = max(len(f.what) for f in findings)
         for f in findings:
-            print_line(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
+            print_text(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
             if f.mend:
-                print_line(f"      {f.mend}")
+                print_text(f"      {f.mend}")
     return 0 if all(f.fine or not f.needed for f in findings) else 1
 
 
 COMMANDS: Mapping[str, Callable[..., int]] = {
     "explain": explain,
     "compare": compare,
+    "patches": patches,
     "methods": methods,
     "checks": checks,
+    "concepts": concepts,
     "dream": dream,
     "atlas": atlas,
     "doctor": doctor,
@@ -164,23 +163,6 @@ def _options(given: tuple[str, ...], method: str | None, known: dict[str, Any]) 
     return found
 
 
-def _place(output: str, image: str, kind: type[Shown]) -> Path:
-    """Where the result goes; raises the package's errors, before anything is run, where nothing can be written."""
-    from pellucid.surfaces.show import check_place
-
-    place = check_place(output, kind)
-    if _is_file(image) and place.exists() and place.samefile(image):
-        raise BadInput(f"The output {output!r} is the picture itself.", "Choose another name with --output.")
-    return place
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # not a name that this system knows: reading it will say so
-        return False
-
-
 def _measures(names: str | None) -> list[str]:
     """The measures that are named; raises `BadOption` before anything is run when there is none of that name."""
     if not names:
@@ -195,7 +177,7 @@ def _measures(names: str | None) -> list[str]:
 
 
 def _described(m: Any) -> dict[str, Any]:
-    return {**_common(m), "promises": [p.name.lower() for p in m.promises], "signed": m.signed}
+    return {**_common(m), "promises": [p.name.lower() for p in m.promises], "signed": m.signed, "slopes": m.slopes}
 
 
 def _said_of(m: Any) -> dict[str, Any]:

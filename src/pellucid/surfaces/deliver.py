@@ -1,4 +1,4 @@
-"""What every command does with its result; and how knobs are read off the command line."""
+"""Delivery: where a command's result goes, and what is printed of it.  Imports no torch until there is something."""
 
 from __future__ import annotations
 
@@ -7,14 +7,33 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pellucid.core.errors import BadOption
+from pellucid.core.errors import BadInput, BadOption
 
 if TYPE_CHECKING:
     from pellucid.core.shown import Shown
 
+MOST = 256  # channels of one command
+
+
+def place_of(output: str, image: str, kind: type[Shown]) -> Path:
+    """Where the result goes; raises the package's errors, before anything is run, where nothing can be written."""
+    from pellucid.surfaces.show import check_place
+
+    place = check_place(output, kind)
+    if _is_file(image) and place.exists() and place.samefile(image):
+        raise BadInput(f"The output {output!r} is the picture itself.", "Choose another name with --output.")
+    return place
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # not a name that this system knows: reading it will say so
+        return False
+
 
 def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
-    """Write a result, tell it, and open it where there is a display."""
+    """Write a result, print it (as text, or its facts as JSON), and open what was written where there is a display."""
     from pellucid.render.plain import visible
     from pellucid.render.terminal import terminal
     from pellucid.surfaces.facts import facts
@@ -26,11 +45,32 @@ def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
         if as_json:
             print_json({"written": str(path), **facts(result)})
             return 0
-        print_line(terminal(view_of(result), width=width(), color=sys.stdout.isatty()))
-    print_line(f"\nWritten: {visible(str(path))}")
+        print_text(terminal(view_of(result), width=width(), color=sys.stdout.isatty()))
+    print_text(f"\nWritten: {visible(str(path))}")
     if not quiet:
         open_in_browser(path)
     return 0
+
+
+def numbers(text: str, what: str = "channels") -> list[int]:
+    """The numbers that a list such as "0-3,7" names, in order, each once; raises `BadOption` for anything else.
+
+    >>> numbers("0-3,7")
+    [0, 1, 2, 3, 7]
+    """
+    found: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 20:
+            raise BadOption(f"--{what} {text!r}: {part!r} is no number.", "Write 0-15, or 3,7,12.")
+        stop = int(last or first) + 1
+        if stop <= int(first) or stop - int(first) > MOST:
+            raise BadOption(f"--{what} {text!r}: {part!r} is no range of up to {MOST}.", "Write 0-15, or 3,7,12.")
+        found += range(int(first), stop)
+    found = list(dict.fromkeys(found))
+    if len(found) > MOST:
+        raise BadOption(f"--{what} {text!r}: {len(found)} were asked for; {MOST} at most.")
+    return found
 
 
 def knobs_given(option: tuple[str, ...]) -> dict[str, Any]:
@@ -47,17 +87,17 @@ def knobs_given(option: tuple[str, ...]) -> dict[str, Any]:
 
 
 def width() -> int:
-    """How wide the terminal is, 120 at most."""
+    """How many columns the terminal has, at most 120."""
     import shutil
 
     return min(shutil.get_terminal_size((100, 24)).columns, 120)
 
 
-def print_line(text: str) -> None:
-    """A line on the terminal."""
+def print_text(text: str) -> None:
+    """A line (or several) on the standard output."""
     sys.stdout.write(text + "\n")
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON on the terminal."""
-    print_line(json.dumps(value, indent=2, allow_nan=False))
+    """A value as JSON on the standard output."""
+    print_text(json.dumps(value, indent=2, allow_nan=False))

@@ -32,6 +32,8 @@ from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
 from pellucid.trials.regions import region
+from pellucid.trials.sample import mapped
+from pellucid.trials.yardsticks import Guesses, own_guesses
 
 # What a comparison of all methods gives to those that would otherwise take thousands of passes each.
 BRIEFLY: Mapping[str, Mapping[str, Any]] = {
@@ -114,14 +116,16 @@ def check(
     trust: Trust = "standard",
     mask: Tensor | None = None,
     probes: int | Sequence[ProbeSet] | None = None,
+    guesses: Guesses | None = None,
     which: Sequence[str] | None = None,
 ) -> Explanation:
     """The same explanation with its trust card: how far it can be believed, measured on the model itself.
 
     `trust` is how much testing it is worth, as for `explain`; `mask` (`[height, width]` or `[batch, height, width]`,
     bool) where the evidence should be; `probes` how many masked copies test the map, at least 16, whatever `trust`
-    says; `which` names other measures than the card's (`pellucid.checks`).  Raises `BadInput` when the mask does not
-    fit the input.  A test that cannot be made is UNKNOWN and says why.
+    says; `guesses` maps of your own, by name, that it has to beat, a number a place; `which` names other measures than
+    the card's (`pellucid.checks`).  Raises `BadInput` when the mask or a guess does not fit the input.  A test that
+    cannot be made is UNKNOWN and says why.
 
     >>> import torch, pellucid as pl
     >>> e = pl.methods.input_x_gradient(torch.nn.Linear(9, 1), torch.ones(1, 9), 0)
@@ -130,7 +134,10 @@ def check(
     """
     if mask is not None:
         _refuse_misfit(mask, explanation.net, explanation.x)
-    return explanation.with_checks(trust_card(explanation, trust=trust, probes=probes, mask=mask, which=which))
+    if guesses:
+        own_guesses(guesses, mapped(explanation)[0], batch_size(explanation.x))  # at once, and not as a check's answer
+    card = trust_card(explanation, trust=trust, probes=probes, mask=mask, guesses=guesses, which=which)
+    return explanation.with_checks(card)
 
 
 def compare(

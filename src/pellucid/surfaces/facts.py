@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import singledispatch
 from typing import Any
 
+from torch import Tensor
+
+from pellucid.concepts.origin import Origin
+from pellucid.concepts.saved import KINDS
+from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
+from pellucid.dream.cutting import Patch
 from pellucid.dream.dream import Dream
 from pellucid.dream.embedding import Embedding
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
 from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.map_trust import MapTrust
-from pellucid.dream.origin import Origin
+from pellucid.dream.origin import Origin as Beginning
+from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
 
@@ -114,7 +123,7 @@ def _trust(trust: MapTrust) -> dict[str, Any]:
     return {**known, "word": trust.word}
 
 
-def _origin(origin: Origin) -> dict[str, Any]:
+def _origin(origin: Beginning) -> dict[str, Any]:
     return {"origin": {**asdict(origin), "versions": dict(origin.versions)}}
 
 
@@ -138,6 +147,69 @@ def _(subject: Dream) -> dict[str, Any]:
         "seed": subject.seed,
         "versions": dict(subject.versions),
     }
+
+
+def _of_concepts(subject: Shown) -> dict[str, Any]:
+    """Everything but what is too long to be read: maps, pictures, crops."""
+    short = {f.name: _plain(getattr(subject, f.name)) for f in fields(subject) if f.repr}  # type: ignore[arg-type]
+    origin = short.pop("origin")
+    return {**short, **origin}
+
+
+for _kind in KINDS.values():
+    facts.register(_kind, _of_concepts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, Origin):
+        return value.as_facts()
+    if isinstance(value, Check):
+        return _check(value)
+    if isinstance(value, Tested):
+        return {**{f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.repr}, "words": value.words}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return _known(value) if isinstance(value, float) else value
+
+
+@facts.register
+def _(subject: Patches) -> dict[str, Any]:
+    plain = ("site", "how", "seen", "total", "skipped", "network", "fingerprint", "without_rule")
+    return {
+        **{name: getattr(subject, name) for name in plain},
+        "stopped": subject.stopped or None,
+        "dead": subject.dead,
+        "channels": [
+            {
+                "channel": c,
+                "mean": float(subject.mean[i]),
+                "spread": float(subject.spread[i]),
+                "largest": float(subject.maxima[i]),
+                "zeros": float(subject.zeros[i]),
+                "top": [_patch(p) for p in subject.top[i]],
+                "bottom": [_patch(p) for p in subject.bottom[i]],
+            }
+            for i, c in enumerate(subject.channels)
+        ],
+        "cost": asdict(subject.cost),
+    }
+
+
+@facts.register
+def _(subject: Evolution) -> dict[str, Any]:
+    return {"checkpoints": [{"label": n, **facts(c)} for n, c in zip(subject.labels, subject.columns, strict=True)]}
+
+
+@facts.register
+def _(subject: Filters) -> dict[str, Any]:
+    plain = ("site", "colors", "dead", "duplicates", "network", "fingerprint")
+    return {**{name: getattr(subject, name) for name in plain}, "norms": subject.norms.tolist()}
+
+
+def _patch(p: Patch) -> dict[str, Any]:
+    return {"value": p.value, "sample": p.sample, "name": p.name, "position": p.position, "field": p.field}
 
 
 def _shared(e: Explanation) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid import methods
+from pellucid.concepts import saved as concepts
 from pellucid.core import saved
 from pellucid.core.archive import Archive, undamaged, unpacked
 from pellucid.core.errors import BadInput
@@ -15,7 +16,11 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream import dream as dreams
 from pellucid.dream import saved as over_samples
+from pellucid.dream import saved_patches
 from pellucid.dream.dream import Dream
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
+from pellucid.dream.patches import Patches
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,15 @@ KEEPERS: Mapping[str, Keeper] = {
     saved.KIND: Keeper(
         Explanation, saved.to_bytes, lambda archive, path: saved.explanation_of(archive, path, methods.all_methods())
     ),
+    saved_patches.KIND: Keeper(Patches, saved_patches.to_bytes, saved_patches.patches_of),
+    saved_patches.EVOLUTION: Keeper(Evolution, saved_patches.evolution_to_bytes, saved_patches.evolution_of),
+    saved_patches.FILTERS: Keeper(Filters, saved_patches.filters_to_bytes, saved_patches.filters_of),
     dreams.KIND: Keeper(Dream, dreams.to_bytes, lambda archive, _: dreams.dream_of(archive)),
     **{kind: Keeper(of, over_samples.to_bytes, over_samples.result_of) for kind, of in over_samples.KINDS.items()},
+    **{
+        kind: Keeper(of, concepts.to_bytes, lambda archive, _: concepts.found_of(archive))
+        for kind, of in concepts.KINDS.items()
+    },
 }
 BY_CLASS: Mapping[type[Shown], Keeper] = {keeper.of: keeper for keeper in KEEPERS.values()}
 

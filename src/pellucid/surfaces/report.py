@@ -5,21 +5,35 @@ from __future__ import annotations
 from functools import singledispatch
 
 from pellucid.checks.card import trust_card
+from pellucid.concepts.between import Between
+from pellucid.concepts.found import Concepts
+from pellucid.concepts.groups import Groups
+from pellucid.concepts.references import References
+from pellucid.concepts.relevance import Relevance
+from pellucid.concepts.tested import Tcav
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
 from pellucid.dream.dream import Dream
 from pellucid.dream.embedding import Embedding
+from pellucid.dream.evolution import Evolution
+from pellucid.dream.filters import Filters
 from pellucid.dream.grid import ActivationGrid
+from pellucid.dream.patches import Patches
 from pellucid.dream.words import Words
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.atlas import atlas_view, grid_view
 from pellucid.views.attribution import attribution, figure
+from pellucid.views.channels import between_view, groups_view, references_view, relevance_view
 from pellucid.views.circuits import circuits_view
 from pellucid.views.comparison import comparison
+from pellucid.views.concepts import concepts_figure, concepts_view
 from pellucid.views.dream import dream_figure, dream_view
 from pellucid.views.embedding import embedding_view
+from pellucid.views.filters import evolution_view, filters_view
+from pellucid.views.patches import patches_figure, patches_view
+from pellucid.views.tcav import tcav_figure, tcav_view
 from pellucid.views.view import View
 from pellucid.views.words import words_view
 
@@ -69,5 +83,50 @@ def _(subject: Dream, still: bool) -> View:
 
 
 @report.register
+def _(subject: Concepts, still: bool) -> View:
+    return concepts_figure(subject) if still else concepts_view(subject)
+
+
+@report.register
+def _(subject: Tcav, still: bool) -> View:
+    return tcav_figure(subject) if still else tcav_view(subject)
+
+
+@report.register
+def _(subject: Relevance, still: bool) -> View:
+    return relevance_view(subject)
+
+
+@report.register
+def _(subject: References, still: bool) -> View:
+    return references_view(subject)
+
+
+@report.register
+def _(subject: Groups, still: bool) -> View:
+    return groups_view(subject)
+
+
+@report.register
+def _(subject: Between, still: bool) -> View:
+    return between_view(subject)
+
+
+@report.register
 def _(subject: Words, still: bool) -> View:
     return words_view(subject)
+
+
+@report.register
+def _(subject: Patches, still: bool) -> View:
+    return patches_figure(subject) if still else patches_view(subject)
+
+
+@report.register
+def _(subject: Filters, still: bool) -> View:
+    return filters_view(subject)
+
+
+@report.register
+def _(subject: Evolution, still: bool) -> View:
+    return evolution_view(subject)

@@ -19,6 +19,7 @@ from pellucid.core.run import current
 from pellucid.core.target import Target, Term
 from pellucid.core.tensors import Tensors, digest, each, joined, per_sample, rows
 from pellucid.trials.layout import score_of
+from pellucid.trials.unlearned import unlearned
 
 Radius: TypeAlias = Annotated[
     float, Range(1e-9, 10.0), "how far each value is moved at most, as a share of the sample's range"
@@ -37,6 +38,12 @@ def of_target(explanation: Explanation, target: Target) -> Explanation:
     """The same method and seed for another target."""
     score_of(explanation)
     return replace(explanation, of=target).rerun()
+
+
+def on_random_weights(explanation: Explanation) -> Explanation:
+    """The same method and seed on the network with every weight drawn anew; raises `BadModel` when it has none."""
+    net = unlearned(score_of(explanation).net, explanation.x, current().seed)
+    return explanation.rerun(net=net, seed=explanation.seed)
 
 
 def distances(one: Float[Tensor, "batch n"], other: Float[Tensor, "batch n"]) -> list[float]:

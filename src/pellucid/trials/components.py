@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,18 +21,47 @@ def components(masks: Bool[Tensor, "count *places"]) -> Int[Tensor, "count *plac
     >>> components(torch.tensor([[True, True, False, True]])).tolist()
     [[1, 1, 0, 2]]
     """
-    parent = torch.arange(masks.numel())
-    a, b = _touching(masks)
-    while len(a):
-        low, high = torch.minimum(parent[a], parent[b]), torch.maximum(parent[a], parent[b])
-        apart = low != high
-        a, b, low, high = a[apart], b[apart], low[apart], high[apart]
-        parent.scatter_reduce_(0, high, low, "amin")
-        while not torch.equal(further := parent[parent], parent):
-            parent = further
+    parent = _united(torch.arange(masks.numel()), *_touching(masks))
     first = (parent == torch.arange(masks.numel())).view(len(masks), -1) & masks.flatten(1)
     number = first.cumsum(1).flatten()[parent]
     return torch.where(masks, number.view(masks.shape), 0)
+
+
+def above(places: Float[Tensor, "*places"], levels: Sequence[float]) -> Iterator[Int[Tensor, "*places"]]:
+    """`components` of the places at or above each level, the highest level first.
+
+    What is above a level is above the next one too, so parts only grow and join: every pair of neighbors is looked at
+    once, at the level at which both are there, and not again at all those below.
+
+    >>> [parts.tolist() for parts in above(torch.tensor([3.0, 1.0, 2.0]), [2.0, 1.0])]
+    [[1, 0, 2], [1, 1, 1]]
+    """
+    flat, size = places.flatten(), places.numel()
+    a, b = _touching(torch.ones_like(places, dtype=torch.bool)[None])
+    falling = -torch.tensor(levels, dtype=places.dtype)
+    at = torch.searchsorted(falling, -torch.minimum(flat[a], flat[b]))  # the first level that both reach
+    order = at.argsort()
+    ends = torch.bincount(at, minlength=len(levels) + 1).cumsum(0)[:-1]
+    joined = torch.stack([a, b])[:, order].tensor_split(ends, 1)
+    parent = torch.arange(size)
+    itself = parent.clone()
+    for level, (one, other) in zip(levels, joined, strict=False):
+        parent = _united(parent, one, other)
+        inside = flat >= level
+        number = ((parent == itself) & inside).cumsum(0)[parent]
+        yield torch.where(inside, number, 0).view(places.shape)
+
+
+def _united(parent: Int[Tensor, " n"], a: Int[Tensor, " pairs"], b: Int[Tensor, " pairs"]) -> Int[Tensor, " n"]:
+    """Parents after joining the parts of each pair: everything again points at its part's first place."""
+    while len(a):
+        a, b = parent[a], parent[b]
+        apart = a != b
+        a, b = a[apart], b[apart]
+        parent.scatter_reduce_(0, torch.maximum(a, b), torch.minimum(a, b), "amin")
+        while not torch.equal(further := parent[parent], parent):
+            parent = further
+    return parent
 
 
 def _touching(masks: Bool[Tensor, "count *places"]) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:

@@ -52,9 +52,9 @@ def disagreement(
 
     `top`: how many places count as a map's strongest, by default a tenth.  `cells`: compare the means of at most so
     many blocks along each side; none: place by place.  Places that tie at the end of the top count in part, so that no
-    order of storage decides.  Maps are ranked as they are, signed or not.  No pass is run.  Raises `BadInput` for fewer
-    than two explanations, other inputs or targets, or maps that cover no common input; `BadOption` for a `top` beyond
-    the places.
+    order of storage decides.  Maps are ranked as they are, signed or not; slopes by their size, and their sign is not
+    held against that of shares.  No pass is run.  Raises `BadInput` for fewer than two explanations, other inputs or
+    targets, or maps that cover no common input; `BadOption` for a `top` beyond the places.
 
     >>> import torch, pellucid as pl
     >>> net, x = torch.nn.Linear(4, 1, bias=False), torch.tensor([[1.0, -1.0, 1.0, -1.0]])
@@ -71,7 +71,7 @@ def disagreement(
     count = max(round(TOP * size), 1) if top is None else top
     if not 1 <= count <= size:
         raise BadOption(f"top={count}, but there are {size} places.", f"Give 1 to {size}.")
-    signed = torch.tensor([e.signed for e in explanations])
+    signed = torch.tensor([e.signed and not e.slopes for e in explanations])
     found = [_compared(v, count, signed) for v in values]
     spearman, feature, sign, rank, signed_rank, places = (torch.stack(each) for each in zip(*found, strict=True))
     return Disagreement(

@@ -55,11 +55,12 @@ class Layout:
         return found
 
     def map_of(self, explanation: Explanation) -> Float[Tensor, "batch *shape"]:
-        """The explanation's map of this input, one number a place."""
+        """The explanation's map of this input, one number a place; of slopes that have a sign, their size."""
         if self.input not in explanation.maps:
             shown = ", ".join(explanation.maps)
             raise BadInput(f"The explanation has no map for input {self.input!r}.", f"It has: {shown}.")
-        return self.places(explanation.maps[self.input].detach().cpu())
+        values = explanation.maps[self.input].detach().cpu()
+        return self.places(values.abs() if explanation.by_size else values)
 
     def cells(self, places: Float[Tensor, "count *shape"], side: int) -> Float[Tensor, "count cells"]:
         """Averages over at most `side` blocks along each axis, flattened."""

@@ -6,9 +6,13 @@ import itertools
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.run import current
+from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout
+from pellucid.trials.probed import ProbeSet
 
 FEW = 50  # With fewer ways to roll and turn a map than this, no p value of .02 can be reached.
 
@@ -33,6 +37,22 @@ def moved(places: Tensor, layout: Layout, generator: torch.Generator) -> Iterato
         which = int(torch.randint(len(turned), (), generator=generator))
         shifts = [int(torch.randint(n, (), generator=generator)) for n in layout.shape]
         yield turned[which].roll(shifts, tuple(range(len(shifts))))
+
+
+def null_scores(places: Float[Tensor, "*shape"], probes: ProbeSet, count: int) -> Float[Tensor, " count"]:
+    """The r of `count` random maps: this map, flipped or turned at random, then rolled over the border at random.
+
+    They have its values and its smoothness (`moved`).
+    """
+    generator = current().generator("faithfulness", probes.key, "null")
+    masks = probes.masks.flatten(1).float().T
+    away = (places - places.mean()).cpu().float()
+    away = away / away.norm()
+    maps = itertools.islice(moved(away, probes.layout, generator), count)
+    found = []
+    while some := list(itertools.islice(maps, 64)):
+        found.append(pearson((torch.stack(some).flatten(1) @ masks).double(), probes.drops))
+    return torch.cat(found)
 
 
 def _turned(places: Tensor) -> list[Tensor]:

@@ -7,8 +7,10 @@ removing hurts.  Scoring one more map, or a thousand random ones, costs no furth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,7 +25,7 @@ from pellucid.core.tensors import Tensors, batch_size, digest, rows
 from pellucid.probes.infill import constant, mean, pull_push
 from pellucid.probes.masks import highest, landscapes
 from pellucid.trials.layout import Layout, layout_of
-from pellucid.trials.yardsticks import ceiling, guesses
+from pellucid.trials.yardsticks import Guesses, ceiling, guesses_of, own_guesses
 
 AREAS = (0.30, 0.20, 0.12, 0.07)  # Shares to remove, largest first; the first that is gentle enough is taken.
 PILOT = 8  # Probes that must be gentle before the others of that share are run.
@@ -38,7 +40,8 @@ class ProbeSet:
     `masks`: True = removed, over the places of `layout`.  `drops`: score of the sample minus score of each copy.
     `start`: the sample's score; `ratio`: what is left, on average, of the class's probability (of the score itself
     when it is no class's; NaN when that is not positive).  `ceiling`: the correlation that a map fitted to the
-    probes themselves reaches on probes it was not fitted to.  `guesses`: maps that know nothing of the network.
+    probes themselves reaches on probes it was not fitted to.  `guesses`: maps that know nothing of the network, or
+    several to a name, `[maps, *shape]`, of which the best one counts.
     `forwards`: passes spent, in samples.  `seed`: the run's, from which the
     masks were drawn.
     """
@@ -59,8 +62,8 @@ class ProbeSet:
     seed: int
 
 
-def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]:
-    """One set of `count` probes for each sample of `x`.
+def probe_set(score: Score, x: Tensors, count: int = 64, guesses: Guesses | None = None) -> tuple[ProbeSet, ...]:
+    """One set of `count` probes for each sample of `x`; `guesses`: maps of your own to beat, as for `guessed`.
 
     The target of a single class is measured as log-odds, whatever form the explanation had.  Masks are drawn from
     the seed and the sample's content.  Raises `BadInput` when no input can be masked or `count` is below 16.
@@ -78,8 +81,20 @@ def probe_set(score: Score, x: Tensors, count: int = 64) -> tuple[ProbeSet, ...]
     layout = replace(layout, site=score.inner.name if score.inner is not None else "")
     if layout.size < 5:
         raise BadInput(f"The input has {layout.size} parts; a test by masking needs at least 5.")
+    added = own_guesses(guesses or {}, layout, batch_size(x))
     with score.leased() as f:
-        return tuple(_probed(alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
+        found = (_probed(alone(f, i), rows(x, i, i + 1), layout, count, i) for i in range(batch_size(x)))
+        return tuple(replace(p, guesses=(*p.guesses, *more)) for p, more in zip(found, added, strict=True))
+
+
+def guessed(probes: Sequence[ProbeSet], guesses: Guesses) -> tuple[ProbeSet, ...]:
+    """The sets with guesses of your own to beat: maps over the places by name, `[*shape]` or `[batch, *shape]`.
+
+    What only you can know without the network belongs here: of a graph's edges, those of busy nodes.  Raises `BadInput`
+    for another shape, for values that are no numbers, and for a name that is taken.
+    """
+    added = own_guesses(guesses, probes[0].layout, len(probes))
+    return tuple(replace(p, guesses=(*p.guesses, *more)) for p, more in zip(probes, added, strict=True))
 
 
 def grown(score: Score, x: Tensors, probes: ProbeSet, count: int) -> ProbeSet:
@@ -133,25 +148,53 @@ def _probed(score: Score, x: Tensors, layout: Layout, count: int, sample: int) -
     spent = 2  # The sample's output and its score.
     area, masks, after = AREAS[0], torch.empty(0), torch.empty(0)
     for area in AREAS:
-        masks = probe_masks(layout, count, area, digest(v))
-        after = _after(score, x, layout, masks[:PILOT])
+        masks, after = _tried(score, x, layout, count, area, partial(_too_harsh, start, of_class))
         spent += len(after)
-        if _left(start, after, of_class) < GENTLE and area != AREAS[-1]:
-            continue
-        after = torch.cat([after, _after(score, x, layout, masks[PILOT:])])
-        spent += len(after) - PILOT
         if not _left(start, after, of_class) < GENTLE:
             break
     if len(after) < 2 * PILOT:
         raise Stopped(f"Stopped after {len(after)} probes; at least {2 * PILOT} are needed to say anything.")
-    masks = masks[: len(after)]
     drops: Tensor = start - after
     return ProbeSet(
         layout=layout, sample=sample, key=digest(v), masks=masks, drops=drops, start=start,
         ratio=_left(start, after, of_class), of_class=of_class, area=area,
         ceiling=_ceiling(layout, masks, drops), infill=_infill(layout),
-        guesses=guesses(layout, v), forwards=spent, seed=current().seed,
+        guesses=guesses_of(layout, v), forwards=spent, seed=current().seed,
     )  # fmt: skip
+
+
+def _tried(
+    score: Score, x: Tensors, layout: Layout, count: int, area: float, too_harsh: Callable[[Tensor], bool]
+) -> tuple[Bool[Tensor, "n *shape"], Float[Tensor, " n"]]:
+    """Masks of one share and their copies' scores: `count`, or fewer when they show that it is too harsh."""
+    key, masks, after = digest(x[layout.input]), torch.empty(0), torch.empty(0)
+    for end in looks(count):
+        while len(masks) < end:  # whole blocks are drawn, whenever one looks
+            block = probe_masks(layout, min(len(masks) + BLOCK, count), area, key, start=len(masks))
+            masks = torch.cat([masks, block]) if len(masks) else block
+        with suppress(Stopped):  # what is known so far counts
+            after = torch.cat([after, _after(score, x, layout, masks[len(after) : end])])
+        if len(after) < end or (area != AREAS[-1] and too_harsh(after)):
+            break
+    return masks[: len(after)], after
+
+
+def looks(count: int) -> list[int]:
+    """After how many copies one looks whether a share is too harsh: the pilot, a block, and each time twice as many.
+
+    >>> looks(128), looks(20)
+    ([8, 32, 64, 128], [8, 20])
+    """
+    return [PILOT, *(n for n in (BLOCK << k for k in range(count.bit_length())) if n < count), count]
+
+
+def _too_harsh(start: float, of_class: bool, after: Float[Tensor, " n"]) -> bool:
+    """Does the share leave too little?  The pilot decides as it stands, later looks by more than a standard error."""
+    left = _left(start, after, of_class)
+    if len(after) <= PILOT:
+        return left < GENTLE
+    each = torch.sigmoid(after) / torch.sigmoid(torch.tensor(start, dtype=torch.double)) if of_class else after / start
+    return left + float(each.std()) / math.sqrt(len(after)) < GENTLE
 
 
 def _ceiling(layout: Layout, masks: Bool[Tensor, "count *shape"], drops: Float[Tensor, " count"]) -> float:

@@ -60,6 +60,7 @@ def marks(explanation: Explanation, mask: Marked, *, pooling: Pooling = "sum", e
     fitting = (one for one in layouts if tail in (one.shape, (len(explanation.maps[one.input]), *one.shape)))
     layout = next(fitting, layouts[0])
     values = explanation.maps[layout.input].detach().cpu().double()
+    values = values.abs() if explanation.by_size else values
     return Marks(layout, _pooled(values, layout, pooling), region(mask, layout, len(values), empty=empty))
 
 

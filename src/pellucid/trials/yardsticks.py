@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from pellucid.core.errors import BadInput
 from pellucid.trials.agreement import pearson
 from pellucid.trials.layout import Layout
+
+Guesses: TypeAlias = Mapping[str, Tensor]
+TAKEN = ("edges", "center", "size of values", "random weights", "random", "ceiling")
 
 FOLDS = 6  # Cross-validation of the additive ceiling.
 
@@ -41,11 +48,39 @@ def _ridge(a: Tensor, y: Tensor, at: Tensor) -> Float[Tensor, "strengths n"]:
     return predictions
 
 
-def guesses(layout: Layout, v: Tensor) -> tuple[tuple[str, Tensor], ...]:
-    """Maps that anybody could draw without asking the network: where the edges are, and the middle."""
+def guesses_of(layout: Layout, v: Tensor) -> tuple[tuple[str, Tensor], ...]:
+    """Maps that anybody could draw without asking the network: where the edges are, and the middle.
+
+    Of a table, how far each column is from the zero that is put in its place; where all are as far, nothing.
+    """
+    if layout.kind == "table":
+        away = layout.places(v.detach().cpu().abs())[0]
+        return (("size of values", away),) if float(away.max()) > float(away.min()) else ()
     if layout.kind not in ("picture", "series"):
         return ()
     return ("edges", edges(layout, v)), ("center", center(layout.shape))
+
+
+def own_guesses(given: Guesses, layout: Layout, samples: int) -> list[tuple[tuple[str, Tensor], ...]]:
+    """A user's guesses, for each sample: maps over the places, one for all samples or one for each.
+
+    Raises `BadInput` for another shape, values that are no numbers, and a name that is taken.
+
+    >>> layout = Layout("table", "x", (1,), (3,))
+    >>> [dict(one)["busy"].tolist() for one in own_guesses({"busy": torch.tensor([1.0, 0.0, 2.0])}, layout, 2)]
+    [[1.0, 0.0, 2.0], [1.0, 0.0, 2.0]]
+    """
+    found: list[tuple[str, Tensor]] = []
+    for name, m in given.items():
+        if name in TAKEN or not name:
+            raise BadInput(f"A guess was named {name!r}.", f"Give it a name of its own, none of {', '.join(TAKEN)}.")
+        if tuple(m.shape) not in (layout.shape, (samples, *layout.shape)):
+            wanted = f"expected {layout.shape}, one for all samples, or {(samples, *layout.shape)}"
+            raise BadInput(f"The guess {name!r} is {tuple(m.shape)}; {wanted}.", "Give a number for each place.")
+        if not bool(m.isfinite().all()):
+            raise BadInput(f"The guess {name!r} has values that are NaN or infinite.", "Give numbers.")
+        found.append((name, m.detach().double().cpu().expand(samples, *layout.shape)))
+    return [tuple((name, m[i]) for name, m in found) for i in range(samples)]
 
 
 def edges(layout: Layout, v: Float[Tensor, "1 *axes"]) -> Float[Tensor, "*shape"]:

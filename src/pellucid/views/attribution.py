@@ -79,6 +79,11 @@ def lead(explanation: Explanation, answers: tuple[Prediction, ...] | None) -> st
         what = f"this number: {explanation.target}"
     what += f", at the inner site {explanation.at}" if explanation.at else ""
     kind = f"found by {method_title(explanation)}"
+    if explanation.by_size:
+        slopes = "slopes, which say what a small change would do and not what a part contributed"
+        return f"The map shows where larger values would raise (red) and lower (blue) {what}: {slopes}; {kind}."
+    if explanation.slopes:
+        return f"The map shows where a small change would move {what} the most; {kind}."
     if explanation.signed:
         return f"The map shows what raised (red) and what lowered (blue) {what}; {kind}."
     return f"The map shows what mattered to {what}; {kind}."

@@ -67,14 +67,22 @@ def _head(dream: Dream) -> tuple[View, ...]:
 
 def pictures(dream: Dream) -> tuple[View, ...]:
     """The pictures as tiles, each above the real one it belongs to; signals as curves, volumes by one slice."""
-    if len(dream.canvas.size) == 0 or len(dream.canvas.size) > 3:
-        return (Table(("target", "score"), tuple(zip(dream.words, dream.scores, strict=True))),)
+    if not dream.canvas.size:
+        return (_row_values(dream),)
     if len(dream.canvas.size) == 1:
         return tuple(_signal(dream, i) for i in range(len(dream.pictures)))
     side = next((s for most, s in SIDE.items() if len(dream.pictures) <= most), 112.0)
     tiles = tuple(_tile(dream, i) for i in range(len(dream.pictures)))
     caption = "" if len(dream.canvas.size) == 2 else "The middle slice of each volume."
     return (Tiles(tiles, caption=caption, side=side),)
+
+
+def _row_values(dream: Dream) -> View:
+    """The rows of a table that were dreamed, a column a picture."""
+    x = dream.x[dream.canvas.input].detach().cpu().float()
+    names = [f"{words} ({i + 1})" if dream.words.count(words) > 1 else words for i, words in enumerate(dream.words)]
+    rows = tuple((f"value {i}", *column) for i, column in enumerate(x.T.tolist()))
+    return Table(("", *names), (("score", *dream.scores), *rows))
 
 
 def _tile(dream: Dream, i: int) -> Tile:
@@ -84,7 +92,10 @@ def _tile(dream: Dream, i: int) -> Tile:
         f", from {number(started)} at the start" if started is not None else ""
     )
     alt = f"A picture dreamed for {dream.words[i]}" + (", above the real picture." if real else ".")
-    return Tile(colors(dream.pictures[i]), dream.words[i], line, alt, below=real)
+    drawn = dream.pictures[i]
+    if dream.opacity is not None:
+        drawn = drawn * dream.opacity[i] + (1 - dream.opacity[i])  # over white
+    return Tile(colors(drawn), dream.words[i], line, alt, below=real)
 
 
 def _start(dream: Dream, i: int) -> float | None:
@@ -102,14 +113,22 @@ def colors(picture: Tensor) -> Array:
 
 
 def _signal(dream: Dream, i: int) -> View:
-    x = dream.canvas.fed(dream.pictures[i : i + 1])[dream.canvas.input][0].detach().cpu().float().numpy()
-    line = f"{dream.words[i]}: score {number(dream.scores[i])}"
+    x, line = _fed(dream, dream.pictures, i), f"{dream.words[i]}: score {number(dream.scores[i])}"
     if len(x) > CURVES:
         top = float(abs(x).max()) or 1.0
         return Heat(x, (-top, top), signed=True, title=line, caption="Channels (down) over time.", smooth=False)
-    time = np.arange(x.shape[1])
     names = [f"channel {c}" for c in range(len(x))] if len(x) > 1 else [dream.words[i]]
-    return Curve(tuple(Series(n, time, v) for n, v in zip(names, x, strict=True)), "time", "value", line)
+    lines = [Series(n, np.arange(len(v)), v) for n, v in zip(names, x, strict=True)]
+    if dream.seen_with is not None and 2 * len(x) <= CURVES:
+        real = _fed(dream, dream.seen_with, i)
+        lines += [Series(f"{n}, real", np.arange(len(v)), v) for n, v in zip(names, real, strict=True)]
+    return Curve(tuple(lines), "time", "value", line)
+
+
+def _fed(dream: Dream, drawn: Tensor, i: int) -> Array:
+    """One input as the network takes it."""
+    out: Array = dream.canvas.fed(drawn)[dream.canvas.input][i].detach().cpu().float().numpy()
+    return out
 
 
 def _curves(dream: Dream) -> tuple[View, ...]:

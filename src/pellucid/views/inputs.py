@@ -182,7 +182,8 @@ def _columns(explanation: Explanation, x: Tensor, values: Tensor) -> View:
     names = tuple(map(str, explanation.facts.get("columns", ())))
     bars = tuple(Bar(f"{_named(names, i)} = {number(float(x[i]))}", float(values[i])) for i in order)
     left_out = f", the strongest {MOST_BARS} of {len(values)}" if len(values) > MOST_BARS else ""
-    return Bars(bars, f"What each column contributes{left_out}", limits_of(values.numpy(), explanation.signed))
+    said = "How steeply the score climbs with each column" if explanation.slopes else "What each column contributes"
+    return Bars(bars, f"{said}{left_out}", limits_of(values.numpy(), explanation.signed))
 
 
 def _named(names: Sequence[str], index: int) -> str:

@@ -32,7 +32,7 @@ def method_view(m: Method[...]) -> View:
     """One method with its options."""
     rows = tuple((o.name, default_of(o), o.expected, o.doc) for o in m.options)
     options: View = Table(("option", "default", "expected", "what it is"), rows) if rows else Text("It has no options.")
-    sign = "Positive values raise the score, negative ones lower it." if m.signed else "Values have no sign."
+    sign = _sign(m)
     return Stack(
         (
             Heading(m.title, 1),
@@ -42,6 +42,14 @@ def method_view(m: Method[...]) -> View:
             Fold("Paper", Text(m.paper), open=True),
         )
     )
+
+
+def _sign(m: Method[...]) -> str:
+    if m.slopes:
+        return "Values are slopes" + (
+            ": their sign says which way to change the input." if m.signed else ", without sign."
+        )
+    return "Positive values raise the score, negative ones lower it." if m.signed else "Values have no sign."
 
 
 def default_of(option: Option) -> str:

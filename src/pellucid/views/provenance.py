@@ -81,13 +81,22 @@ def _preparation(explanation: Explanation) -> str:
     return f"{cut}; minus ({means}), over ({stds}); {p.source}"
 
 
+_BRIGHT = "Bright marks where the map is strong. Its values have no sign."
+_STEEP = "They are slopes: how much a small change there would move the score, not what that part contributed."
+_COLORS = {  # by: has it a sign?  are they slopes?
+    (True, False): "Red marks what raised the score, blue what lowered it; the neutral color is zero.",
+    (True, True): "Red marks where larger values would raise the score, blue where they would lower it; the neutral "
+    f"color is zero. {_STEEP} Tests of the map therefore take their size.",
+    (False, False): _BRIGHT,
+    (False, True): f"{_BRIGHT} {_STEEP}",
+}
+
+
 def how_to_read(explanation: Explanation) -> View:
     """What the colors mean, and what they do not."""
     e = explanation
     parts = [
-        "Red marks what raised the score, blue what lowered it; the neutral color is zero."
-        if e.signed
-        else "Bright marks where the map is strong. Its values have no sign.",
+        _COLORS[e.signed, e.slopes],
         "The map describes this network on this input. It does not say that the network is right, and not what would "
         "happen had the input been another.",
     ]

@@ -24,7 +24,8 @@ _ARRAYS = ("numpy", "tolist", "array", "dlpack")  # what leaves here holds one p
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """`actions` by operation before `cut`; `needed` are the values whose numbers are kept; `dense` those that must not
-    share memory between samples, because they are viewed in another shape or written into.
+    share memory between samples, because they are viewed in another shape or written into.  `alone`: what lies behind
+    reads nothing from before the cut but weights.
     """
 
     cut: int
@@ -32,6 +33,7 @@ class Frontier:
     actions: tuple[Action, ...]
     needed: frozenset[int]
     dense: frozenset[int]
+    alone: bool
 
 
 def where(tape: Tape, site: Site) -> tuple[int, int]:
@@ -51,6 +53,7 @@ def frontier(batched: Batched, site: Site) -> Frontier:
     tape = batched.one
     cut, value = where(tape, site)
     needed = _read_behind(tape, cut, value, site)
+    of_weights = all(tape.values[v].origin in ("parameter", "buffer") for v in needed)
     shared = _shared_and_written(tape)
     actions: list[Action] = []
     for op in reversed(tape.operations[:cut]):
@@ -60,7 +63,8 @@ def frontier(batched: Batched, site: Site) -> Frontier:
         actions.append(action)
     actions.reverse()
     kept = {v for op, action in zip(tape.operations, actions, strict=False) if action != "compute" for v in op.outputs}
-    return Frontier(cut, value, tuple(actions), frozenset(needed & kept), frozenset(_dense(tape, cut, actions)))
+    dense, alone = _dense(tape, cut, actions), of_weights and "compute" not in actions
+    return Frontier(cut, value, tuple(actions), frozenset(needed & kept), frozenset(dense), alone)
 
 
 def _read_behind(tape: Tape, cut: int, value: int, site: Site) -> set[int]:

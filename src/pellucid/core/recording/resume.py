@@ -103,6 +103,11 @@ class Cut:
         """Does resuming give what a whole pass gives?"""
         return not self.reason
 
+    @property
+    def alone(self) -> bool:
+        """Does the output hang on the value at the site alone, so that values of other samples may be put there?"""
+        return self.exact and self._frontier.alone
+
     def run(self, model: nn.Module, new: Tensor) -> Any:
         """The model's output with `new` at the site: one answer a sample of `new` along `axis`, all else as recorded.
 

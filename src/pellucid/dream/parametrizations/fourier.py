@@ -49,17 +49,19 @@ def fourier(
 
     def drawn(coefficients: Tensor) -> Tensor:
         weighed = torch.view_as_complex(coefficients) * weights
-        return torch.fft.irfftn(weighed, s=canvas.size, dim=tuple(range(2, weighed.ndim)), norm="ortho")
+        found: Tensor = torch.fft.irfftn(weighed, s=canvas.size, dim=tuple(range(2, weighed.ndim)), norm="ortho")
+        return found
 
-    free = seed is None and not recipe.contrast
-    gain = FAINT / _std(drawn(start)) if free else None
+    began = FAINT if seed is None else contrast
+    gain = None if recipe.contrast else began / _std(drawn(start))
 
     def paint(leaves: Tensors) -> Tensor:
         v = drawn(leaves["coefficients"])
         if gain is not None:
-            return v * gain
+            return v * gain + offset
         v = v - v.mean(tuple(range(1, v.ndim)), keepdim=True)
-        return v * (contrast / _std(v)) + offset
+        painted: Tensor = v * (contrast / _std(v)) + offset
+        return painted
 
     return Parametrization({"coefficients": start}, paint)
 

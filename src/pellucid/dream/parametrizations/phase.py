@@ -48,7 +48,8 @@ def phase(
         phases = leaves["phases"]
         spectrum_ = torch.polar(amplitude.expand_as(phases), phases)
         v = torch.fft.irfftn(spectrum_, s=canvas.size, dim=tuple(range(2, phases.ndim)), norm="ortho")
-        return v * (1.0 if seed is not None else recipe.contrast) + offset
+        painted: Tensor = v * (1.0 if seed is not None else recipe.contrast) + offset
+        return painted
 
     return Parametrization({"phases": start}, paint)
 
