@@ -85,7 +85,7 @@ def main(folder: str) -> None:
 
 
 def distances(plain: torch.Tensor) -> dict[str, list[float]]:
-    """By side: percentiles 5, 50 and 95 of photographs' distances from the fall of the spectrum that was just written."""
+    """By side: percentiles 5, 50 and 95 of photographs' distances from the fall of the spectrum just written."""
     photographs.cache_clear()
     radial_of_photographs.cache_clear()
     at = torch.tensor([0.05, 0.5, 0.95])

@@ -9,6 +9,7 @@ _HOMES = {
     "pellucid.dream.dream": ("Dream",),
     "pellucid.dream.maximize": ("maximize", "resume", "watch"),
     "pellucid.dream.recipe": ("Recipe",),
+    "pellucid.surfaces.dream_card": ("card",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

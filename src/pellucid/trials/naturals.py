@@ -72,18 +72,21 @@ def naturals(dream: Dream, natural: Natural, *, features: bool = True) -> Natura
             yield _as_dreamed(dream, x)
 
     found = list(_answers(dream, batches(), sites))
-    if len(read) < FEWEST:
-        raise BadInput(f"{len(read)} natural inputs are too few: at least {FEWEST} are needed.", "Give more of them.")
+    scores = torch.cat([f["scores"] for f in found])
+    if len(scores) < FEWEST:  # that few were given, or somebody pressed stop
+        raise BadInput(f"{len(scores)} natural inputs are too few: at least {FEWEST} are needed.", "Give more of them.")
     return Naturals(
-        torch.cat([f["scores"] for f in found]),
+        scores,
         {s: torch.cat([f[str(s)] for f in found]) for s in sites},
-        tuple(collection.name(i) for i in read),
+        tuple(collection.name(i) for i in read[: len(scores)]),
         tuple(collection.skipped.values()),
     )
 
 
 def dreamed_at(dream: Dream, pictures: Tensor, sites: tuple[Site, ...]) -> dict[Site, Tensor]:
     """The channels' means `[n, channels]` at sites for pictures of the dream's canvas."""
+    if not sites:
+        return {}
     x = dream.canvas.fed(resized(pictures, dream.canvas.native))
     found = next(_answers(dream, iter([x]), sites, scored=False))
     return {s: found[str(s)] for s in sites}
@@ -92,7 +95,8 @@ def dreamed_at(dream: Dream, pictures: Tensor, sites: tuple[Site, ...]) -> dict[
 def wanted(dream: Dream) -> tuple[Site, ...]:
     """Every site on the way to any of the targets, and the last one before the output, once each."""
     route = route_of(network_of(dream), dream.canvas)
-    return tuple(dict.fromkeys((*(s for t in dream.targets for s in route.to(t)), route.last)))
+    last = () if route.last is None else (route.last,)
+    return tuple(dict.fromkeys((*(s for t in dream.targets for s in route.to(t)), *last)))
 
 
 def _answers(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pellucid.core.errors import BadInput, Missing
+from pellucid.core.errors import Missing
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
@@ -48,12 +48,10 @@ class Route:
     output: tuple[int, ...]
 
     @property
-    def last(self) -> Site:
-        """The last site before the output: the features of which the answer is made."""
+    def last(self) -> Site | None:
+        """The last site before the output: the features of which the answer is made; None where nothing is inside."""
         before = [s for s in self.stops if s.shape != self.output]
-        if not before:
-            raise BadInput("The network has no inner site with channels.")
-        return before[-1].site
+        return before[-1].site if before else None
 
     def to(self, target: Target, count: int = SITES) -> tuple[Site, ...]:
         """Up to `count` sites evenly along the way to the target, the last one right before it; perhaps none."""

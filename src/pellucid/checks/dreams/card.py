@@ -20,7 +20,7 @@ from pellucid.core.errors import BadOption, PellucidError, Stopped
 from pellucid.core.network import Network
 from pellucid.core.run import Meter, current, running
 from pellucid.dream.dream import Dream
-from pellucid.trials.naturals import Natural, Naturals, naturals
+from pellucid.trials.naturals import Natural, naturals
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def dream_card(
     took = time.perf_counter() - since
     found = [_run(check, dream, given, trouble) for check in wanted]
     first = next((i for i, check in enumerate(wanted) if "natural" in check.takes), None)
-    if isinstance(given.get("natural"), Naturals) and first is not None:
+    if natural is not None and first is not None:
         found[first] = _with_pass(found[first], spent.forwards, took)
     return dream.with_checks(tuple(zip(*found, strict=True)) if found else tuple(() for _ in dream.targets))
 

@@ -39,6 +39,10 @@ def forced_choice(dream: Dream, natural: Natural | None = None) -> tuple[Check, 
     if not any(_inner(t) for t in dream.targets):
         return tuple(not_made(_OUTPUT) for _ in dream.targets)
     known, last = naturals(dream, natural), route_of(network_of(dream), dream.canvas).last
+    if last is None:
+        return tuple(
+            not_made("The network has no inner site with channels to compare pictures at.") for _ in dream.targets
+        )
     own, zero = dreamed_at(dream, dream.pictures, (last,))[last].double(), known.at[last].double().mean(0)
     features = known.at[last].double() - zero
     return tuple(

@@ -68,7 +68,7 @@ def _one(i: int, sites: tuple[Site, ...], known: Naturals, own: dict[Site, Tenso
         )
     else:
         why = (
-            "It uses the units of the pictures that excite the target most, but not clearly more than other pictures do: "
+            "It uses the units of the pictures that excite the target most, but not clearly more than others do: "
             f"more than {value:.0%} of {n}."
         )
     at, means = tuple(float(j) for j in range(len(kept))), [[float(v.mean()) for v in f] for _, f in kept]

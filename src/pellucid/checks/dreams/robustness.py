@@ -44,7 +44,7 @@ def _one(score: float, zero: float, moved: Tensor, against: str) -> Check:
         return not_made(f"Even untouched it excites the target no more than {against}.")
     shares = (moved.double() - zero) / (score - zero)
     value = float(shares.mean())
-    error = 1.96 * float(shares.std()) / math.sqrt(len(shares))
+    error = 1.96 * float(shares.std()) / math.sqrt(len(shares)) if len(shares) > 1 else math.nan
     found = verdict(value >= KEEPS, value < LOSES)
     kept = f"{max(value, 0):.0%} of its effect on the target stays"
     if value >= KEEPS:
