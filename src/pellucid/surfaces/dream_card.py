@@ -34,9 +34,9 @@ def card(
     takes them, at least 24; with them the card says how the dream compares with real pictures.  `others`: networks of
     the same task, or what `pl.open` takes; by default those of the zoo that are installed and know the class by name.
     `trust`: "quick" moves each picture 4 times and opens no other network, "standard" 8 times, "thorough" 32 times, and
-    dreams once more from another seed.  `which` names checks (`pellucid.checks.dreams`).  A check that cannot be made is
-    UNKNOWN and says why.  Raises `Missing` when a dream from a file is given without its network, `BadModel` when the
-    network has other weights, `BadOption` for checks and budgets that there are not.
+    dreams once more from another seed.  `which` names checks (`pellucid.checks.dreams`).  A check that cannot be made
+    is UNKNOWN and says why.  Raises `Missing` when a dream from a file is given without its network, `BadModel` when
+    the network has other weights, `BadOption` for checks and budgets that there are not.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
