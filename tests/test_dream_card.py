@@ -509,3 +509,28 @@ def test_tokens_hold_channels_in_their_width_and_series_do_not() -> None:
     tokens = torch.arange(24.0).view(1, 2, 12)
     assert channel_means(tokens, Network(nn.Linear(12, 3))).shape == (1, 12)
     assert channel_means(tokens, Network(nn.Conv1d(2, 3, 1))).shape == (1, 2)
+
+
+def test_features_that_say_nothing_of_a_unit_make_no_forced_choice() -> None:
+    class Blind(Mean):
+        """What comes before the answer is of one color, the unit of another."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            units = self.units(x).mean((2, 3))
+            return self.answer(self.features(units * torch.tensor([0.0, 1.0, 1.0, 0.0])))
+
+    net = prepared(Blind())
+    dream = dreamed(net, pl.channel("units", 0), steps=1)
+    (found,) = checks.forced_choice(dream, natural=photographs_of_few_colors(200))
+    assert found.verdict is Verdict.UNKNOWN and math.isnan(found.value) and "not told by likeness" in found.why
+
+
+@pytest.mark.slow
+def test_noise_that_a_network_takes_for_a_zebra_is_not_believed(lite0) -> None:
+    still = {"jitter": 0.0, "shrink": 1.0, "zoom": 1.0, "rotate": 0.0, "noise": 0.0}
+    noise = pl.dream.maximize(lite0, pl.logit("zebra"), parametrization="pixels", steps=16, **still)
+    assert noise.scores[0] > 8  # the network is sure of it
+    (found,) = pl.dream.card(noise, trust="quick").checks
+    by = {c.name: c for c in found}
+    assert by["robustness"].verdict is Verdict.FAILS and by["spectrum"].verdict is Verdict.FAILS
+    assert belief(found).word == "Do not believe"

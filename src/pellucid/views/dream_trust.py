@@ -33,10 +33,24 @@ _WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "forced_choice": ("It tells", "It misleads"),
     }
 )
+_TICKS: Mapping[str, str] = MappingProxyType(
+    {
+        "natural mean": "average",
+        "best natural": "best real one",
+        "best natural pictures": "best real ones",
+        "ordinary pictures": "ordinary",
+        "middle photograph": "photo",
+        "95 % of photographs": "most photos",
+        "white noise": "noise",
+        "dreams of other targets": "others",
+        "pictures without content": "no content",
+        "nearest of them": "nearest",
+    }
+)
+_ROW = 3  # cards side by side: more are too narrow for their sentences
 TONES: Mapping[Word, Tone] = MappingProxyType(
     {"Believable": "good", "Partly": "weak", "Do not believe": "bad", "Not tested": "unknown"}
 )
-_LARGEST = 3.0  # a ruler ends there: what lies beyond is told in the sentence
 
 
 def dream_trust_view(checks: Sequence[Check]) -> View:
@@ -49,8 +63,7 @@ def dream_trust_view(checks: Sequence[Check]) -> View:
         checks
     )
     parts: list[View] = [head, Text(note, "quiet")]
-    if made:
-        parts.append(Columns(tuple(map(card_of_dream, made))))
+    parts += [Columns(tuple(map(card_of_dream, made[i : i + _ROW]))) for i in range(0, len(made), _ROW)]
     if others:
         parts.append(Fold(f"Not tested ({len(others)})", Stack(tuple(Text(text) for text in others))))
     return Stack(tuple(parts))
@@ -86,9 +99,6 @@ def _word(check: Check) -> tuple[str, Tone]:
 def _ruler(check: Check) -> Ruler | None:
     if not math.isfinite(check.value):
         return None
-    ticks = tuple((name, value) for name, value in check.references if math.isfinite(value))
-    least, most = min(0.0, *(v for _, v in ticks), check.value), max(1.0, *(v for _, v in ticks), check.value)
-    low, high = max(least, -1.0), min(most, _LARGEST)
-    ends = (min(max(v, low), high) if math.isfinite(v) else v for v in (check.value, check.low, check.high))
-    value, down, up = ends
-    return Ruler(value, (low, high), down, up, ticks, None, "this dream")
+    ticks = tuple((_TICKS.get(name, name), value) for name, value in check.references if math.isfinite(value))
+    known = [v for v in (0.0, 1.0, check.value, check.low, check.high, *(v for _, v in ticks)) if math.isfinite(v)]
+    return Ruler(check.value, (min(known), max(known)), check.low, check.high, ticks, None, "this dream")

@@ -43,7 +43,7 @@ def _one(score: float, natural: Tensor) -> Check:
     typical = float(torch.quantile(natural.double(), ORDINARY))
     found = verdict(score >= best, score <= typical)
     if score >= best:
-        why = f"It excites the target {value:.1f} times as much as the best of {n} natural pictures does."
+        why = f"It excites the target {value:.1f} times as far above the average as the best of {n} natural pictures."
     elif score > typical:
         why = f"It reaches {value:.2f} of what the best of {n} natural pictures does; {above:.1%} do as much."
     else:

@@ -46,7 +46,8 @@ def _one(score: float, zero: float, moved: Tensor, against: str) -> Check:
     value = float(shares.mean())
     error = 1.96 * float(shares.std()) / math.sqrt(len(shares)) if len(shares) > 1 else math.nan
     found = verdict(value >= KEEPS, value < LOSES)
-    kept = f"{max(value, 0):.0%} of its effect on the target stays"
+    share = "All" if value >= 0.995 else f"{max(value, 0):.0%}"
+    kept = f"{share} of its effect on the target stays"
     if value >= KEEPS:
         why = f"{kept} when the picture is shifted, zoomed and turned a little."
     elif value < LOSES:
