@@ -12,7 +12,7 @@ from pellucid.dream.natural import radial, radial_of_photographs
 from pellucid.dream.penalties import spectral_distance
 from pellucid.dream.photographs import photographs
 
-LEAST = 16  # pixels: smaller pictures have no spectrum to speak of
+LEAST = 32  # pixels: the spectra of smaller photographs scatter as widely as noise is away
 SATURATED = 0.02  # of the range, from either end
 
 
@@ -28,10 +28,11 @@ def spectrum(dream: Dream) -> tuple[Check, ...]:
 
     HOLDS up to what 95 % of 800 photographs keep within (`references` name their percentiles); FAILS when it is nearer
     to white noise's distance than to the middle photograph's.  `facts` say the share of saturated pixels.  Color
-    pictures only.
+    pictures of at least 32 pixels a side only.
     """
     if not dream.canvas.colors or min(dream.canvas.size) < LEAST:
-        return tuple(not_made("Only of color pictures is it known what natural ones are like.") for _ in dream.targets)
+        why = f"What natural pictures are like is known of color pictures of at least {LEAST} pixels a side."
+        return tuple(not_made(why) for _ in dream.targets)
     x = dream.pictures.float()
     away, height, width = spectral_distance(x), x.shape[2], x.shape[3]
     known = radial_of_photographs(height, width)
