@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeAlias, Typ
 import torch
 
 from pellucid.core.check import Check
+from pellucid.core.errors import BadOption
 from pellucid.core.explanation import Explanation
 from pellucid.core.option import Option, checked, options_of
 from pellucid.core.run import Meter, current, running
@@ -60,8 +61,13 @@ class MeasureOf(Generic[S, R, P]):
         """The first line of the measure's description."""
         return (self.__doc__ or "").strip().split("\n")[0]
 
-    def __call__(self, subject: S, *_: P.args, **options: P.kwargs) -> R:
-        """Measure the subject; the check says what was spent on it, each of several its share."""
+    def __call__(self, subject: S, *unnamed: P.args, **options: P.kwargs) -> R:
+        """Measure the subject; the check says what was spent on it, each of several its share.
+
+        Raises `BadOption` for options that there are not, or that were given without their names.
+        """
+        if unnamed:
+            raise BadOption(f"{self.name} was given an option without a name.", f"It takes: {', '.join(self.takes)}.")
         numbers = {o.name for o in self.options}
         others: dict[str, Any] = {k: v for k, v in options.items() if k not in numbers and k in self.takes}
         chosen = checked(self.options, {k: v for k, v in options.items() if k not in others}, self.name)

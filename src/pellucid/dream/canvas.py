@@ -88,7 +88,7 @@ def _like(net: Network, x: Tensors, weight: Tensor) -> Canvas:
         raise BadInput(
             "The example has no floating input that could be dreamed.", "Words are dreamed by pl.dream.words."
         )
-    v = x[name]
+    v = x[name].detach()
     p = net.preparation if net.preparation is not None and net.preparation.channels == v.shape[1] else None
     low, high = float(v.min()), float(v.max())
     if p is None and not low < high:
@@ -96,6 +96,6 @@ def _like(net: Network, x: Tensors, weight: Tensor) -> Canvas:
     source = f"The range, {low:.3g} to {high:.3g}, is the example's: no preparation is known."
     if p is not None:
         low, high, source = 0.0, 1.0, f"The range of colors is the network's preparation ({p.source})."
-    others = {k: u[:1] for k, u in x.items() if k != name}
+    others = {k: u[:1].detach() for k, u in x.items() if k != name}
     size = tuple(v.shape[2:])
     return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, weight.device, others, source)

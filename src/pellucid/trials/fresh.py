@@ -25,8 +25,8 @@ def under_views(dream: Dream, count: int) -> Float[Tensor, "count n"]:
     canvas, net = dream.canvas, network_of(dream)
     keys = [f"fresh {key}" for key in dream.keys]
     shape = (canvas.channels, *canvas.native)
-    views = [view_of(MODEST, keys, len(canvas.native), 0, number, shape) for number in range(count)]
-    looks = [canvas.fed(seen(dream.pictures, view, canvas.native, tile=dream.recipe.tile)) for view in views]
+    views = (view_of(MODEST, keys, len(canvas.native), 0, number, shape) for number in range(count))
+    looks = (canvas.fed(seen(dream.pictures, view, canvas.native, tile=dream.recipe.tile)) for view in views)
     return torch.stack([v.float().cpu() for v in Score(net, each(dream.targets)).scores(looks)])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pellucid.core.errors import BadTarget, Missing
+from pellucid.core.errors import BadModel, BadTarget, Missing
 from pellucid.core.network import Network
 from pellucid.core.score import Score
 from pellucid.core.target import Target, logit
@@ -61,7 +61,10 @@ def readings(dream: Dream, other: Network) -> list[Reading | None]:
         return [None] * len(places)
     canvas = dream.canvas if other.preparation is None else canvas_of(other)
     x = canvas.fed(resized(dream.pictures, canvas.native).to(dtype=canvas.dtype, device=canvas.device))
-    p = Score(other, logit(0)).outputs(x).float().softmax(1).cpu()
+    out = Score(other, logit(0)).outputs(x)
+    if out.ndim != 2:
+        raise BadModel(f"{other.name} puts out {tuple(out.shape)}, expected [batch, classes].")
+    p = out.float().softmax(1).cpu()
     return [None if at is None else _reading(other, one, at) for one, at in zip(p, places, strict=True)]
 
 

@@ -21,7 +21,7 @@ ORDINARY = 0.95  # a dream below this share of natural pictures is beaten by ord
     cost="one forward pass for each natural picture, for all dreams of a batch together",
     place=1,
 )
-def activation(dream: Dream, natural: Natural | None = None) -> tuple[Check, ...]:
+def activation(dream: Dream, *, natural: Natural | None = None) -> tuple[Check, ...]:
     """(score - mean over natural) / (max over natural - mean): 1 is the best natural picture, 0 an average one.
 
     The score is untransformed (`Dream.scores`), so that this says nothing of how fragile it is.  HOLDS from 1; FAILS

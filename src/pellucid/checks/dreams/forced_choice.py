@@ -26,7 +26,7 @@ DRAWS = 500
     cost="one forward pass for each natural picture, for all dreams of a batch together, and one for each dream",
     place=7,
 )
-def forced_choice(dream: Dream, natural: Natural | None = None) -> tuple[Check, ...]:
+def forced_choice(dream: Dream, *, natural: Natural | None = None) -> tuple[Check, ...]:
     """Of two natural pictures, how often is the one that excites the unit more also the more alike to the dream?
 
     Each pair is one of the fifth that excites it most and one of the weaker half, all pairs of one half of the data;

@@ -24,7 +24,7 @@ Views: TypeAlias = Annotated[int, Range(2, 1024), "fresh moves of each picture"]
     cost="one forward pass for each move, and eight of pictures without content where no natural ones are given",
     place=2,
 )
-def robustness(dream: Dream, natural: Natural | None = None, *, views: Views = 8) -> tuple[Check, ...]:
+def robustness(dream: Dream, *, natural: Natural | None = None, views: Views = 8) -> tuple[Check, ...]:
     """The score under small moves that the recipe never drew, as a share of the score untouched; 1 is all of it.
 
     Moves shift by up to 8 %, zoom by 0.8 to 1.2 and turn by up to 12 degrees.  Zero is the mean over natural pictures,
@@ -46,13 +46,14 @@ def _one(score: float, zero: float, moved: Tensor, against: str) -> Check:
     value = float(shares.mean())
     error = 1.96 * float(shares.std()) / math.sqrt(len(shares)) if len(shares) > 1 else math.nan
     found = verdict(value >= KEEPS, value < LOSES)
-    share = "All" if value >= 0.995 else f"{max(value, 0):.0%}"
+    share = "All" if value >= 0.995 else f"{value:.0%}" if value > 0 else "Nothing"
     kept = f"{share} of its effect on the target stays"
     if value >= KEEPS:
         why = f"{kept} when the picture is shifted, zoomed and turned a little."
     elif value < LOSES:
         why = (
-            f"Only {kept} when the picture is moved a little: the effect hangs on single pixels, not on what one sees."
+            f"{'Only ' if value > 0 else ''}{kept} when the picture is moved a little: it hangs on single pixels, not "
+            "on what one sees."
         )
     else:
         why = f"{kept} when the picture is moved a little; part of it hangs on single pixels."

@@ -20,7 +20,7 @@ TOP = 5  # of a thousand classes; of fewer, at most a tenth
     cost="one forward pass for each picture and network",
     place=3,
 )
-def transfer(dream: Dream, others: Sequence[Network] | None = None) -> tuple[Check, ...]:
+def transfer(dream: Dream, *, others: Sequence[Network] | None = None) -> tuple[Check, ...]:
     """The probability that other networks give the dreamed class, on average.
 
     `others` are networks of the same task; classes are matched by name, and pictures prepared as each wants them.
