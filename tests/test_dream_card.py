@@ -539,3 +539,46 @@ def test_noise_that_a_network_takes_for_a_zebra_is_not_believed(lite0) -> None:
     by = {c.name: c for c in found}
     assert by["robustness"].verdict is Verdict.FAILS and by["spectrum"].verdict is Verdict.FAILS
     assert belief(found).word == "Do not believe"
+
+
+class Tokens(nn.Module):
+    """A small transformer on patches: its channels are the width of its tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 4, 4)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.answer = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(self.layer(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
+
+
+def series() -> Network:
+    layers = [nn.Conv1d(2, 8, 5), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 3)]
+    return Network(nn.Sequential(*layers).double().eval())
+
+
+def halves() -> Network:
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)]
+    return Network(nn.Sequential(*layers).bfloat16().eval(), preparation=Preparation(size=SIDE))
+
+
+@pytest.mark.parametrize(
+    ("made", "targets", "shape"),
+    [
+        (lambda: prepared(Tokens()), [pl.logit(1), pl.channel("layer", 3, axis=-1)], (3, SIDE, SIDE)),
+        (series, [pl.logit(1), pl.channel("0", 3)], (2, 40)),
+        (halves, [pl.logit(1), pl.channel("0", 3)], (3, SIDE, SIDE)),
+    ],
+    ids=["tokens", "series in double", "bfloat16"],
+)
+def test_tokens_series_and_other_precisions_are_measured_too(made, targets, shape) -> None:
+    net, data = made(), torch.randn(60, *shape, generator=seeded(2)).mul(0.1).add(0.5)
+    dream = pl.dream.maximize(net, targets, like=data.to(net.dtypes[0])[:8], steps=4, parametrization="pixels")
+    for card in (dream_card(dream, data, trust="thorough"), dream_card(dream)):
+        for one in card.checks:
+            assert all(c.why.endswith(".") for c in one)
+    of_class = {c.name: c for c in dream_card(dream, data, trust="thorough").checks[0]}
+    for name in ("activation", "robustness", "path_agreement", "seeds"):
+        assert math.isfinite(of_class[name].value), name

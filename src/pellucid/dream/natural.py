@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -60,7 +61,7 @@ def random_phases(canvas: Canvas, count: int) -> Float[Tensor, "count channels *
     if not canvas.size:
         drawn = [torch.rand(canvas.channels, generator=g) for g in generators]
         return torch.stack(drawn).to(dtype=canvas.dtype, device=canvas.device)
-    made = phase(
-        canvas, Recipe(parametrization="phase", spread=10.0), generators
-    )  # many turns: every phase is as likely
-    return made.paint(made.start)
+    exact = replace(canvas, dtype=torch.promote_types(canvas.dtype, torch.float32))  # there is no FFT of bfloat16
+    many_turns = Recipe(parametrization="phase", spread=10.0)  # so that every phase is as likely
+    made = phase(exact, many_turns, generators)
+    return made.paint(made.start).to(canvas.dtype)

@@ -34,10 +34,10 @@ def path_agreement(dream: Dream, *, natural: Natural | None = None) -> tuple[Che
 
     At up to six sites between input and target, every channel is standardized over the natural pictures; the mean of
     the eight that excite the target most is the profile, and a picture's agreement is its rank correlation with it,
-    averaged over the deeper half of the sites.  The value is the share there or at the last site alone, whichever is
-    less, for a way that parts right before the target is another way.  .5 is what an ordinary picture has.  HOLDS
-    from .9, FAILS up to .25.  `references`: the best natural pictures themselves, each against the profile of the
-    others.  `curves` hold the correlations site by site.  UNKNOWN without natural pictures.
+    averaged over the deeper half of the sites.  Where the share at the last site alone is up to .25, that is the
+    value: a way that parts right before the target is another way.  .5 is what an ordinary picture has.  HOLDS from
+    .9, FAILS up to .25.  `references`: the best natural pictures themselves, each against the profile of the others.
+    `curves` hold the correlations site by site.  UNKNOWN without natural pictures.
     """
     if natural is None:
         return tuple(not_made(f"No natural pictures were given to compare it with. {GIVE}") for _ in dream.targets)
@@ -54,8 +54,9 @@ def _one(i: int, sites: tuple[Site, ...], known: Naturals, own: dict[Site, Tenso
     if not kept:
         return not_made("There is no site with enough channels between the input and the target.")
     deep = kept[len(kept) // 2 :]
-    shares = [_shares([f for _, f in part]) for part in (deep, deep[-1:])]
-    value, ceiling = min(share[0] for share in shares), min(share[1] for share in shares)
+    (value, ceiling), last = _shares([f for _, f in deep]), _shares([kept[-1][1]])
+    if last[0] <= AWAY:
+        value, ceiling = min((value, ceiling), last)
     judged = verdict(value >= SURE, value <= AWAY)
     n = len(rest)
     if value >= SURE:
