@@ -91,15 +91,15 @@ def _budget(trust: str) -> Budget:
 
 def _run(check: DreamMeasure[...], dream: Dream, given: Mapping[str, Any], trouble: str) -> tuple[Check, ...]:
     mine = {k: v for k, v in given.items() if k in check.takes}
-    needs = trouble and "natural" in check.takes and check.name != "robustness"  # which has another zero without them
-    try:
-        found = check(dream, **mine)
-    except Stopped:
-        raise
-    except PellucidError as why:
-        found = tuple(not_made(f"Not tested. {why.what}") for _ in dream.targets)
-    if needs:
+    if trouble and "natural" in check.takes and check.name != "robustness":  # which has another zero without them
         found = tuple(not_made(f"The natural pictures could not be used. {trouble}") for _ in dream.targets)
+    else:
+        try:
+            found = check(dream, **mine)
+        except Stopped:
+            raise
+        except PellucidError as why:
+            found = tuple(not_made(f"Not tested. {why.what}") for _ in dream.targets)
     return tuple(replace(c, name=check.name) for c in found)
 
 

@@ -38,7 +38,8 @@ def transfer(dream: Dream, *, others: Sequence[Network] | None = None) -> tuple[
         if class_of(target) is None:
             found.append(not_made("It was dreamed for an inner unit or a mixture, which no other network has."))
         elif not mine:
-            found.append(not_made(missing or "None of the other networks has a class of that name."))
+            none = "None of the other networks has a class of that name." if others else "No other network was asked."
+            found.append(not_made(missing or none))
         else:
             found.append(_one(mine))
     return tuple(found)
