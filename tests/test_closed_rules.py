@@ -111,7 +111,8 @@ class Scripted(nn.Module):
 @pytest.mark.parametrize(
     ("operation", "named"),
     [
-        (lambda v: v * torch.sigmoid(v.sum(1, keepdim=True)), {"mul", "sigmoid"}),
+        (lambda v: v * torch.sigmoid(v.sum(1, keepdim=True)), set()),
+        (lambda v: v * torch.tanh(v.sum(1, keepdim=True)), {"mul", "tanh"}),
         (lambda v: v.softmax(1), {"softmax"}),
         (torch.tanh, {"tanh"}),
         (Halve.apply, {"Halve"}),
@@ -126,6 +127,7 @@ class Scripted(nn.Module):
     ],
     ids=[
         "gate",
+        "product with tanh",
         "softmax",
         "tanh",
         "function",

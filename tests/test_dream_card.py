@@ -490,11 +490,11 @@ def test_a_dream_from_a_file_wants_its_network() -> None:
     net = prepared(Linear())
     dream = replace(dreamed(net, pl.logit(1), steps=1), net=None, saved_fingerprint=net.fingerprint)
     with pytest.raises(Missing, match="without its network"):
-        pl.dream.card(dream)
-    found = pl.dream.card(dream, net, natural=natural(), trust="quick")
+        pl.check_dream(dream)
+    found = pl.check_dream(dream, net, natural=natural(), trust="quick")
     assert math.isfinite(found.checks[0][0].value)
     with pytest.raises(pl.BadModel, match="other weights"):
-        pl.dream.card(dream, prepared(Mean()))
+        pl.check_dream(dream, prepared(Mean()))
 
 
 def test_the_route_ends_right_before_the_target() -> None:
@@ -535,7 +535,7 @@ def test_noise_that_a_network_takes_for_a_zebra_is_not_believed(lite0) -> None:
     still = {"jitter": 0.0, "shrink": 1.0, "zoom": 1.0, "rotate": 0.0, "noise": 0.0}
     noise = pl.dream.maximize(lite0, pl.logit("zebra"), parametrization="pixels", steps=16, **still)
     assert noise.scores[0] > 8  # the network is sure of it
-    (found,) = pl.dream.card(noise, trust="quick").checks
+    (found,) = pl.check_dream(noise, trust="quick").checks
     by = {c.name: c for c in found}
     assert by["robustness"].verdict is Verdict.FAILS and by["spectrum"].verdict is Verdict.FAILS
     assert belief(found).word == "Do not believe"

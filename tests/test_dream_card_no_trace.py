@@ -37,6 +37,6 @@ def test_no_trace(condition: str) -> None:
     before = fingerprint(scene.model, scene.x)
     natural = torch.rand(30, *dream.pictures.shape[1:], generator=torch.Generator().manual_seed(0))
     with scene.around():
-        card = pl.dream.card(dream, natural=natural)
+        card = pl.check_dream(dream, natural=natural)
     assert all(check.why.endswith(".") for check in card.checks[0])
     assert fingerprint(scene.model, scene.x) == before

@@ -70,7 +70,7 @@ def test_a_real_card_is_drawn_by_every_renderer_and_what_users_wrote_is_escaped(
         preparation=pl.Preparation(size=16),
         labels=("<b>ant</b>", "bee", "cat"),
     )
-    dream = pl.dream.card(
+    dream = pl.check_dream(
         pl.dream.maximize(net, [pl.logit(0), pl.logit(1)], steps=2), natural=torch.rand(30, 3, 16, 16)
     )
     view = dreams_trust_view(dream.checks, dream.words)

@@ -26,6 +26,7 @@ from pellucid.render.plain import visible
 from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
+from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import (
     Bar,
     Bars,
@@ -80,6 +81,8 @@ def everything(text: str) -> View:
     curve = Curve((Series(text, steps, rise), Series(text, steps, -rise)), text, text, text, text)
     sheet = Sheet(np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3), 4, 6, 3)
     dots = Scatter(steps, rise, text, text, text, text, (0.5, -0.25), (text,) * 5, sheet)
+    small, wide = np.full((5, 3, 3), 120, np.uint8), np.full((40, 60, 3), 60, np.uint8)
+    tiles = Tiles((Tile(small, text, text, text, (wide,), (0.0, 1.0, 2.0, 4.0)), Tile(wide, text, text)), text, text)
     texts = [Text(text, kind) for kind in ("plain", "lead", "quiet", "warning", "code")]
     return Stack(
         (
@@ -89,7 +92,7 @@ def everything(text: str) -> View:
             Photo(np.zeros((4, 6, 3), np.uint8), text, text, text), Columns((heat, over)), ruler,
             *(Card(text, text, tone, text, ruler) for tone in ("good", "weak", "bad", "unknown")),
             curve, dots, Scatter(steps, -rise, text, text),
-            Tokens((text, text, ""), (0.5, -0.5, float("nan")), (-1.0, 1.0), True, text, text),
+            tiles, Tokens((text, text, ""), (0.5, -0.5, float("nan")), (-1.0, 1.0), True, text, text),
             Fold(text, Stack((Text(text), Columns(())))), Fold(text, Text(text), open=True),
         )
     )  # fmt: skip
@@ -331,6 +334,9 @@ def test_json_keeps_exact_numbers():
         lambda: Table(("a",), (("b", "c"),)),
         lambda: Tokens(("a",), (), (0.0, 1.0), False),
         lambda: Series("a", np.zeros(2), np.zeros(3)),
+        lambda: Tile(np.zeros((2, 2), np.uint8)),
+        lambda: Tile(np.zeros((2, 2, 3), np.uint8), below=(np.zeros((2, 2, 3)),)),
+        lambda: Tiles(()),
     ],
 )
 def test_a_view_that_makes_no_sense_is_refused(make):

@@ -37,7 +37,7 @@ def main(folder: str, most: int = 200) -> None:
     sys.stdout.write(f"| dream | {' | '.join(COLUMNS)} | word |\n|---|{'---|' * (len(COLUMNS) + 1)}\n")
     for name, recipe in RECIPES.items():
         dream = pl.dream.maximize(net, [pl.logit(c) for c in CLASSES], recipe=recipe)
-        card = pl.dream.card(dream, natural=photographs, trust="thorough")
+        card = pl.check_dream(dream, natural=photographs, trust="thorough")
         sys.stdout.writelines(rows(name, card))
 
 

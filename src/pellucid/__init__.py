@@ -29,7 +29,9 @@ _HOMES = {
     ),
     "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
-    "pellucid.surfaces.explain": ("check", "compare", "explain", "load", "record"),
+    "pellucid.surfaces.check_dream": ("check_dream",),
+    "pellucid.surfaces.explain": ("check", "compare", "explain", "record"),
+    "pellucid.surfaces.kept": ("load",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -18,6 +18,7 @@ from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.names import module_paths, operation_name
 from pellucid.core.network import Network
 from pellucid.core.site import Site
+from pellucid.core.structure import leaves, rebuilt
 from pellucid.core.tensors import Tensors
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
@@ -39,8 +40,6 @@ class Answer:
     @property
     def main(self) -> Tensor:
         """The part of the output that targets speak of."""
-        if isinstance(self.output, _Part):
-            return self.output.main
         main = self.net.pick(self.output)
         if main.is_complex():
             raise BadModel(f"{self.net.name} puts out complex numbers.", "Explain a real one made of them: pl.scalar.")
@@ -51,34 +50,33 @@ class Answer:
             )
         return main
 
-    @property
-    def raw(self) -> Any:
-        """The output as the model gave it; of one row by itself, the part that targets speak of."""
-        return self.output.main if isinstance(self.output, _Part) else self.output
-
     def one_by_one(self, whole: bool) -> list[Answer]:
         """The answer to each row by itself; `whole` says that the output is looked at too.
 
         Values are split all at once: what flows back to them is then put together once, and not row by row.
         """
-        at = {site: v.unbind() for site, v in self.at.items()}
-        main = self.main.unbind() if whole else ()
-        return [
-            replace(
-                self,
-                output=_Part(main[i][None]) if whole else None,
-                at={site: v[i][None] for site, v in at.items()},
-                rows=self.rows[i : i + 1],
+        n = len(self.rows)
+        if n == 1:
+            return [self]
+        for site, v in self.at.items():
+            if v.ndim == 0 or len(v) != n:
+                raise BadModel(
+                    f"Site {str(site)!r} holds {tuple(v.shape)} for {n} samples: they are not kept apart.",
+                    "Choose a site whose first axis is the batch.",
+                )
+        at = {site: v.split(1) for site, v in self.at.items()}
+        split = {id(v): v.split(1) for v in leaves(self.output, deep=True) if v.ndim and len(v) == n} if whole else {}
+
+        def own(i: int) -> Any:
+            """The output for a row, in the same structure; what has no rows is kept as it is."""
+            return (
+                rebuilt(self.output, lambda v: split[id(v)][i] if id(v) in split else v, deep=True) if whole else None
             )
-            for i in range(len(self.rows))
+
+        return [
+            replace(self, output=own(i), at={site: v[i] for site, v in at.items()}, rows=self.rows[i : i + 1])
+            for i in range(n)
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One row of the part of an output that targets speak of."""
-
-    main: Tensor
 
 
 class _Enough(Exception):

@@ -40,11 +40,11 @@ def versions(model: nn.Module) -> tuple[tuple[int, int], ...]:
 
 
 @contextmanager
-def doubled(model: nn.Module) -> Iterator[nn.Module]:
-    """A double for the block; a model that edited itself in spite of it is reported."""
+def doubled(model: nn.Module, kept: nn.Module | None = None) -> Iterator[nn.Module]:
+    """A double for the block, a new one or one that was `kept`; a model that edited itself in spite of it is reported."""
     weights = [t for t in weights_of(model) if not t.is_inference()]
     before = [t._version for t in weights]
-    yield double(model)
+    yield double(model) if kept is None else kept
     if [t._version for t in weights] != before:
         raise BadModel(f"{type(model).__name__} edits its own weights while it runs.", _HINT)
 

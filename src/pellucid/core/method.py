@@ -130,7 +130,7 @@ class Method(Generic[P]):
         run: Run,
     ) -> Explanation:
         since = time.monotonic()
-        given = self._enough(_like_the_model(as_tensors(x, net.inputs), model))
+        given = self._enough(like_the_model(as_tensors(x, net.inputs), model))
         inputs, sites = embedded(net, model, given)
         of = _target(net, model, inputs, sites, target)
         f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)
@@ -181,7 +181,7 @@ def method(
     return lambda recipe: Method(recipe, signed=signed, together=together, **about)
 
 
-def _like_the_model(x: Tensors, model: nn.Module) -> Tensors:
+def like_the_model(x: Tensors, model: nn.Module) -> Tensors:
     """Inputs on the model's device and in its floating type, apart from any graph that the user may be building."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     out: Tensors = {}

@@ -86,15 +86,19 @@ class Network:
         return f"{self.labels[index]} ({index})" if 0 <= index < len(self.labels) else f"class {index}"
 
     @contextmanager
-    def lease(self) -> Iterator[nn.Module]:
-        """A module to work on for the block: a private double, or the borrowed model, restored afterwards."""
+    def lease(self, kept: nn.Module | None = None, turn: int = 0) -> Iterator[nn.Module]:
+        """A module to work on for the block: a private double, or the borrowed model, restored afterwards.
+
+        `kept`: the double of an earlier lease, to go on with.  A model that draws random numbers draws others in each
+        `turn`.
+        """
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             if self._draws is not False:
-                stack.enter_context(random_state_kept(current().seed, self._drew))
+                stack.enter_context(random_state_kept(current().seed + turn, self._drew))
             device = next((t.device.type for t in self.model.parameters()), "cpu")
             stack.enter_context(torch.autocast(device, enabled=False))
-            way = borrowed(self.model) if self.borrowed_because else doubled(self.model)
+            way = borrowed(self.model) if self.borrowed_because else doubled(self.model, kept)
             yield stack.enter_context(way)
 
     def _drew(self, drew: bool) -> None:

@@ -88,7 +88,7 @@ def _region(answer: Answer, which: int, mask: Tensor) -> Tensor:
 
 
 def _scalar(answer: Answer, fn: Callable[[Any], Tensor]) -> Tensor:
-    value: object = fn(answer.raw)
+    value: object = fn(answer.output)
     if not isinstance(value, Tensor) or tuple(value.shape) != (len(answer.rows),):
         given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise BadTarget(f"The scalar target gave {given}; expected one number for each of {len(answer.rows)} samples.")
@@ -146,6 +146,11 @@ def _texture(answer: Answer, site: Site, gram: Tensor) -> Tensor:
     return _near(gram_of(a), gram, f"texture({site}): gram is {tuple(gram.shape)}, there are {a.shape[1]} channels.")
 
 
+def _alike(answer: Answer, site: Site, grams: Tensor) -> Tensor:
+    g, others = gram_of(answer.at[site]).flatten(1), grams.flatten(1)
+    return torch.nn.functional.cosine_similarity(g[:, None], others[None], dim=2).mean(1)
+
+
 def _near(a: Tensor, wanted: Tensor, misfit: str) -> Tensor:
     if tuple(wanted.shape) != tuple(a.shape[1:]):
         raise BadTarget(misfit, "Take it from the same site for an input of the same size.")
@@ -160,5 +165,5 @@ AT_OUTPUT: Mapping[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 AT_SITES: Mapping[str, Callable[..., Tensor]] = {
     "channel": _channel, "neuron": _neuron, "direction": _direction,
-    "energy": _energy, "likeness": _likeness, "texture": _texture,
+    "energy": _energy, "likeness": _likeness, "texture": _texture, "alike": _alike,
 }  # fmt: skip

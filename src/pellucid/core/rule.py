@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadModel
 from pellucid.core.names import operation_name
+from pellucid.core.operations.gates import gated
 from pellucid.core.operations.kinds import ELEMENTWISE, Operation
 from pellucid.core.operations.linear import linear_operation
 from pellucid.core.operations.of_many import operation
@@ -71,7 +72,8 @@ class Rule:
     A rule that `shares` lets shares of the score flow back, not slopes, so that it has to speak of linear operations
     too; the first layer with weights is then the operation `first`, and the last one `last`, where the rule speaks of
     them.  For a rule that
-    speaks of `bent`, a function of one number that directly follows a layer with weights is one operation with it.
+    speaks of `bent`, a function of one number that directly follows a layer with weights is one operation with it; for
+    one that speaks of `gated`, a product with a sigmoid is an operation on the other factor, and the gate a constant.
     """
 
     name: str
@@ -160,7 +162,12 @@ class Rewire(TorchFunctionMode):
         return written.copy_(_rewired(call, backward, met, (first.clone(), *others)))
 
     def joined(self, call: Operation | None) -> Operation | None:
-        """A function of one number together with the layer that it directly follows, for a rule that wants them so."""
+        """A function of one number together with the layer that it directly follows, for a rule that wants them so.
+
+        A product with a gate becomes an operation on what is gated, for a rule that speaks of these.
+        """
+        if call is not None and call.name == "product" and "gated" in self.by_operation:
+            return gated(call) or call
         latest = self.latest()
         if call is None or "bent" not in self.by_operation or latest is None or call.name not in ELEMENTWISE:
             return call

@@ -33,8 +33,14 @@ class Term:
     args: tuple[Any, ...]
 
     def __str__(self) -> str:
-        shown = ", ".join(getattr(a, "__name__", str(a)) for a in self.args)
+        shown = ", ".join(map(_shown, self.args))
         return f"{self.kind}({shown})" if abs(self.weight) == 1 else f"{abs(self.weight):g}*{self.kind}({shown})"
+
+
+def _shown(argument: Any) -> str:
+    if isinstance(argument, Tensor):
+        return " x ".join(map(str, argument.shape)) + " values"
+    return str(getattr(argument, "__name__", argument))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,16 @@ def texture(site: str | Site, gram: Tensor) -> Target:
 def each(targets: Sequence[Target]) -> Target:
     """A target for each sample of the batch: the first one's for the first sample, and so on."""
     return _single("each", *targets)
+
+
+def reads_places(target: Target) -> bool:
+    """Does the target speak of certain places, which lie elsewhere when the input is larger or smaller?"""
+    return any(
+        t.kind in ("token", "region")
+        or (t.kind == "neuron" and len(t.args[1]) > 1)
+        or (t.kind in ("likeness", "direction") and t.args[1].ndim > 1)
+        for t in target.terms
+    )
 
 
 def _single(kind: str, *args: Any) -> Target:

@@ -1,27 +1,34 @@
-"""Dreams: what each part of a network looks for.  `pellucid.dream.maximize` and its like."""
+"""Dreams: what each part of a network looks for, drawn and on real data: `pellucid.dream.maximize`, ...
 
-from __future__ import annotations
+A file is named after the function in it; here the function takes the name.
+"""
 
-import importlib
-from typing import Any
+from pellucid.dream.deepdream import deepdream
+from pellucid.dream.dream import Dream
+from pellucid.dream.fool import fool
+from pellucid.dream.invert import caricature, invert, nudge, style
+from pellucid.dream.maximize import between, maximize, resume, watch
+from pellucid.dream.patches import Patches, patches
+from pellucid.dream.patterns import patterns
+from pellucid.dream.recipe import Recipe
+from pellucid.dream.words import Words, words
 
-_HOMES = {
-    "pellucid.dream.dream": ("Dream",),
-    "pellucid.dream.maximize": ("maximize", "resume", "watch"),
-    "pellucid.dream.recipe": ("Recipe",),
-    "pellucid.surfaces.dream_card": ("card",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"pellucid.dream has no {name!r}; it has: {', '.join(__all__)}.")
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value  # importing a file puts its module under the function's name; the function belongs there
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = (
+    "Dream",
+    "Patches",
+    "Recipe",
+    "Words",
+    "between",
+    "caricature",
+    "deepdream",
+    "fool",
+    "invert",
+    "maximize",
+    "nudge",
+    "patches",
+    "patterns",
+    "resume",
+    "style",
+    "watch",
+    "words",
+)  # fmt: skip

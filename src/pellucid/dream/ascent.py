@@ -6,7 +6,7 @@ looks inside, and as many pictures run together as fit in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from pellucid.core.folding import Folding, foldable
 from pellucid.core.memory import measuring
 from pellucid.core.run import current
 from pellucid.core.score import Score
+from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 from pellucid.core.tensors import rows as some
 from pellucid.rules.redirect import redirect
@@ -43,14 +44,20 @@ class Ascent:
         model = _leased(self.score)
         self.channels_last = memory_format.prepare(self.score.net, model, current(), None)
 
-    def __call__(self, x: Tensors, input: str, rows: Tensor, *, redirects: bool) -> tuple[Tensor, Tensor]:
-        """Each picture's score `[n]` and gradient; `rows` says which target each belongs to."""
-        scores, grads = self._passes(self.score, x, input, rows)
+    def __call__(
+        self, x: Tensors, input: str, rows: Tensor, *, redirects: bool, target: Target | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Each picture's score `[n]` and gradient; `rows` says which target each belongs to.
+
+        `target`: what is climbed at this step instead of the score's own.
+        """
+        score = self.score if target is None else replace(self.score, target=target)
+        scores, grads = self._passes(score, x, input, rows)
         if redirects and self.share:
             dead = [i for i, g in enumerate(grads) if not bool(g.any())]
             if dead:
                 self.redirected += len(dead)
-                under = self.score.under(redirect(self.share))
+                under = score.under(redirect(self.share))
                 again = {k: v[dead] for k, v in x.items()}
                 grads[dead] = self._passes(under, again, input, rows[dead])[1]
         return scores, grads
@@ -127,6 +134,6 @@ def runs_at(score: Score, x: Tensors) -> bool:
     try:
         with torch.no_grad():
             score.scored(x, torch.zeros(batch_size(x), dtype=torch.long))
-    except (RuntimeError, ValueError, IndexError, BadModel):
+    except (RuntimeError, ValueError, IndexError, BadModel):  # the same network took its own size a moment ago
         return False
     return True

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pellucid.core.errors import BadInput
+from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.tensors import Inputs, Tensors, as_tensors
+
+LARGEST = 16_384  # pixels on the shorter side
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """One input that is dreamed, `[channels, *size]` with values in 0..1; `others` are held as they were given.
 
-    `native`: the size that the network takes.  `low` and `high` are what 0 and 1 stand for where no preparation says
+    `native`: the size that the network takes, and `takes` the type of its numbers.  `low` and `high` are what 0 and 1 stand for where no preparation says
     more.  `source` says where the range is from.
     """
 
@@ -28,10 +30,19 @@ class Canvas:
     preparation: Preparation | None
     low: float
     high: float
-    dtype: torch.dtype
+    takes: torch.dtype
     device: torch.device
     others: Tensors
     source: str
+
+    def to(self, device: torch.device) -> Canvas:
+        """The same canvas on another device."""
+        return replace(self, device=device, others={k: v.to(device) for k, v in self.others.items()})
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What is painted in: as precise as what the network takes, and at least single."""
+        return torch.promote_types(self.takes, torch.float32)
 
     @property
     def colors(self) -> bool:
@@ -45,10 +56,12 @@ class Canvas:
         else:
             x = self.low + (self.high - self.low) * drawn
         n = len(drawn)
-        return {self.input: x, **{k: v.expand(n, *v.shape[1:]) for k, v in self.others.items()}}
+        others = {k: v[:n].expand(n, *v.shape[1:]) for k, v in self.others.items()}
+        return {self.input: x.to(self.takes), **others}
 
     def drawn(self, x: Tensor) -> Tensor:
         """What the network takes, back to values in 0..1; those beyond are cut."""
+        x = x.to(self.dtype)
         if self.preparation is not None:
             return self.preparation.restore(x)
         return ((x - self.low) / ((self.high - self.low) or 1.0)).clamp(0, 1)
@@ -58,44 +71,67 @@ def canvas_of(net: Network, like: Inputs | None = None, size: int | None = None)
     """The canvas for a network's first floating input.
 
     `like` is an example, a batch of inputs: it gives the shape and, where no preparation is known, the range (its least
-    and largest value).  `size` is the canvas's side, of every spatial axis; by default the network's own.  Raises
-    `BadInput` when neither a preparation nor an example says what the network takes.
+    and largest value).  `size` is the canvas's shorter side in pixels; by default it is as the network takes it.
+    Raises `BadInput` when neither a preparation nor an example says what the network takes, and `BadOption` for a
+    `size` that is none.
 
     >>> canvas_of(Network(torch.nn.Flatten(), preparation=Preparation(size=8)), size=12).size
     (12, 12)
     """
-    weight = next((p for p in net.model.parameters() if p.is_floating_point()), torch.empty(0))
     if like is not None:
-        found = _like(net, as_tensors(like, net.inputs), weight)
+        found = _like(net, as_tensors(like, net.inputs))
     elif net.preparation is not None:
-        p = net.preparation
+        p, device = net.preparation, device_of(net)
+        weight = next((w for w in net.model.parameters() if w.is_floating_point()), torch.empty(0))
         source = f"The range of colors is the network's preparation ({p.source})."
-        found = Canvas(
-            net.inputs[0], p.channels, (p.size, p.size), (p.size, p.size), p, 0.0, 1.0, weight.dtype, weight.device, {},
-            source,
-        )  # fmt: skip
+        native = (p.size, p.size)
+        found = Canvas(net.inputs[0], p.channels, native, native, p, 0.0, 1.0, weight.dtype, device, {}, source)
     else:
         raise BadInput(
             f"{net.name} does not say what its input looks like, so there is nothing to dream on.",
             "Give an example: like=x, a batch of typical inputs.",
         )
-    return found if size is None else replace(found, size=(size,) * len(found.size))
+    return found if size is None else _sized(found, size)
 
 
-def _like(net: Network, x: Tensors, weight: Tensor) -> Canvas:
+def _sized(canvas: Canvas, size: int) -> Canvas:
+    if not canvas.size:
+        raise BadOption(f"size={size}: {canvas.input!r} has no space.", "Leave it out.")
+    if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= LARGEST:
+        raise BadOption(f"size={size!r}: expected a whole number from 2 to {LARGEST}.", "It is the shorter side.")
+    shorter = min(canvas.size)
+    return replace(canvas, size=tuple(max(1, round(n * size / shorter)) for n in canvas.size))
+
+
+def canvas_under(net: Network, given: Tensors) -> Canvas:
+    """The canvas of real inputs, one picture a sample: each keeps its own other inputs."""
+    found = canvas_of(net, given)
+    return replace(found, others={k: v.to(found.device) for k, v in given.items() if k != found.input})
+
+
+def device_of(net: Network) -> torch.device:
+    """Where the network's weights are."""
+    return next((p.device for p in net.model.parameters()), torch.device("cpu"))
+
+
+def _like(net: Network, x: Tensors) -> Canvas:
     name = next((k for k, v in x.items() if v.is_floating_point() and v.ndim > 1), None)
     if name is None:
         raise BadInput(
             "The example has no floating input that could be dreamed.", "Words are dreamed by pl.dream.words."
         )
-    v = x[name].detach()
-    p = net.preparation if net.preparation is not None and net.preparation.channels == v.shape[1] else None
+    v, device = x[name].detach(), device_of(net)
+    size = tuple(v.shape[2:])
+    if len(size) > 3:
+        raise BadInput(f"Input {name!r} is {tuple(v.shape)}; at most three axes of space can be dreamed.")
+    p = net.preparation
+    if p is not None and (v.ndim != 4 or p.channels != v.shape[1]):
+        p = None  # it speaks of pictures of other channels
     low, high = float(v.min()), float(v.max())
     if p is None and not low < high:
         raise BadInput(f"The example {name!r} is {low:g} everywhere, which gives no range.", "Give typical inputs.")
     source = f"The range, {low:.3g} to {high:.3g}, is the example's: no preparation is known."
     if p is not None:
         low, high, source = 0.0, 1.0, f"The range of colors is the network's preparation ({p.source})."
-    others = {k: u[:1].detach() for k, u in x.items() if k != name}
-    size = tuple(v.shape[2:])
-    return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, weight.device, others, source)
+    others = {k: u[:1].detach().to(device) for k, u in x.items() if k != name}
+    return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, device, others, source)

@@ -20,7 +20,7 @@ from pellucid.core.spelled import spelled, tensors_in, unspelled
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.optimize import State
+from pellucid.dream.painting import State
 from pellucid.dream.recipe import Recipe
 
 KIND = "dream"
@@ -88,7 +88,7 @@ def to_bytes(d: Dream) -> bytes:
     tensors |= {f"mask {i}": a for i, a in enumerate(masks)}
     c = d.canvas
     canvas = {"input": c.input, "channels": c.channels, "size": c.size, "native": c.native, "low": c.low,
-              "high": c.high, "source": c.source, "dtype": str(c.dtype).removeprefix("torch."),
+              "high": c.high, "source": c.source, "dtype": str(c.takes).removeprefix("torch."),
               "preparation": None if c.preparation is None else asdict(c.preparation)}  # fmt: skip
     facts = {
         "what": d.what, "terms": [spelled(t) for t in d.targets], "words": d.words, "final": d.scores,
@@ -128,6 +128,8 @@ def _canvas(facts: dict[str, Any], archive: Archive) -> Canvas:
     if said is not None:
         preparation = Preparation(**{**said, "mean": tuple(said["mean"]), "std": tuple(said["std"])})
     dtype = getattr(torch, facts["dtype"])
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"{facts['dtype']} is no type of numbers")
     return Canvas(
         facts["input"], facts["channels"], tuple(facts["size"]), tuple(facts["native"]), preparation, facts["low"],
         facts["high"], dtype, torch.device("cpu"), archive.under("other "), facts["source"],

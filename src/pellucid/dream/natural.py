@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pellucid.core.run import current
 from pellucid.dream.canvas import Canvas
+from pellucid.dream.parametrizations.color import bounded
 from pellucid.dream.parametrizations.phase import phase
 from pellucid.dream.photographs import photographs
 from pellucid.dream.recipe import Recipe
@@ -61,7 +61,6 @@ def random_phases(canvas: Canvas, count: int) -> Float[Tensor, "count channels *
     if not canvas.size:
         drawn = [torch.rand(canvas.channels, generator=g) for g in generators]
         return torch.stack(drawn).to(dtype=canvas.dtype, device=canvas.device)
-    exact = replace(canvas, dtype=torch.promote_types(canvas.dtype, torch.float32))  # there is no FFT of bfloat16
     many_turns = Recipe(parametrization="phase", spread=10.0)  # so that every phase is as likely
-    made = phase(exact, many_turns, generators)
-    return made.paint(made.start).to(canvas.dtype)
+    made = phase(canvas, many_turns, generators)
+    return bounded(made.paint(made.start), canvas, many_turns.decorrelated)

@@ -38,7 +38,7 @@ def spectral_distance(x: Pictures) -> Each:
     found = radial(x)
     known = radial_of_photographs(x.shape[2], x.shape[3]).to(dtype=x.dtype, device=x.device)
     away = found - found.mean(1, keepdim=True) - (known - known.mean())
-    return away.square().mean(1).sqrt()
+    return (away.square().mean(1) + 1e-12).sqrt()  # at zero a root has no slope
 
 
 CHARGES: Mapping[str, Callable[[Pictures], Each]] = {
@@ -50,7 +50,9 @@ CHARGES: Mapping[str, Callable[[Pictures], Each]] = {
 }
 
 
-def charged(recipe: Recipe, x: Pictures) -> Each | None:
+def charged(recipe: Recipe, x: Pictures, began_at: Pictures | None = None) -> Each | None:
     """The sum of a recipe's penalties, each with its weight; None when there are none."""
     terms = [getattr(recipe, name) * charge(x) for name, charge in CHARGES.items() if getattr(recipe, name)]
+    if recipe.stay and began_at is not None:
+        terms.append(recipe.stay * (x - began_at).square().flatten(1).mean(1))
     return torch.stack(terms).sum(0) if terms else None

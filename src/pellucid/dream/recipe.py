@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
@@ -26,7 +27,9 @@ class Recipe:
 
     parametrization: Annotated[Way, "what the optimizer moves"] = "fourier"
     decay: Annotated[float, Range(0, 4), "power by which high frequencies are held back"] = 1.5
-    contrast: Annotated[float, Range(0.01, 10), "spread of the colors before they are bounded; 0.01 is grey"] = 1.0
+    contrast: Annotated[float, Range(0, 10), "spread of the colors before they are bounded; 0: free (fourier)"] = (
+        1.0
+    )
     decorrelated: Annotated[bool, "move along the colors in which photographs vary, not along red, green, blue"] = True
     spread: Annotated[float, Range(0, 10), "spread of the random start"] = 1.0
     shared: Annotated[float, Range(0, 10), "how much of the pictures of a batch is common to them"] = 0.0
@@ -49,6 +52,7 @@ class Recipe:
     l2: Annotated[float, Range(0, 1e6), "weight of squared distances from mid-grey"] = 0.0
     lp: Annotated[float, Range(0, 1e6), "weight of sixth powers of distances from mid-grey"] = 0.0
     spectrum: Annotated[float, Range(0, 1e6), "weight of the distance from photographs' spectrum"] = 0.0
+    stay: Annotated[float, Range(0, 1e6), "weight of squared distances from the picture it began at"] = 0.0
     diversity: Annotated[float, Range(0, 1e6), "weight of likeness between the pictures of a batch at the site"] = 0.0
 
     clip: Annotated[float, Range(0, 1e6), "largest norm of a picture's gradient; 0: any"] = 0.0
@@ -64,6 +68,8 @@ class Recipe:
             object.__setattr__(self, name, value)
         if self.shrink > self.zoom:
             raise BadOption(f"shrink={self.shrink:g}, zoom={self.zoom:g}: the smallest zoom is above the largest.")
+        if not self.contrast and self.parametrization not in ("fourier", "pixels", "laplacian"):
+            raise BadOption(f"contrast=0 is free; {self.parametrization} holds its contrast.", "Use fourier with it.")
         drawn = {"blur_each", "bilateral_each", "small_norm", "small_share"}
         wrong = next((name for name in sorted(drawn) if given[name]), None)
         if wrong is not None and self.parametrization != "pixels":
@@ -79,6 +85,11 @@ class Recipe:
         12
         """
         return replace(self, **checked(knobs(), {**_values(self), **changes}, "A recipe"))
+
+
+def cooked(recipe: Recipe | None, knobs: Mapping[str, Any], usual: Recipe | None = None) -> Recipe:
+    """The recipe that was given, else the usual one, with some knobs turned."""
+    return (recipe or usual or Recipe()).but(**knobs)
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:

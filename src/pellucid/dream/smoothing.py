@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,13 +36,14 @@ def _above(size: Tensor, percent: float) -> Tensor:
 
 def bilateral(u: Tensor) -> Tensor:
     """Each pixel as the mean of its neighbors, weighed by how near and how alike they are (Tomasi, Manduchi 1998)."""
-    if u.ndim != 4:
-        return blurred(u, SIGMA)
-    n, channels, height, width = u.shape
-    side = 2 * REACH + 1
-    around = F.unfold(F.pad(u, [REACH] * 4, mode="reflect"), side).view(n, channels, side**2, height, width)
-    t = torch.arange(-REACH, REACH + 1, dtype=u.dtype, device=u.device)
-    near = (-(t[:, None] ** 2 + t**2) / (2 * SIGMA**2)).exp().view(1, side**2, 1, 1)
-    alike = (-(around - u[:, :, None]).square().sum(1) / (2 * LIKE**2)).exp()
-    weights = near * alike
-    return (around * weights[:, None]).sum(2) / weights.sum(1, keepdim=True)
+    axes, size = u.ndim - 2, u.shape[2:]
+    reach = [min(REACH, n - 1) for n in size]
+    around = F.pad(u, [r for r in reversed(reach) for _ in range(2)], mode="reflect")
+    total, weights = torch.zeros_like(u), torch.zeros_like(u[:, :1])
+    for place in product(*(range(2 * r + 1) for r in reach)):
+        other = around[(..., *(slice(p, p + n) for p, n in zip(place, size, strict=True)))]
+        far = sum((place[i] - reach[i]) ** 2 for i in range(axes))
+        unlike = (other - u).square().sum(1, keepdim=True)
+        weight = (-far / (2 * SIGMA**2) - unlike / (2 * LIKE**2)).exp()
+        total, weights = total + weight * other, weights + weight
+    return total / weights

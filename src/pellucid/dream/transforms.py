@@ -56,7 +56,10 @@ def _move(recipe: Recipe, drawn: Tensor, axes: int, size: Sequence[int]) -> Tens
         matrix = turn @ matrix
     if recipe.flip and mirror < 0.5:
         matrix[:, 0] = -matrix[:, 0]
-    offset = torch.tensor([2 * recipe.jitter * (2 * s - 1) for s in shift])
+    extent = tuple(reversed(size))[:axes]  # the grid's first axis is the last
+    offset = torch.tensor(
+        [2 * recipe.jitter * (2 * s - 1) * min(extent) / n for s, n in zip(shift, extent, strict=True)]
+    )
     return torch.cat([matrix, offset[:, None]], 1)
 
 

@@ -28,7 +28,7 @@ def guided_backprop(f: Score, x: Tensors, *, strict: Strict = False) -> Tensors:
     """The gradient under the guided rule, for every rectifier (ReLU, ReLU6, SiLU, GELU, hardswish, ...).
 
     Shapes follow the input.  `without_rule` of the explanation names nonlinear operations that the rule does not speak
-    of (sigmoid gates, softmax, attention): through them the plain gradient flowed.
+    of (softmax, attention): through them the plain gradient flowed.  Sigmoid gates are constant factors.
 
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU6(), torch.nn.Linear(2, 1))

@@ -11,13 +11,14 @@ import math
 
 import numpy as np
 
-from pellucid.render import figures, style
+from pellucid.render import contact_sheet, figures, style
 from pellucid.render.colormap import Theme, colors, ink_on
 from pellucid.render.layout import SYMBOLS, cell_text
 from pellucid.render.plain import visible
 from pellucid.render.raster import sheet_uri
 from pellucid.render.svg import inline, safe
 from pellucid.views.number import number, percent, signed_number
+from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
     Bar,
     Bars,
@@ -100,6 +101,8 @@ def markup(view: View) -> str:
             return _scatter(view)
         case Tokens():
             return _tokens(view)
+        case Tiles():
+            return _tiles(view)
         case Columns():
             return f'<div class="columns">{"".join(map(markup, view.views))}</div>'
         case Stack():
@@ -264,3 +267,13 @@ def _token_color(value: float, view: Tokens, theme: Theme) -> str:
     red, green, blue = (int(v) for v in colors(np.array([value]), view.limits, view.signed, theme)[0])
     ink = ink_on((red, green, blue))
     return f"--on-{theme}:rgb({red} {green} {blue});--ink-{theme}:rgb({ink[0]} {ink[1]} {ink[2]})"
+
+
+def _tiles(view: Tiles) -> str:
+    """A list that wraps: each tile one drawing, its title and its line."""
+    tiles = ""
+    for tile, drawing in zip(view.tiles, contact_sheet.drawn(view), strict=True):
+        title = f"<b>{safe(tile.title)}</b>" if tile.title else ""
+        line = f"<span>{safe(tile.line)}</span>" if tile.line else ""
+        tiles += f"<li>{inline(drawing, tile.words, 'picture')}{title}{line}</li>"
+    return _figure(view.title, f'<ul class="tiles" style="--side:{view.side:g}px">{tiles}</ul>', (view.caption,))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.render.plain import visible
+from pellucid.views.tiles import Tile
 from pellucid.views.view import Sheet, View
 
 
@@ -16,8 +17,8 @@ def json(view: View) -> dict[str, Any]:
     """The view as dictionaries, lists, text, numbers and None; each part says its `type`.
 
     Numbers are not rounded; what is not finite becomes None, which every JSON reader understands.  Text is made
-    visible (see `pellucid.render.plain`), so that printing it is safe.  A scatter's small pictures are left out: they
-    would be most of the file, and can be made again from the explanation.
+    visible (see `pellucid.render.plain`), so that printing it is safe.  A scatter's small pictures and those of tiles
+    are left out: they would be most of the file, and are kept with the result.
 
     >>> from pellucid.views.view import Bar, Bars
     >>> json(Bars((Bar("cat", 0.1),)))["bars"][0]["value"], json(Bars((Bar("cat", 0.1),)))["bars"][0]["low"]
@@ -41,4 +42,4 @@ def _plain(value: object) -> Any:
 
 
 def _left_out(owner: object, name: str) -> bool:
-    return isinstance(owner, Sheet) and name == "pixels"
+    return isinstance(owner, Sheet | Tile) and name in ("pixels", "below")

@@ -12,6 +12,7 @@ from pellucid.render.colormap import colors, ink_on
 from pellucid.render.layout import SYMBOLS, cell_text
 from pellucid.render.plain import columns_wide, visible
 from pellucid.views.number import number, percent, signed_number
+from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
     Array,
     Bars,
@@ -79,6 +80,8 @@ def _lines(view: View, width: int, color: bool) -> list[str]:
             return _scatter(view, width)
         case Tokens():
             return _tokens(view, width, color)
+        case Tiles():
+            return _tiles(view, width)
         case Columns():
             return _one_by_one(_without_repeats(view.views), width, color)
         case Stack():
@@ -274,3 +277,10 @@ def _painted(text: str, value: float, limits: Limits, signed: bool) -> str:
     back = tuple(int(v) for v in colors(np.array([value]), limits, signed, "dark")[0])
     front = ink_on((back[0], back[1], back[2]))
     return f"\x1b[38;2;{';'.join(map(str, front))};48;2;{';'.join(map(str, back))}m{text}{_RESET}"
+
+
+def _tiles(view: Tiles, width: int) -> list[str]:
+    """What the tiles say: the pictures themselves are too small and too many for a terminal."""
+    rows = tuple((i, tile.title, tile.line or tile.alt) for i, tile in enumerate(view.tiles, 1))
+    caption = _wrap(visible(view.caption), width) if view.caption else []
+    return [*_table(Table(("Tile", "Title", "Line"), rows, view.title), width), *caption]

@@ -5,13 +5,14 @@ Heavy imports stand inside the functions, so that help and mistakes are answered
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pellucid.core.errors import BadInput, BadOption
+from pellucid.surfaces.deliver import print_json, print_line, width
+from pellucid.surfaces.dreaming import dream
 
 if TYPE_CHECKING:
     from pellucid.core.shown import Shown
@@ -46,6 +47,7 @@ def explain(
     from pellucid import methods
     from pellucid.checks.card import trust_card
     from pellucid.core.explanation import Explanation
+    from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.explain import explain as explain_
     from pellucid.surfaces.progress import watched
 
@@ -54,7 +56,7 @@ def explain(
     with watched(seed=seed, quiet=quiet or json):
         e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
-        return _deliver(e, place, as_json=json, quiet=quiet)
+        return deliver(e, place, as_json=json, quiet=quiet)
 
 
 def compare(
@@ -74,6 +76,7 @@ def compare(
 
     All methods that apply, side by side, ranked by faithfulness measured on the same masked copies.
     """
+    from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.explain import Comparison
     from pellucid.surfaces.explain import compare as compare_
     from pellucid.surfaces.progress import watched
@@ -82,7 +85,7 @@ def compare(
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
         found = compare_(model, image, target or None, methods=names or None, at=at or None, trust=trust)
-        return _deliver(found, place, as_json=json, quiet=quiet)
+        return deliver(found, place, as_json=json, quiet=quiet)
 
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
@@ -92,9 +95,9 @@ def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     from pellucid.views.methods import methods_view
 
     if json:
-        _print_json([_described(m) for m in package.all_methods().values()])
+        print_json([_described(m) for m in package.all_methods().values()])
     else:
-        _print(terminal(methods_view(package.all_methods().values()), width=_width(), color=sys.stdout.isatty()))
+        print_line(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -105,9 +108,9 @@ def checks(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     from pellucid.views.measures import measures_view
 
     if json:
-        _print_json([_said_of(m) for m in package.all_checks().values()])
+        print_json([_said_of(m) for m in package.all_checks().values()])
     else:
-        _print(terminal(measures_view(package.all_checks().values()), width=_width(), color=sys.stdout.isatty()))
+        print_line(terminal(measures_view(package.all_checks().values()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 
@@ -117,13 +120,13 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
 
     findings = examine()
     if json:
-        _print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
+        print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
     else:
         width = max(len(f.what) for f in findings)
         for f in findings:
-            _print(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
+            print_line(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
             if f.mend:
-                _print(f"      {f.mend}")
+                print_line(f"      {f.mend}")
     return 0 if all(f.fine or not f.needed for f in findings) else 1
 
 
@@ -132,6 +135,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "compare": compare,
     "methods": methods,
     "checks": checks,
+    "dream": dream,
     "doctor": doctor,
 }
 
@@ -175,25 +179,6 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def _deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
-    from pellucid.render.plain import visible
-    from pellucid.render.terminal import terminal
-    from pellucid.surfaces.facts import facts
-    from pellucid.surfaces.progress import unstopped
-    from pellucid.surfaces.show import open_in_browser, view_of
-
-    with unstopped():
-        path = result.save(place)
-        if as_json:
-            _print_json({"written": str(path), **facts(result)})
-            return 0
-        _print(terminal(view_of(result), width=_width(), color=sys.stdout.isatty()))
-    _print(f"\nWritten: {visible(str(path))}")
-    if not quiet:
-        open_in_browser(path)
-    return 0
-
-
 def _measures(names: str | None) -> list[str]:
     """The measures that are named; raises `BadOption` before anything is run when there is none of that name."""
     if not names:
@@ -227,17 +212,3 @@ def _common(m: Any) -> dict[str, Any]:
 
 def _stem(image: str) -> str:
     return Path(image).stem or "picture"
-
-
-def _width() -> int:
-    import shutil
-
-    return min(shutil.get_terminal_size((100, 24)).columns, 120)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _print_json(value: Any) -> None:
-    _print(json.dumps(value, indent=2, allow_nan=False))

@@ -22,7 +22,6 @@ from pellucid.core.network import Network
 from pellucid.core.option import checked
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
-from pellucid.core.saved import load as load_file
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import Target
@@ -190,19 +189,6 @@ def record(net: Network | nn.Module | str, *inputs: Any, fake: bool = False, **n
     network = _network(net)
     with network.lease() as model, torch.no_grad():
         return record_module(model, inputs, named, fake=fake, paths=module_paths(model))
-
-
-def load(path: str | Path) -> Explanation:
-    """An explanation that was saved as a `.pellucid` file; `rerun(net)` finds it again.
-
-    Raises `BadInput` when the file is not one, or was written by a newer version.
-
-    >>> import tempfile, torch, pellucid as pl
-    >>> e = pl.methods.saliency(torch.nn.Linear(2, 1), torch.ones(1, 2), 0)
-    >>> pl.load(e.save(Path(tempfile.mkdtemp()) / "why.pellucid")).method
-    'saliency'
-    """
-    return load_file(path, methods_package.all_methods())
 
 
 def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:

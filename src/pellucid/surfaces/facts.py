@@ -10,6 +10,7 @@ from typing import Any
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+from pellucid.dream.dream import Dream
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
 
@@ -41,6 +42,28 @@ def _(subject: Comparison) -> dict[str, Any]:
         "ranks": [[s.first, s.last] for s in subject.standings],
         "skipped": [{"method": name, "why": why} for name, why in subject.skipped],
         **_shared(subject.best),
+    }
+
+
+@facts.register
+def _(subject: Dream) -> dict[str, Any]:
+    return {
+        "what": subject.what,
+        "dreams": [
+            {"target": word, "score": _known(score), "checks": [_check(c) for c in checks]}
+            for word, score, checks in zip(
+                subject.words, subject.scores, subject.checks or [()] * len(subject.words), strict=True
+            )
+        ],
+        "recipe": asdict(subject.recipe),
+        "steps": subject.state.step,
+        "stopped": subject.stopped or None,
+        "notes": list(subject.notes),
+        "cost": asdict(subject.cost),
+        "network": subject.network,
+        "fingerprint": subject.fingerprint,
+        "seed": subject.seed,
+        "versions": dict(subject.versions),
     }
 
 

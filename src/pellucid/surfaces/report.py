@@ -7,10 +7,14 @@ from functools import singledispatch
 from pellucid.checks.card import trust_card
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+from pellucid.dream.dream import Dream
+from pellucid.dream.words import Words
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.attribution import attribution, figure
 from pellucid.views.comparison import comparison
+from pellucid.views.dream import dream_figure, dream_view
 from pellucid.views.view import View
+from pellucid.views.words import words_view
 
 
 @singledispatch
@@ -30,3 +34,13 @@ def _(subject: Explanation, still: bool) -> View:
 @report.register
 def _(subject: Comparison, still: bool) -> View:
     return comparison(subject.explanations, subject.skipped, subject.standings)
+
+
+@report.register
+def _(subject: Dream, still: bool) -> View:
+    return dream_figure(subject) if still else dream_view(subject)
+
+
+@report.register
+def _(subject: Words, still: bool) -> View:
+    return words_view(subject)

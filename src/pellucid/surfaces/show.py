@@ -9,12 +9,9 @@ import tempfile
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pellucid.core.archive import SUFFIX
 from pellucid.core.errors import BadInput, PellucidError
-from pellucid.core.explanation import Explanation
-from pellucid.core.saved import to_bytes
 from pellucid.core.shown import Shown
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
@@ -23,11 +20,9 @@ from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
+from pellucid.surfaces.kept import BY_CLASS
 from pellucid.surfaces.report import report
 from pellucid.views.view import Heading, Stack, View
-
-# How each kind of result is drawn and kept.  `.pellucid` is for those that can be opened again.
-_KEPT: Mapping[type[Shown], Callable[[Any], bytes]] = {Explanation: to_bytes}
 
 
 def view_of(subject: Shown, *, still: bool = False) -> View:
@@ -42,7 +37,7 @@ def save(subject: Shown, path: str | Path) -> Path:
     """Write a result in the form that the file's ending names; raises `BadInput` for endings that there are not."""
     ending = _ending(path, type(subject))
     if ending == SUFFIX:
-        return write(path, _KEPT[type(subject)](subject))
+        return write(path, BY_CLASS[type(subject)].to_bytes(subject))
     return write(path, _WRITERS[ending](view_of(subject, still=ending in (".png", ".svg"))))
 
 
@@ -75,7 +70,7 @@ def check_place(path: str | Path, kind: type[Shown]) -> Path:
 
 def _ending(path: str | Path, kind: type[Shown]) -> str:
     ending = Path(path).suffix.lower()
-    known: Sequence[str] = (*_WRITERS, SUFFIX) if kind in _KEPT else (*_WRITERS,)
+    known: Sequence[str] = (*_WRITERS, SUFFIX) if kind in BY_CLASS else (*_WRITERS,)
     if ending not in known:
         name = visible(Path(path).name)
         raise BadInput(

@@ -130,6 +130,6 @@ def _as_dreamed(dream: Dream, x: Tensors) -> Tensors:
             f"The natural inputs are {shape}, the dream's network takes {(canvas.channels, *canvas.native)}.",
             "Prepare them as the network wants them: net.read, pl.pictures.",
         )
-    held = {k: v.expand(len(given), *v.shape[1:]) for k, v in canvas.others.items() if k not in x}
-    mine = {k: v.to(canvas.device, canvas.dtype) if v.is_floating_point() else v for k, v in x.items()}
+    held = {k: v[:1].expand(len(given), *v.shape[1:]) for k, v in canvas.others.items() if k not in x}
+    mine = {k: v.to(canvas.device, canvas.takes) if v.is_floating_point() else v for k, v in x.items()}
     return {**mine, **held}

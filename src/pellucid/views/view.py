@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.core.errors import BadInput
+from pellucid.views.tiles import Tiles
 
 Array: TypeAlias = NDArray[Any]
 Cell: TypeAlias = str | int | float | None
@@ -278,8 +279,9 @@ class Fold:
 
 
 View: TypeAlias = (
-    Text | Heading | Table | Bars | Photo | Heat | Ruler | Card | Curve | Scatter | Tokens | Columns | Stack | Fold
-)
+    Text | Heading | Table | Bars | Photo | Heat | Ruler | Card | Curve | Scatter | Tokens | Tiles
+    | Columns | Stack | Fold
+)  # fmt: skip
 
 
 def size_words(heat: Heat) -> str:

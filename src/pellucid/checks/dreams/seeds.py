@@ -34,7 +34,9 @@ def seeds(dream: Dream) -> tuple[Check, ...]:
     there is none); FAILS when they are no more alike than those are on average.  Dreams the batch once more.
     """
     net, route = network_of(dream), route_of(network_of(dream), dream.canvas)
-    asked = Wish(dream.what, net, dream.targets, dream.canvas, dream.recipe, dream.begun_at, dream.seen_with)
+    asked = Wish(
+        dream.what, net, dream.targets, dream.canvas, dream.recipe, dream.begun_at, dream.seen_with, dream.facts
+    )  # fmt: skip
     with running(replace(current(), seed=dream.seed + 1)):
         again = dreamed(asked)
     sites = wanted(dream)

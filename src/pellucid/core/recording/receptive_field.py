@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -26,11 +26,13 @@ Number: TypeAlias = int | Fraction
 class ReceptiveField:
     """In input pixels, for each of the input's spatial axes: the field's size (None: everything), the distance between
     the fields of neighboring positions (None where the value has no such axis), and where position 0's field starts.
+    `axes` are the value's axes that follow the input's.
     """
 
     size: tuple[Number | None, ...]
     stride: tuple[Number | None, ...]
     offset: tuple[Number | None, ...]
+    axes: tuple[int | None, ...] = field(default=(), compare=False, repr=False)
 
     def pixels(self, position: Sequence[int], extent: Sequence[int]) -> tuple[slice, ...]:
         """The input pixels behind a position; positions and `extent`, the input's size, go by the input's axes.
@@ -118,11 +120,13 @@ def _start(tape: Tape, input: str) -> Value:
 
 def _public(seen: Seen, rank: int) -> ReceptiveField:
     by_axis = {f.axis: f for f in seen.fields.values() if f.axis not in seen.whole}
+    own = {f.axis: at for at, f in seen.fields.items() if f.axis not in seen.whole}
     found = [by_axis.get(i) for i in range(rank)]
     return ReceptiveField(
         tuple(None if f is None else _plain(f.size) for f in found),
         tuple(None if f is None else _plain(f.stride) for f in found),
         tuple(None if f is None else _plain(f.offset) for f in found),
+        tuple(own.get(i) for i in range(rank)),
     )
 
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from pellucid.core.errors import BadOption
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
@@ -51,6 +50,6 @@ def cppn(
             v = (leaves[f"weights {i}"] @ v).atan()
             v = torch.cat([v / 0.67, v.square() / 0.6], 1)
         colors = leaves["colors"] @ v * recipe.contrast
-        return bounded(colors.view(count, canvas.channels, *canvas.size), canvas, recipe.decorrelated)
+        return colors.view(count, canvas.channels, *canvas.size)
 
     return Parametrization(start, paint)

@@ -15,7 +15,7 @@ from torch import Tensor
 from pellucid.core.errors import BadOption
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded, unbounded
+from pellucid.dream.parametrizations.color import unbounded
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
@@ -44,7 +44,7 @@ def laplacian(
 
     def paint(leaves: Tensors) -> Tensor:
         parts = (_enlarged(leaves[f"level {i}"], canvas.size) * g for i, g in enumerate(gains))
-        return bounded(torch.stack(list(parts)).sum(0), canvas, recipe.decorrelated)
+        return torch.stack(list(parts)).sum(0)
 
     return Parametrization({f"level {i}": v for i, v in enumerate(start)}, paint)
 

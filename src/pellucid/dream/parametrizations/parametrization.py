@@ -14,7 +14,7 @@ from pellucid.dream.canvas import Canvas
 
 @dataclass(frozen=True, slots=True)
 class Parametrization:
-    """`start`: the numbers to move, by name; `paint` makes of them pictures `[n, channels, *size]`, in 0..1."""
+    """`start`: the numbers to move, by name; `paint` makes of them unbounded pictures `[n, channels, *size]`."""
 
     start: Tensors
     paint: Callable[[Tensors], Tensor]

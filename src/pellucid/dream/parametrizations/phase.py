@@ -15,8 +15,8 @@ from torch import Tensor
 from pellucid.core.errors import BadOption
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded, unbounded
-from pellucid.dream.parametrizations.fourier import frequencies
+from pellucid.dream.parametrizations.color import unbounded
+from pellucid.dream.parametrizations.fourier import frequencies, refuse_flat
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise, spatial
 from pellucid.dream.photographs import spectrum
 from pellucid.dream.recipe import Recipe
@@ -27,6 +27,7 @@ def phase(
 ) -> Parametrization:
     """Phases at random, or those of a picture `seed`.
 
+    The frequencies 0 and 1/2 of the last axis come in pairs, whose phases together also move their amplitude.
     Of inputs that are no color pictures amplitudes fall with frequency to the power of `decay`.  Raises `BadOption`
     for inputs without spatial axes.
     """
@@ -36,6 +37,7 @@ def phase(
     if seed is not None:
         u = unbounded(seed, canvas, recipe.decorrelated)
         offset = u.mean(spatial(u), keepdim=True)
+        refuse_flat(u - offset)
         found = torch.fft.rfftn(u - offset, dim=spatial(u), norm="ortho")
         start, amplitude = found.angle(), found.abs()
     else:
@@ -46,7 +48,7 @@ def phase(
         phases = leaves["phases"]
         spectrum_ = torch.polar(amplitude.expand_as(phases), phases)
         v = torch.fft.irfftn(spectrum_, s=canvas.size, dim=tuple(range(2, phases.ndim)), norm="ortho")
-        return bounded(v * (1.0 if seed is not None else recipe.contrast) + offset, canvas, recipe.decorrelated)
+        return v * (1.0 if seed is not None else recipe.contrast) + offset
 
     return Parametrization({"phases": start}, paint)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded, unbounded
+from pellucid.dream.parametrizations.color import unbounded
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
@@ -26,8 +26,8 @@ def pixels(
         start = noise(canvas, (canvas.channels, *canvas.size), recipe.spread / 100, generators)
     else:
         start = unbounded(seed, canvas, recipe.decorrelated)
+    return Parametrization({"pixels": start}, _paint)
 
-    def paint(leaves: Tensors) -> Tensor:
-        return bounded(leaves["pixels"], canvas, recipe.decorrelated)
 
-    return Parametrization({"pixels": start}, paint)
+def _paint(leaves: Tensors) -> Tensor:
+    return leaves["pixels"]

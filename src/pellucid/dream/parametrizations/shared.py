@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from pellucid.core.tensors import Tensors
 from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded, unbounded
 from pellucid.dream.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
@@ -21,15 +20,18 @@ _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def shared(
-    own: Parametrization, canvas: Canvas, recipe: Recipe, generators: Sequence[torch.Generator]
+    own: Parametrization, canvas: Canvas, recipe: Recipe, generators: Sequence[torch.Generator], *, flat: bool = False
 ) -> Parametrization:
-    """Each picture as its own part and a coarse one that all share, weighed by `recipe.shared`."""
+    """Each picture as its own part and a coarse one that all share, weighed by `recipe.shared`.
+
+    The common part is at random, or `flat` where pictures begin at given ones.
+    """
     coarse = tuple(max(2, n // COARSE) for n in canvas.size)
-    start = noise(canvas, (canvas.channels, *coarse), recipe.spread, generators[:1])
+    start = noise(canvas, (canvas.channels, *coarse), 0.0 if flat else recipe.spread, generators[:1])
 
     def paint(leaves: Tensors) -> torch.Tensor:
-        mine = unbounded(own.paint({k: v for k, v in leaves.items() if k != "common"}), canvas, recipe.decorrelated)
+        mine = own.paint({k: v for k, v in leaves.items() if k != "common"})
         common = F.interpolate(leaves["common"], canvas.size, mode=_MODES[len(canvas.size)], align_corners=False)
-        return bounded(mine + recipe.shared * common, canvas, recipe.decorrelated)
+        return mine + recipe.shared * common
 
     return Parametrization({**own.start, "common": start}, paint)

@@ -19,7 +19,7 @@ from pellucid.dream.dream import Dream
 from pellucid.trials.route import network_of
 
 
-def card(
+def check_dream(
     dream: Dream,
     net: Network | nn.Module | str | None = None,
     *,
@@ -41,7 +41,7 @@ def card(
     >>> import torch, pellucid as pl
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
     >>> dream = pl.dream.maximize(net, pl.channel("2", 0), like=torch.rand(1, 3, 16, 16), steps=16)
-    >>> [check.name for check in pl.dream.card(dream, trust="quick").checks[0]]
+    >>> [check.name for check in pl.check_dream(dream, trust="quick").checks[0]]
     ['activation', 'robustness', 'transfer', 'path_agreement', 'spectrum', 'forced_choice']
     """
     if net is not None:
