@@ -101,7 +101,7 @@ def test_an_error_of_the_model_comes_through_and_leaves_nothing_behind(runs: int
 @pytest.mark.parametrize(
     ("activation", "bias"),
     [(nn.ReLU(), -6.0), (nn.ReLU(inplace=True), -6.0), (nn.ReLU6(), -6.0), (F.relu, -6.0), (nn.ReLU6(), 20.0)],
-    ids=str,
+    ids=["ReLU", "ReLU in place", "ReLU6", "function", "ReLU6 above"],
 )
 def test_a_unit_that_is_off_at_the_start_is_reached(activation: Any, bias: float) -> None:
     class Off(nn.Module):

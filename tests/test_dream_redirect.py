@@ -35,13 +35,17 @@ def flows(operation: Callable[[Tensor], Tensor], share: float = 0.3) -> list[flo
 
 
 @pytest.mark.parametrize(
-    "relu", [F.relu, torch.relu_, lambda x: x.clamp(min=0), nn.ReLU(), nn.ReLU(inplace=True)], ids=str
+    "relu",
+    [F.relu, torch.relu_, lambda x: x.clamp(min=0), nn.ReLU(), nn.ReLU(inplace=True)],
+    ids=["function", "in place", "clamp", "module", "module in place"],
 )
 def test_of_a_blocked_relu_what_would_switch_it_on_passes(relu: Callable[[Tensor], Tensor]) -> None:
     assert flows(relu) == [0.3, 0, 0.3, 1, -1, -1, -1, 1]
 
 
-@pytest.mark.parametrize("relu6", [F.relu6, lambda x: x.clamp(0, 6), nn.ReLU6(inplace=True)], ids=str)
+@pytest.mark.parametrize(
+    "relu6", [F.relu6, lambda x: x.clamp(0, 6), nn.ReLU6(inplace=True)], ids=["function", "clamp", "in place"]
+)
 def test_a_relu6_is_blocked_at_both_ends(relu6: Callable[[Tensor], Tensor]) -> None:
     # below it only what rises passes, above it only what falls; at the ends themselves as torch has it
     found = flows(relu6)

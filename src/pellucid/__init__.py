@@ -29,6 +29,7 @@ _HOMES = {
     ),
     "pellucid.doors.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
+    "pellucid.surfaces.check_dream": ("check_dream",),
     "pellucid.surfaces.explain": ("check", "compare", "explain", "record"),
     "pellucid.surfaces.kept": ("load",),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""One measured fact about an explanation.  The checks shown together are its trust card."""
+"""One measured fact about an explanation or a dream.  The checks shown together are its trust card."""
 
 from __future__ import annotations
 

@@ -8,7 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.run import current
+from pellucid.dream.canvas import Canvas
+from pellucid.dream.parametrizations.color import bounded
+from pellucid.dream.parametrizations.phase import phase
 from pellucid.dream.photographs import photographs
+from pellucid.dream.recipe import Recipe
 
 LOW = 4  # cycles per picture; below that a picture's content decides
 WINDOW = 0.45  # of the side: frequencies above are the resampling's
@@ -48,3 +53,14 @@ def radial_of_photographs(height: int, width: int) -> Float[Tensor, " rings"]:
     x, y = known.cycles.log(), known.amplitude[0].square().mean(1).log()
     i = (torch.searchsorted(x, at) - 1).clamp(0, len(x) - 2)
     return y[i] + (y[i + 1] - y[i]) * (at - x[i]) / (x[i + 1] - x[i])
+
+
+def random_phases(canvas: Canvas, count: int) -> Float[Tensor, "count channels *size"]:
+    """Pictures without content: amplitudes as photographs have them, phases at random; without space, plain noise."""
+    generators = [current().generator("random phases", i) for i in range(count)]
+    if not canvas.size:
+        drawn = [torch.rand(canvas.channels, generator=g) for g in generators]
+        return torch.stack(drawn).to(dtype=canvas.dtype, device=canvas.device)
+    many_turns = Recipe(parametrization="phase", spread=10.0)  # so that every phase is as likely
+    made = phase(canvas, many_turns, generators)
+    return bounded(made.paint(made.start), canvas, many_turns.decorrelated)

@@ -6,6 +6,8 @@ The numbers are in `photographs.json`, with their source; colors are unbounded t
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,8 @@ class Photographs:
     """`mean` and `mix`: unbounded colors are `mean + mix @ u`, u uncorrelated, of unit variance, brightness first.
 
     `amplitude [3, rings, sectors]`: the root mean square of |FFT(u)| (orthonormal, for `side` pixels) at `cycles` per
-    picture and at equally spaced orientations from 0 to 180 degrees.
+    picture and at equally spaced orientations from 0 to 180 degrees.  `distances`: how far single photographs are from
+    the fall of that spectrum (`penalties.spectral_distance`), by side in pixels: percentiles 5, 50 and 95.
     """
 
     source: str
@@ -29,6 +32,12 @@ class Photographs:
     side: int
     cycles: Float[Tensor, " rings"]
     amplitude: Float[Tensor, "3 rings sectors"]
+    distances: Mapping[int, tuple[float, float, float]]
+
+    def usual(self, side: int) -> tuple[float, float, float]:
+        """The percentiles of `distances` for the side that is nearest, in octaves."""
+        nearest = min(self.distances, key=lambda known: abs(math.log(known / side)))
+        return self.distances[nearest]
 
 
 @cache
@@ -36,7 +45,8 @@ def photographs() -> Photographs:
     """The statistics that come with the package."""
     found = json.loads((Path(__file__).parent / "photographs.json").read_text(encoding="utf-8"))
     tensors = {k: torch.tensor(found[k]) for k in ("mean", "mix", "cycles", "amplitude")}
-    return Photographs(found["source"], side=found["side"], **tensors)
+    distances = {int(side): (v[0], v[1], v[2]) for side, v in found["distances"].items()}
+    return Photographs(found["source"], side=found["side"], distances=distances, **tensors)
 
 
 def spectrum(height: int, width: int) -> Float[Tensor, "3 height freqs"]:

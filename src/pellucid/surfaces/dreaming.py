@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pellucid.core.errors import BadOption
+from pellucid.core.errors import BadOption, Stopped
 from pellucid.surfaces.deliver import numbers
 
 if TYPE_CHECKING:
+    from pellucid.checks.card import Trust
     from pellucid.core.network import Network
     from pellucid.core.target import Target
     from pellucid.dream.dream import Dream
@@ -30,6 +32,8 @@ def dream(
     resume: Annotated[str | None, "a dream in a .pellucid file to go on with"] = None,
     size: Annotated[int | None, "the side of the picture in pixels; empty: the network's"] = None,
     option: Annotated[tuple[str, ...], "a knob of the recipe as name=value; may be repeated"] = (),
+    natural: Annotated[str | None, "a folder of real pictures that the trust card compares with"] = None,
+    trust: Annotated[Literal["quick", "standard", "thorough"], "how much testing the pictures are worth"] = "quick",
     output: Annotated[str, "the file to write: .html, .png, .svg, .json or .pellucid"] = "dream.html",
     seed: Annotated[int, "seed of everything random"] = 0,
     json: Annotated[bool, "print the result as JSON, for scripts"] = False,
@@ -60,6 +64,8 @@ def dream(
             found = _gone_on(resume, model, knobs)
         else:
             found = _dreamed(model, what, at, chosen, asked, picture, size, knobs)
+        if found.what == "maximize" and not found.stopped:
+            found = _checked(found, natural, trust)
         return deliver(found, place, as_json=json, quiet=quiet)
 
 
@@ -67,6 +73,15 @@ def _refuse_beside_resume(*given: Any) -> None:
     *others, knobs = given
     if any(others) or knobs.keys() - {"steps"}:
         raise BadOption("A dream is gone on with as it was begun.", "Only --option steps=NUMBER fits --resume.")
+
+
+def _checked(found: Dream, natural: str | None, trust: Trust) -> Dream:
+    """The dream with its card, or without it when somebody does not want to wait."""
+    from pellucid.surfaces.check_dream import check_dream
+
+    with suppress(Stopped):
+        return check_dream(found, natural=natural, trust=trust)
+    return found
 
 
 def _refuse(

@@ -22,6 +22,7 @@ from pellucid.dream.filters import Filters
 from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.patches import Patches
 from pellucid.dream.words import Words
+from pellucid.surfaces.check_dream import check_dream
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.atlas import atlas_view, grid_view
 from pellucid.views.attribution import attribution, figure
@@ -79,7 +80,10 @@ def _(subject: Expansion, still: bool) -> View:
 
 @report.register
 def _(subject: Dream, still: bool) -> View:
-    return dream_figure(subject) if still else dream_view(subject)
+    tested = subject
+    if not subject.checks and subject.what == "maximize" and subject.net is not None:
+        tested = check_dream(subject, trust="quick")
+    return dream_figure(tested) if still else dream_view(tested)
 
 
 @report.register

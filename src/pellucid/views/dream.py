@@ -8,8 +8,10 @@ from dataclasses import fields
 import numpy as np
 from torch import Tensor
 
+from pellucid.checks.dreams.belief import belief
 from pellucid.dream.dream import Dream
 from pellucid.dream.recipe import Recipe, knobs
+from pellucid.views.dream_trust import dream_trust_view
 from pellucid.views.number import count, number, seconds
 from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import Array, Curve, Fold, Heading, Heat, Series, Stack, Table, Text, View
@@ -44,6 +46,7 @@ def dream_view(dream: Dream) -> View:
         (
             *_head(dream),
             *pictures(dream),
+            *_trust(dream),
             *_curves(dream),
             Fold("How it was made", Stack((_recipe(dream.recipe), Text(made(dream), "quiet")))),
         )
@@ -62,6 +65,16 @@ def _head(dream: Dream) -> tuple[View, ...]:
         Text(_LEADS.get(dream.what, "").format(network=dream.network), "lead"),
         *((Text(stopped.strip(), "warning"),) if stopped else ()),
         *(Text(note, "warning") for note in dream.notes),
+    )
+
+
+def _trust(dream: Dream) -> tuple[View, ...]:
+    """The trust card of each picture: at once for one, else behind its name."""
+    if len(dream.checks) == 1:
+        return (dream_trust_view(dream.checks[0]),)
+    return tuple(
+        Fold(f"{words}: {belief(checks).word.lower()}", dream_trust_view(checks))
+        for words, checks in zip(dream.words, dream.checks, strict=False)
     )
 
 
@@ -88,9 +101,9 @@ def _row_values(dream: Dream) -> View:
 def _tile(dream: Dream, i: int) -> Tile:
     real = () if dream.seen_with is None else (colors(dream.seen_with[i]),)
     started = _start(dream, i)
-    line = f"score {number(dream.scores[i])}" + (
-        f", from {number(started)} at the start" if started is not None else ""
-    )
+    word = f"{belief(dream.checks[i]).word}. " if dream.checks else ""
+    rose = "" if started is None else f", from {number(started)} at the start"
+    line = f"{word}Score {number(dream.scores[i])}{rose}"
     alt = f"A picture dreamed for {dream.words[i]}" + (", above the real picture." if real else ".")
     drawn = dream.pictures[i]
     if dream.opacity is not None:

@@ -126,7 +126,7 @@ def trust_view(checks: Sequence[Check], explanation: Explanation | None = None, 
     band = " Grey on the ruler: where 95 % of random maps of the same smoothness fall."
     grey = band if first.name == "faithfulness" else ""
     others: tuple[View, ...] = (Columns(tuple(map(card_of, rest))),) if rest else ()
-    head = (Heading("Can this picture be trusted?"), Text(note + grey + _spent(checks), "quiet"), card_of(first))
+    head = (Heading("Can this picture be trusted?"), Text(note + grey + spent(checks), "quiet"), card_of(first))
     if not folds:
         return Stack((*head, *others))
     return Stack((*head, *_ran(checks[:1], explanation), *others, *_ran(rest, explanation)))
@@ -137,7 +137,7 @@ def _ran(checks: Sequence[Check], explanation: Explanation | None) -> tuple[View
     return tuple(fold for fold in found if fold is not None)
 
 
-def _spent(checks: Sequence[Check]) -> str:
+def spent(checks: Sequence[Check]) -> str:
     """What the tests took, in time and in passes."""
     time, passes = sum(check.seconds for check in checks), sum(check.passes for check in checks)
     parts = ([seconds(time)] if time else []) + ([count(passes, "pass")] if passes else [])
