@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.core.run import Run, running
-from pellucid.dream.activations import layout_of
 from pellucid.dream.atlas import atlas
-from pellucid.dream.crops import crops_of
 from pellucid.dream.grid import activation_grid
-from pellucid.dream.icons import illustrate
-from pellucid.dream.reduce import Moments
-from pellucid.dream.whiten import whitened
+from pellucid.dream.maps.activations import layout_of
+from pellucid.dream.maps.crops import crops_of
+from pellucid.dream.maps.icons import illustrate
+from pellucid.dream.maps.reduce import Moments
+from pellucid.dream.maps.whiten import whitened
 from tests.traces import of_model, of_process
 from tests.zoo_of_kinds import vit
 

@@ -20,10 +20,10 @@ from pellucid.core.errors import BadOption, Missing, Stopped
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import Run, running
-from pellucid.dream.canvas import Canvas
 from pellucid.dream.dream import Dream, dream_of, to_bytes
-from pellucid.dream.natural import radial, radial_of_photographs, random_phases
-from pellucid.dream.photographs import photographs
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.natural import radial, radial_of_photographs, random_phases
+from pellucid.dream.painting.photographs import photographs
 from pellucid.trials.naturals import FEWEST, Naturals, naturals
 from pellucid.trials.readers import readings
 from pellucid.trials.route import route_of

@@ -24,9 +24,9 @@ from pellucid.core.archive import FORMAT, SUFFIX
 from pellucid.core.check import Check, Verdict
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.network import Network
-from pellucid.dream.canvas import Canvas
 from pellucid.dream.dream import Dream, to_bytes
-from pellucid.dream.painting import State
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.painting import State
 from pellucid.render.terminal import terminal
 from pellucid.surfaces.report import report
 from pellucid.views.dream import colors

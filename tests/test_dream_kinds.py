@@ -17,7 +17,7 @@ from pellucid.core.readings import gram_of
 from pellucid.core.run import Progress, Run, running
 from pellucid.core.score import Score
 from pellucid.core.target import energy
-from pellucid.dream.diversity import apart
+from pellucid.dream.painting.diversity import apart
 from tests.dreamed import PLAIN, convolutions, like
 from tests.networks import seeded
 

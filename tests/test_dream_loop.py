@@ -17,8 +17,8 @@ from pellucid.core.errors import BadInput, BadModel, BadOption, BadTarget, Stopp
 from pellucid.core.network import Network
 from pellucid.core.run import Progress, Run, current, running
 from pellucid.dream.dream import Dream
-from pellucid.dream.optimize import shortened
-from pellucid.dream.optimizer import moved
+from pellucid.dream.painting.optimize import shortened
+from pellucid.dream.painting.optimizer import moved
 from pellucid.dream.recipe import Recipe
 from tests.dreamed import QUICK, convolutions, like
 from tests.networks import seeded

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.core.run import Run, running
-from pellucid.dream.parametrizations.color import unbounded
+from pellucid.dream.painting.parametrizations.color import unbounded
 from tests.dreamed import PLAIN, Linear, convolutions, like
 from tests.networks import seeded
 

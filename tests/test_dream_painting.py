@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.dream.canvas import Canvas, canvas_of, canvas_under
-from pellucid.dream.painting import WAYS, parametrized, refuse_unsuited
-from pellucid.dream.parametrizations.color import bounded, unbounded
-from pellucid.dream.parametrizations.opacity import over
-from pellucid.dream.photographs import photographs, spectrum
+from pellucid.dream.painting.canvas import Canvas, canvas_of, canvas_under
+from pellucid.dream.painting.painting import WAYS, parametrized, refuse_unsuited
+from pellucid.dream.painting.parametrizations.color import bounded, unbounded
+from pellucid.dream.painting.parametrizations.opacity import over
+from pellucid.dream.painting.photographs import photographs, spectrum
 from pellucid.dream.recipe import Recipe, knobs
 from tests.networks import seeded
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pellucid.dream.natural import radial, radial_of_photographs
-from pellucid.dream.optimize import faded
-from pellucid.dream.penalties import CHARGES, charged, spectral_distance, total_variation
-from pellucid.dream.photographs import spectrum
+from pellucid.dream.painting.natural import radial, radial_of_photographs
+from pellucid.dream.painting.optimize import faded
+from pellucid.dream.painting.penalties import CHARGES, charged, spectral_distance, total_variation
+from pellucid.dream.painting.photographs import spectrum
+from pellucid.dream.painting.smoothing import bilateral, smoothed
+from pellucid.dream.painting.transforms import blurred
 from pellucid.dream.recipe import Recipe
-from pellucid.dream.smoothing import bilateral, smoothed
-from pellucid.dream.transforms import blurred
 from tests.networks import seeded
 
 

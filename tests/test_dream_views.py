@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pellucid.core.run import Run, running
-from pellucid.dream.dreaming import resized
+from pellucid.dream.painting.dreaming import resized
+from pellucid.dream.painting.transforms import View, blurred, seen, view_of
 from pellucid.dream.recipe import Recipe
-from pellucid.dream.transforms import View, blurred, seen, view_of
 from tests.networks import seeded
 
 STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, noise=0)

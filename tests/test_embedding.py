@@ -15,9 +15,9 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.core.run import Run, running
 from pellucid.dream.embedding import embedding
-from pellucid.dream.map_trust import agreement, map_trust
-from pellucid.dream.neighbors import nearest
-from pellucid.dream.reduce import Moments, principal, reduced
+from pellucid.dream.maps.map_trust import agreement, map_trust
+from pellucid.dream.maps.neighbors import nearest
+from pellucid.dream.maps.reduce import Moments, principal, reduced
 from tests.traces import of_model, of_process
 
 NET = pl.Network(nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3)).eval())
@@ -54,7 +54,7 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_neighbors_are_those_that_brute_force_finds(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pellucid.dream.neighbors._BLOCK", 500)  # several blocks
+    monkeypatch.setattr("pellucid.dream.maps.neighbors._BLOCK", 500)  # several blocks
     points = drawn(60, 5) + 3
     apart, numbers = nearest(points, 4, metric)
     for i in range(60):
@@ -100,7 +100,7 @@ def test_many_points_are_judged_by_a_part_of_them(monkeypatch: pytest.MonkeyPatc
     points = drawn(600, 8)
     places = principal(points, 2).places
     whole = map_trust(points, places, 10)
-    monkeypatch.setattr(sys.modules["pellucid.dream.map_trust"], "_ROWS", 300)
+    monkeypatch.setattr(sys.modules["pellucid.dream.maps.map_trust"], "_ROWS", 300)
     part = map_trust(points, places, 10)
     assert part.kept == pytest.approx(whole.kept, abs=0.03) and part.kept != whole.kept
     assert part.trustworthiness == pytest.approx(whole.trustworthiness, abs=0.02)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.core.network import Network
 from pellucid.core.run import Run, running
+from pellucid.dream.excited.tallies import Counts, Tally
 from pellucid.dream.patches import Patches, patches
-from pellucid.dream.tallies import Counts, Tally
 from tests.networks import randomized, seeded
 from tests.traces import of_model, of_process
 

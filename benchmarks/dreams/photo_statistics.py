@@ -1,4 +1,4 @@
-"""Measure how the colors of photographs vary and how their spectrum falls; writes dream/photographs.json.
+"""Measure how the colors of photographs vary and how their spectrum falls; writes dream/painting/photographs.json.
 
     python -m benchmarks.dreams.photo_statistics FOLDER
 
@@ -26,14 +26,14 @@ from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.samples import Collection
 from pellucid.doors.folder import pictures
-from pellucid.dream.dreaming import resized
-from pellucid.dream.natural import radial_of_photographs
-from pellucid.dream.penalties import spectral_distance
-from pellucid.dream.photographs import photographs
+from pellucid.dream.painting.dreaming import resized
+from pellucid.dream.painting.natural import radial_of_photographs
+from pellucid.dream.painting.penalties import spectral_distance
+from pellucid.dream.painting.photographs import photographs
 
 SIDE, RINGS, SECTORS = 224, 24, 8
 SIDES = (224, 128, 64, 32)
-TARGET = Path(__file__).parents[2] / "src" / "pellucid" / "dream" / "photographs.json"
+TARGET = Path(__file__).parents[2] / "src" / "pellucid" / "dream" / "painting" / "photographs.json"
 
 
 def main(folder: str) -> None:

@@ -12,11 +12,11 @@ from pellucid.dream.evolution import Evolution, evolution
 from pellucid.dream.filters import Filters, filters
 from pellucid.dream.fool import fool
 from pellucid.dream.grid import ActivationGrid, activation_grid
-from pellucid.dream.icons import illustrate
 from pellucid.dream.invert import caricature, invert, nudge, style
-from pellucid.dream.map_trust import MapTrust, map_trust
+from pellucid.dream.maps.icons import illustrate
+from pellucid.dream.maps.map_trust import MapTrust, map_trust
+from pellucid.dream.maps.origin import Origin
 from pellucid.dream.maximize import between, maximize, resume, watch
-from pellucid.dream.origin import Origin
 from pellucid.dream.patches import Patches, patches
 from pellucid.dream.patterns import patterns
 from pellucid.dream.recipe import Recipe

@@ -23,7 +23,8 @@ from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, digest
-from pellucid.dream.activations import (
+from pellucid.dream.excited.layout import Layout
+from pellucid.dream.maps.activations import (
     by_place,
     colors,
     layout_of,
@@ -32,15 +33,14 @@ from pellucid.dream.activations import (
     streamed,
     tiles,
 )
-from pellucid.dream.behind import answers_to
-from pellucid.dream.cells import alike, by_cell, nearest_to_mean, spread
-from pellucid.dream.crops import Crops, crops_of
-from pellucid.dream.layout import Layout
-from pellucid.dream.map_trust import MapTrust, map_trust
-from pellucid.dream.neighbors import scaled
-from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
-from pellucid.dream.reduce import How, Moments, reduced, refuse_missing
-from pellucid.dream.whiten import directions, whitened
+from pellucid.dream.maps.behind import answers_to
+from pellucid.dream.maps.cells import alike, by_cell, nearest_to_mean, spread
+from pellucid.dream.maps.crops import Crops, crops_of
+from pellucid.dream.maps.map_trust import MapTrust, map_trust
+from pellucid.dream.maps.neighbors import scaled
+from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
+from pellucid.dream.maps.reduce import How, Moments, reduced, refuse_missing
+from pellucid.dream.maps.whiten import directions, whitened
 
 SIDE, CLASSES, NEIGHBORS = 64, 3, 10
 Cells: TypeAlias = Annotated[int, Range(2, 128), "cells along each side of the map"]

@@ -32,7 +32,7 @@ from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size, digest
-from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
+from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
 from pellucid.rules.straight import STRAIGHT
 
 Through: TypeAlias = Annotated[

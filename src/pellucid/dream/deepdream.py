@@ -18,9 +18,9 @@ from pellucid.core.option import Range, checked, options_of
 from pellucid.core.site import Site
 from pellucid.core.target import Target, energy
 from pellucid.core.tensors import Inputs, as_tensors, batch_size
-from pellucid.dream.canvas import canvas_under
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import Wish, dreamed, resized, wish
+from pellucid.dream.painting.canvas import canvas_under
+from pellucid.dream.painting.dreaming import Wish, dreamed, resized, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 OCTAVE = Recipe(

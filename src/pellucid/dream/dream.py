@@ -19,8 +19,8 @@ from pellucid.core.shown import Shown
 from pellucid.core.spelled import spelled, tensors_in, unspelled
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.painting import State
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.painting import State
 from pellucid.dream.recipe import Recipe
 
 KIND = "dream"

@@ -16,12 +16,12 @@ from pellucid.core.option import Range, checked, options_of
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
-from pellucid.dream.activations import by_place, layout_of, likeliest, refuse_nonsense, small_pictures, streamed
-from pellucid.dream.layout import Layout
-from pellucid.dream.map_trust import MapTrust, map_trust
-from pellucid.dream.neighbors import Metric, nearest, scaled
-from pellucid.dream.origin import Data, Origin, collected, metered, opened, site_of
-from pellucid.dream.reduce import How, reduced, refuse_missing
+from pellucid.dream.excited.layout import Layout
+from pellucid.dream.maps.activations import by_place, layout_of, likeliest, refuse_nonsense, small_pictures, streamed
+from pellucid.dream.maps.map_trust import MapTrust, map_trust
+from pellucid.dream.maps.neighbors import Metric, nearest, scaled
+from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
+from pellucid.dream.maps.reduce import How, reduced, refuse_missing
 
 SIDE, MOST_PICTURES = 48, 1024
 Keep: TypeAlias = Annotated[

@@ -21,10 +21,10 @@ from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
 from pellucid.core.target import Target, log_odds
 from pellucid.core.tensors import Inputs, as_tensors, batch_size
-from pellucid.dream.canvas import Canvas, canvas_under
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import wish
-from pellucid.dream.painting import State
+from pellucid.dream.painting.canvas import Canvas, canvas_under
+from pellucid.dream.painting.dreaming import wish
+from pellucid.dream.painting.painting import State
 from pellucid.dream.recipe import Recipe
 
 

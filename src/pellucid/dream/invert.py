@@ -19,9 +19,9 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import Target, direction, likeness, logit, texture
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
-from pellucid.dream.canvas import canvas_under
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import dreamed, wish
+from pellucid.dream.painting.canvas import canvas_under
+from pellucid.dream.painting.dreaming import dreamed, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 # Places matter to a layer's values, so that the network looks at the picture as it is.

@@ -20,7 +20,7 @@ from pellucid.core.network import Network
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import dreamed, gone_on, watched, wish
+from pellucid.dream.painting.dreaming import dreamed, gone_on, watched, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 

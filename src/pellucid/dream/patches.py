@@ -37,9 +37,9 @@ from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Tensors
-from pellucid.dream.cutting import Patch, Scissors
-from pellucid.dream.layout import Layout
-from pellucid.dream.tallies import Histogram, Statistics, Tally
+from pellucid.dream.excited.cutting import Patch, Scissors
+from pellucid.dream.excited.layout import Layout
+from pellucid.dream.excited.tallies import Histogram, Statistics, Tally
 
 BLOCK = 16  # samples that are tallied at once; passes are sized by memory, whatever this is
 How: TypeAlias = Annotated[

@@ -33,8 +33,8 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, joined
-from pellucid.dream.cutting import Patch, cut, small
-from pellucid.dream.layout import Layout, layout_at
+from pellucid.dream.excited.cutting import Patch, cut, small
+from pellucid.dream.excited.layout import Layout, layout_at
 from pellucid.dream.patches import Patches
 from pellucid.rules.deconvolution import DECONVOLUTION
 from pellucid.rules.guided import GUIDED

@@ -146,7 +146,7 @@ def _dreamed(
 
 
 def _begins(net: Network, picture: str, size: int | None) -> Any:
-    from pellucid.dream.canvas import canvas_of
-    from pellucid.dream.dreaming import resized
+    from pellucid.dream.painting.canvas import canvas_of
+    from pellucid.dream.painting.dreaming import resized
 
     return resized(canvas_of(net).drawn(net.read(picture)), canvas_of(net, size=size).size)

@@ -17,14 +17,14 @@ from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
-from pellucid.dream.cutting import Patch
 from pellucid.dream.dream import Dream
 from pellucid.dream.embedding import Embedding
 from pellucid.dream.evolution import Evolution
+from pellucid.dream.excited.cutting import Patch
 from pellucid.dream.filters import Filters
 from pellucid.dream.grid import ActivationGrid
-from pellucid.dream.map_trust import MapTrust
-from pellucid.dream.origin import Origin as Beginning
+from pellucid.dream.maps.map_trust import MapTrust
+from pellucid.dream.maps.origin import Origin as Beginning
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions

@@ -15,11 +15,11 @@ from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream import dream as dreams
-from pellucid.dream import saved as over_samples
-from pellucid.dream import saved_patches
 from pellucid.dream.dream import Dream
 from pellucid.dream.evolution import Evolution
+from pellucid.dream.excited import saved_patches
 from pellucid.dream.filters import Filters
+from pellucid.dream.maps import saved as over_samples
 from pellucid.dream.patches import Patches
 
 

@@ -36,8 +36,8 @@ def atlas(
     from pellucid.dream.atlas import Atlas
     from pellucid.dream.atlas import atlas as atlas_
     from pellucid.dream.embedding import Embedding, embedding
-    from pellucid.dream.icons import illustrate
-    from pellucid.dream.reduce import refuse_missing
+    from pellucid.dream.maps.icons import illustrate
+    from pellucid.dream.maps.reduce import refuse_missing
     from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place

@@ -9,10 +9,10 @@ from torch import Tensor
 from pellucid.core.score import Score
 from pellucid.core.target import each
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import resized
-from pellucid.dream.natural import random_phases
+from pellucid.dream.painting.dreaming import resized
+from pellucid.dream.painting.natural import random_phases
+from pellucid.dream.painting.transforms import seen, view_of
 from pellucid.dream.recipe import Recipe
-from pellucid.dream.transforms import seen, view_of
 from pellucid.trials.route import network_of
 
 # Moves so small that a person hardly notices them, whatever moves the recipe trained with.

@@ -18,7 +18,7 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import resized
+from pellucid.dream.painting.dreaming import resized
 from pellucid.trials.route import channel_means, network_of, route_of
 
 FEWEST = 24  # below that, neither a mean nor a maximum says much

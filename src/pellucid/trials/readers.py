@@ -12,9 +12,9 @@ from pellucid.core.network import Network
 from pellucid.core.score import Score
 from pellucid.core.target import Target, logit
 from pellucid.doors import zoo
-from pellucid.dream.canvas import canvas_of
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import resized
+from pellucid.dream.painting.canvas import canvas_of
+from pellucid.dream.painting.dreaming import resized
 from pellucid.trials.route import network_of
 
 _READERS = ("efficientnet_lite1", "efficientnet_lite2", "efficientnet_lite0")

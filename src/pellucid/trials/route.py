@@ -18,8 +18,8 @@ from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.structure import rebuilt
 from pellucid.core.target import Target
-from pellucid.dream.canvas import Canvas
 from pellucid.dream.dream import Dream
+from pellucid.dream.painting.canvas import Canvas
 
 SITES = 6
 LEAST = 4  # channels: of fewer, no order can be compared

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from pellucid.dream.map_trust import MapTrust
-from pellucid.dream.origin import Origin
+from pellucid.dream.maps.map_trust import MapTrust
+from pellucid.dream.maps.origin import Origin
 from pellucid.views.number import count, number, percent, seconds
 from pellucid.views.view import Array, Card, Columns, Heading, Hint, Photo, Ruler, Stack, Table, Text, Tone, View
 

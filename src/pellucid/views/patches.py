@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.dream.cutting import Patch
+from pellucid.dream.excited.cutting import Patch
 from pellucid.dream.patches import Patches
 from pellucid.views.heat import limits_of
 from pellucid.views.number import count, number, percent

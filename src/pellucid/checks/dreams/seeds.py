@@ -12,8 +12,8 @@ from pellucid.core.check import Check
 from pellucid.core.run import current, running
 from pellucid.core.site import Site
 from pellucid.dream.dream import Dream
-from pellucid.dream.dreaming import Wish, dreamed
-from pellucid.dream.natural import random_phases
+from pellucid.dream.painting.dreaming import Wish, dreamed
+from pellucid.dream.painting.natural import random_phases
 from pellucid.trials.fresh import NULLS
 from pellucid.trials.naturals import dreamed_at, wanted
 from pellucid.trials.route import network_of, route_of

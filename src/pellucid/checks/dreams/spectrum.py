@@ -8,9 +8,9 @@ from torch import Tensor
 from pellucid.checks.dreams.measured import dream_measure, not_made, verdict
 from pellucid.core.check import Check
 from pellucid.dream.dream import Dream
-from pellucid.dream.natural import radial, radial_of_photographs
-from pellucid.dream.penalties import spectral_distance
-from pellucid.dream.photographs import photographs
+from pellucid.dream.painting.natural import radial, radial_of_photographs
+from pellucid.dream.painting.penalties import spectral_distance
+from pellucid.dream.painting.photographs import photographs
 
 LEAST = 32  # pixels: the spectra of smaller photographs scatter as widely as noise is away
 SATURATED = 0.02  # of the range, from either end

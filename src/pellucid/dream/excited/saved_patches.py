@@ -11,11 +11,11 @@ from torch import Tensor
 from pellucid.core.archive import Archive, packed, undamaged
 from pellucid.core.explanation import Cost
 from pellucid.core.tensors import Tensors
-from pellucid.dream.cutting import Patch
 from pellucid.dream.evolution import Evolution
+from pellucid.dream.excited.cutting import Patch
+from pellucid.dream.excited.tallies import Histogram, Statistics
 from pellucid.dream.filters import Filters
 from pellucid.dream.patches import Patches
-from pellucid.dream.tallies import Histogram, Statistics
 
 KIND, EVOLUTION, FILTERS = "patches", "evolution", "filters"
 _PLAIN = ("site", "channels", "how", "crop", "seen", "total", "skipped", "stopped", "network", "fingerprint", "colors",

@@ -14,8 +14,8 @@ from pellucid.core.network import Network
 from pellucid.core.samples import Collection
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
-from pellucid.dream.layout import Layout, Part, layout_at
-from pellucid.dream.tallies import Strongest
+from pellucid.dream.excited.layout import Layout, Part, layout_at
+from pellucid.dream.excited.tallies import Strongest
 
 SIDE = 128  # larger pictures are averaged down to this side, so that a result stays small
 

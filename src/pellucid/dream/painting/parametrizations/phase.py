@@ -14,11 +14,11 @@ from torch import Tensor
 
 from pellucid.core.errors import BadOption
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import unbounded
-from pellucid.dream.parametrizations.fourier import frequencies, refuse_flat
-from pellucid.dream.parametrizations.parametrization import Parametrization, noise, spatial
-from pellucid.dream.photographs import spectrum
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.color import unbounded
+from pellucid.dream.painting.parametrizations.fourier import frequencies, refuse_flat
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization, noise, spatial
+from pellucid.dream.painting.photographs import spectrum
 from pellucid.dream.recipe import Recipe
 
 

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.run import current
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded
-from pellucid.dream.parametrizations.phase import phase
-from pellucid.dream.photographs import photographs
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.color import bounded
+from pellucid.dream.painting.parametrizations.phase import phase
+from pellucid.dream.painting.photographs import photographs
 from pellucid.dream.recipe import Recipe
 
 LOW = 4  # cycles per picture; below that a picture's content decides

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput
 from pellucid.core.run import current
-from pellucid.dream.neighbors import distances, nearest
+from pellucid.dream.maps.neighbors import distances, nearest
 
 _ROWS = 2000  # points whose neighborhoods are looked at; more would change the numbers by less than a percent
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from pellucid.core.recording.receptive_field import Number, ReceptiveField
-from pellucid.dream.layout import Layout
+from pellucid.dream.excited.layout import Layout
 
 _STEPS = 4  # a crop is at most this many places wide: what lies farther out in a field weighs little (Luo et al. 2016)
 

@@ -13,16 +13,16 @@ from torch import Tensor
 from pellucid.core.score import Score
 from pellucid.core.target import Target, reads_places
 from pellucid.core.tensors import Tensors
-from pellucid.dream.ascent import Ascent, runs_at
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.diversity import apart
-from pellucid.dream.optimizer import MEMORIES, moved
-from pellucid.dream.painting import Painting, State
-from pellucid.dream.parametrizations.opacity import PRICE, over
-from pellucid.dream.penalties import charged
+from pellucid.dream.painting.ascent import Ascent, runs_at
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.diversity import apart
+from pellucid.dream.painting.optimizer import MEMORIES, moved
+from pellucid.dream.painting.painting import Painting, State
+from pellucid.dream.painting.parametrizations.opacity import PRICE, over
+from pellucid.dream.painting.penalties import charged
+from pellucid.dream.painting.smoothing import smoothed
+from pellucid.dream.painting.transforms import seen, view_of
 from pellucid.dream.recipe import Recipe
-from pellucid.dream.smoothing import smoothed
-from pellucid.dream.transforms import seen, view_of
 
 REDIRECTED = 0.25  # of all steps: later, a unit that is still off stays off
 WINDOW = 8  # steps whose mean score tells whether a dream still gains

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.parametrization import Parametrization, noise
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
 COARSE = 8  # The common part is this many times smaller than the picture.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.photographs import photographs
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.photographs import photographs
 
 
 def bounded(u: Float[Tensor, "n channels *size"], canvas: Canvas, decorrelated: bool) -> Tensor:

@@ -15,8 +15,8 @@ from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
 from pellucid.dream.embedding import Embedding
 from pellucid.dream.grid import ActivationGrid
-from pellucid.dream.map_trust import MapTrust
-from pellucid.dream.origin import Origin
+from pellucid.dream.maps.map_trust import MapTrust
+from pellucid.dream.maps.origin import Origin
 
 OverSamples: TypeAlias = Embedding | Atlas | ActivationGrid | Expansion
 KINDS: Mapping[str, type[OverSamples]] = {

@@ -19,11 +19,11 @@ from pellucid.core.score import Score
 from pellucid.core.spelled import tensors_in
 from pellucid.core.target import Target, each
 from pellucid.core.tensors import Inputs, digest, finite
-from pellucid.dream.canvas import Canvas, canvas_of, device_of
-from pellucid.dream.diversity import site_of
 from pellucid.dream.dream import Dream
-from pellucid.dream.optimize import climb, settled
-from pellucid.dream.painting import Painting, State, refuse_unsuited
+from pellucid.dream.painting.canvas import Canvas, canvas_of, device_of
+from pellucid.dream.painting.diversity import site_of
+from pellucid.dream.painting.optimize import climb, settled
+from pellucid.dream.painting.painting import Painting, State, refuse_unsuited
 from pellucid.dream.recipe import Recipe
 
 

@@ -12,16 +12,16 @@ from pellucid.core.errors import BadOption
 from pellucid.core.run import current
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import bounded
-from pellucid.dream.parametrizations.cppn import cppn
-from pellucid.dream.parametrizations.fourier import fourier
-from pellucid.dream.parametrizations.laplacian import laplacian
-from pellucid.dream.parametrizations.opacity import with_opacity
-from pellucid.dream.parametrizations.parametrization import Parametrization
-from pellucid.dream.parametrizations.phase import phase
-from pellucid.dream.parametrizations.pixels import pixels
-from pellucid.dream.parametrizations.shared import shared
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.color import bounded
+from pellucid.dream.painting.parametrizations.cppn import cppn
+from pellucid.dream.painting.parametrizations.fourier import fourier
+from pellucid.dream.painting.parametrizations.laplacian import laplacian
+from pellucid.dream.painting.parametrizations.opacity import with_opacity
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization
+from pellucid.dream.painting.parametrizations.phase import phase
+from pellucid.dream.painting.parametrizations.pixels import pixels
+from pellucid.dream.painting.parametrizations.shared import shared
 from pellucid.dream.recipe import Recipe
 
 WAYS = {"fourier": fourier, "phase": phase, "laplacian": laplacian, "pixels": pixels, "cppn": cppn}

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pellucid.core.errors import BadOption
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.parametrization import Parametrization, noise
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
 WIDTH, DEPTH = 24, 8

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import unbounded
-from pellucid.dream.parametrizations.parametrization import Parametrization, noise
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.color import unbounded
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
 

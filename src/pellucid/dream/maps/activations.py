@@ -23,7 +23,7 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Tensors
-from pellucid.dream.layout import Layout, layout_at
+from pellucid.dream.excited.layout import Layout, layout_at
 
 Make: TypeAlias = Callable[[Tensors, Answer], Tensors]  # of a batch and its answer: what to keep, a row a sample
 Take: TypeAlias = Callable[[list[int], Tensors], None]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.dream.reduce import Moments
+from pellucid.dream.maps.reduce import Moments
 
 _SHRINK = 0.1  # of the mean variance, added to every direction before it is divided by: some hardly vary
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.dream.natural import radial, radial_of_photographs
+from pellucid.dream.painting.natural import radial, radial_of_photographs
 from pellucid.dream.recipe import Recipe
 
 Pictures = Float[Tensor, "n channels *size"]

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.color import unbounded
-from pellucid.dream.parametrizations.parametrization import Parametrization, noise, spatial
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.color import unbounded
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization, noise, spatial
 from pellucid.dream.recipe import Recipe
 
 FAINT = 0.1  # spread at the start, of a picture whose contrast is free

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
-from pellucid.dream.neighbors import scaled
+from pellucid.dream.maps.neighbors import scaled
 
 PATCHES = 4  # points that stand for a cell
 _CUT = 0.005  # of the points on either side, which are moved to the map's edge

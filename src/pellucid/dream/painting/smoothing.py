@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pellucid.dream.painting.transforms import blurred
 from pellucid.dream.recipe import Recipe
-from pellucid.dream.transforms import blurred
 
 SIGMA = 1.0  # pixels
 REACH, LIKE = 2, 0.5  # the bilateral filter's neighborhood, in pixels, and what it takes for an edge

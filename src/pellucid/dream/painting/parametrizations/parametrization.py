@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
+from pellucid.dream.painting.canvas import Canvas
 
 
 @dataclass(frozen=True, slots=True)

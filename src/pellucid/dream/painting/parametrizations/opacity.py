@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.tensors import Tensors
-from pellucid.dream.canvas import Canvas
-from pellucid.dream.parametrizations.parametrization import Parametrization, noise
+from pellucid.dream.painting.canvas import Canvas
+from pellucid.dream.painting.parametrizations.parametrization import Parametrization, noise
 from pellucid.dream.recipe import Recipe
 
 COARSE = 4  # Opacity is this many times coarser than the picture, so that its edges are soft.

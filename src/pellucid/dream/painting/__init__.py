@@ -1,0 +1,1 @@
+"""What a drawn dream is made with: canvas, parametrizations, views, prices, steps."""
