@@ -64,9 +64,7 @@ def dream(
             found = _gone_on(resume, model, knobs)
         else:
             found = _dreamed(model, what, at, chosen, asked, picture, size, knobs)
-        if found.what == "maximize" and not found.stopped:
-            found = _checked(found, natural, trust)
-        return deliver(found, place, as_json=json, quiet=quiet)
+        return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
 
 
 def _refuse_beside_resume(*given: Any) -> None:
@@ -76,7 +74,9 @@ def _refuse_beside_resume(*given: Any) -> None:
 
 
 def _checked(found: Dream, natural: str | None, trust: Trust) -> Dream:
-    """The dream with its card, or without it when somebody does not want to wait."""
+    """What was maximized with its card, or without it when somebody does not want to wait."""
+    if found.what != "maximize" or found.stopped:
+        return found
     from pellucid.surfaces.check_dream import check_dream
 
     with suppress(Stopped):

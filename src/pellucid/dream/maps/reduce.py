@@ -148,5 +148,6 @@ def _umap(points: Tensor, begin: Tensor, neighbors: int, state: int) -> Any:
 
         spread = 10 * begin / begin.abs().max().clamp(min=1e-12)
         count = min(neighbors, len(points) - 1)
-        made = UMAP(n_neighbors=count, init=spread.numpy(), random_state=state, n_jobs=1, min_dist=0.1)
+        begins: Any = spread.numpy()  # which it takes, though it says that it wants a word
+        made = UMAP(n_neighbors=count, init=begins, random_state=state, n_jobs=1, min_dist=0.1)
         return made.fit_transform(points.numpy())
