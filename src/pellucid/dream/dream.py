@@ -88,7 +88,7 @@ def to_bytes(d: Dream) -> bytes:
     tensors |= {f"mask {i}": a for i, a in enumerate(masks)}
     c = d.canvas
     canvas = {"input": c.input, "channels": c.channels, "size": c.size, "native": c.native, "low": c.low,
-              "high": c.high, "source": c.source, "dtype": str(c.takes).removeprefix("torch."),
+              "high": c.high, "source": c.source, "last": c.last, "dtype": str(c.takes).removeprefix("torch."),
               "preparation": None if c.preparation is None else asdict(c.preparation)}  # fmt: skip
     facts = {
         "what": d.what, "terms": [spelled(t) for t in d.targets], "words": d.words, "final": d.scores,
@@ -146,4 +146,5 @@ def _canvas(facts: dict[str, Any], archive: Archive) -> Canvas:
     return Canvas(
         facts["input"], facts["channels"], tuple(facts["size"]), tuple(facts["native"]), preparation, facts["low"],
         facts["high"], dtype, torch.device("cpu"), archive.under("other "), facts["source"],
+        facts["last"],
     )  # fmt: skip

@@ -14,13 +14,16 @@ from pellucid.core.option import Range, options_of
 from pellucid.core.preparation import Preparation
 from pellucid.core.tensors import Inputs, Tensors, as_tensors
 
+FEW = (1, 3, 4)  # channels of a picture: an axis of so many at the end, and of more in front, is the channels' axis
+
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """One input that is dreamed, `[channels, *size]` with values in 0..1; `others` are held as they were given.
 
     `native`: the size that the network takes, and `takes` the type of its numbers.  `low` and `high` are what 0 and 1
-    stand for where no preparation says more.  `source` says where the range is from.
+    stand for where no preparation says more.  `source` says where the range is from.  `last`: the network takes the
+    channels as its last axis, as Keras does.
     """
 
     input: str
@@ -34,6 +37,7 @@ class Canvas:
     device: torch.device
     others: Tensors
     source: str
+    last: bool = False
 
     def to(self, device: torch.device) -> Canvas:
         """The same canvas on another device."""
@@ -57,11 +61,13 @@ class Canvas:
             x = self.low + (self.high - self.low) * drawn
         n = len(drawn)
         others = {k: v[torch.arange(n, device=v.device) % len(v)] for k, v in self.others.items()}  # each its own
+        x = x.movedim(1, -1) if self.last else x
         return {self.input: x.to(self.takes), **others}
 
     def drawn(self, x: Tensor) -> Tensor:
         """What the network takes, back to values in 0..1; those beyond are cut."""
         x = x.detach().to(self.dtype)
+        x = x.movedim(-1, 1) if self.last else x
         if self.preparation is not None:
             return self.preparation.restore(x)
         return ((x - self.low) / ((self.high - self.low) or 1.0)).clamp(0, 1)
@@ -121,6 +127,8 @@ def _like(net: Network, x: Tensors) -> Canvas:
             "The example has no floating input that could be dreamed.", "Words are dreamed by pl.dream.words."
         )
     v, device = x[name].detach(), device_of(net)
+    last = v.ndim >= 4 and v.shape[-1] in FEW and v.shape[1] not in FEW
+    v = v.movedim(-1, 1) if last else v
     size = tuple(v.shape[2:])
     if len(size) > 3:
         raise BadInput(f"Input {name!r} is {tuple(v.shape)}; at most three axes of space can be dreamed.")
@@ -134,4 +142,4 @@ def _like(net: Network, x: Tensors) -> Canvas:
     if p is not None:
         low, high, source = 0.0, 1.0, f"The range of colors is the network's preparation ({p.source})."
     others = {k: u[:1].detach().to(device) for k, u in x.items() if k != name}
-    return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, device, others, source)
+    return Canvas(name, v.shape[1], size, size, p, low, high, v.dtype, device, others, source, last)
