@@ -162,3 +162,13 @@ def test_the_bundled_network_has_a_rule_for_everything() -> None:
         pl.open("efficientnet_lite0"), torch.randn(1, 3, 224, 224, generator=seeded(1)), 281, preset="alpha2_beta1"
     )
     assert found.without_rule == () and bool(found.values.any())
+
+
+def test_the_first_layer_is_the_networks_also_where_an_inner_site_is_explained() -> None:
+    # dense layers behind the first take the epsilon rule in both presets; the first one takes another
+    net = randomized(nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)), 5).double()
+    x = torch.rand(2, 5, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    inside = [lrp(net, x, 1, at="1", preset=preset).values for preset in ("epsilon_plus_flat", "w2", "epsilon")]
+    assert torch.equal(inside[0], inside[2]) and torch.equal(inside[1], inside[2])
+    whole = [lrp(net, x, 1, preset=preset).values for preset in ("epsilon_plus_flat", "epsilon")]
+    assert not torch.allclose(whole[0], whole[1])

@@ -26,7 +26,7 @@ from pellucid.core.errors import BadModel
 from pellucid.core.names import operation_name
 from pellucid.core.operations.gates import gated
 from pellucid.core.operations.kinds import ELEMENTWISE, Operation
-from pellucid.core.operations.linear import linear_operation
+from pellucid.core.operations.linear import LAYERS, linear_operation
 from pellucid.core.operations.of_many import operation
 from pellucid.core.tensors import Tensors
 
@@ -104,7 +104,7 @@ class Rewire(TorchFunctionMode):
     """Runs a model with rules in place of the plain gradients of the operations that they speak of.
 
     `met`: what the operations met in the baseline's pass, in order.  Without `rewires` this is that pass: it fills in
-    `met` and leaves every gradient as it is.  Of a rule that shares, what each operation keeps back is added to `kept`.
+    `met` and leaves every gradient as it is.  `inside`: an inner site is explained.  Of a rule that shares, what each operation keeps back is added to `kept`.
     """
 
     def __init__(
@@ -114,13 +114,14 @@ class Rewire(TorchFunctionMode):
         *,
         rewires: bool = True,
         kept: dict[str, float] | None = None,
+        inside: bool = False,
     ) -> None:
         super().__init__()
         rules = tuple(rules)
         self.by_operation = {name: backward for rule in rules for name, backward in rule.backward.items()}
         self.expands = {func: written_out for rule in rules for func, written_out in rule.expands.items()}
         self.gates = set[str]()  # comparisons that may switch values on and off; autograd does not see them
-        self.met, self.rewires, self.done = met, rewires, 0
+        self.met, self.rewires, self.inside, self.done = met, rewires, inside, 0
         self.shares = any(rule.shares for rule in rules)
         self.layers = self.shares or "bent" in self.by_operation
         self.first: Tensor | None = None  # what goes into the first layer with weights
@@ -141,6 +142,8 @@ class Rewire(TorchFunctionMode):
         call = operation(func, args, kwargs)
         if call is None and self.layers:
             call = linear_operation(func, args, kwargs, self.latest())
+            if call is None and self.inside and func in LAYERS and args:
+                self.first = args[0]  # in front of the site: what lies behind it is not the first
         written = call.inputs[0] if call is not None and call.in_place else None
         call = self.joined(call)
         backward = self.spoken_of(call) if call is not None else None

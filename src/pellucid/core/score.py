@@ -200,7 +200,7 @@ class Score:
             met, start = [], baseline({k: v.detach() for k, v in x.items()})
             with Rewire(self.rules, met, rewires=False):  # a gradient is asked for where the input's will be
                 run({k: v.requires_grad_(x[k].requires_grad) for k, v in start.items()})
-        with Rewire(self.rules, met, kept=current().meter.kept) as rewire:
+        with Rewire(self.rules, met, kept=current().meter.kept, inside=self.inner is not None) as rewire:
             result = run(x)
         current().meter.without_rule |= rewire.gates
         return result

@@ -45,6 +45,7 @@ _CONVOLUTIONS: dict[Any, int] = {
     **dict.fromkeys(named("conv1d", "conv2d", "conv3d"), 0),
     **dict.fromkeys(named("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1),
 }
+LAYERS = frozenset({*_CONVOLUTIONS, F.linear})  # with weights
 _IN_PLACE: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((Tensor.add_, Tensor.__iadd__), torch.add),
     **dict.fromkeys((Tensor.sub_, Tensor.__isub__), torch.sub),
@@ -83,7 +84,7 @@ def linear_operation(
     func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], last: tuple[Tensor, Operation] | None
 ) -> Operation | None:
     """The linear operation that a call computes, or None.  `last` is the latest weighted layer and its result."""
-    if func in _CONVOLUTIONS or func is F.linear:
+    if func in LAYERS:
         return _layer(func, args, kwargs)
     if func is F.batch_norm and last is not None and args and args[0] is last[0]:
         return _normalized(last[1], args[1:], kwargs)
