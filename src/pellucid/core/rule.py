@@ -104,7 +104,8 @@ class Rewire(TorchFunctionMode):
     """Runs a model with rules in place of the plain gradients of the operations that they speak of.
 
     `met`: what the operations met in the baseline's pass, in order.  Without `rewires` this is that pass: it fills in
-    `met` and leaves every gradient as it is.  `inside`: an inner site is explained.  Of a rule that shares, what each operation keeps back is added to `kept`.
+    `met` and leaves every gradient as it is.  `inside`: an inner site is explained.  Of a rule that shares, what each
+    operation keeps back is added to `kept`.
     """
 
     def __init__(
