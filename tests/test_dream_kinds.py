@@ -17,7 +17,8 @@ from pellucid.core.readings import gram_of
 from pellucid.core.run import Progress, Run, running
 from pellucid.core.score import Score
 from pellucid.core.target import energy
-from pellucid.dream.painting.diversity import apart
+from pellucid.dream.painting.together import charged_together
+from pellucid.dream.recipe import Recipe
 from tests.dreamed import PLAIN, convolutions, like
 from tests.networks import seeded
 
@@ -204,23 +205,33 @@ def test_every_kind_refuses_what_cannot_be_and_takes_knobs(kind: str) -> None:
         KINDS[kind](net, like(4, 14, 14))
 
 
-def test_the_charge_for_likeness_has_the_gradient_of_the_sum_over_pairs() -> None:
+def mean_cosine(net: nn.Module, v: Tensor) -> Tensor:
+    """Twice the mean likeness to the others, over all pictures: as many times is each pair counted."""
+    g = gram_of(net(v)).flatten(1)
+    return F.cosine_similarity(g[:, None], g[None], dim=2).sum() / (len(v) - 1)
+
+
+def leaps(net: nn.Module, v: Tensor) -> Tensor:
+    a = net(v)
+    pairs = [(i, j) for i in range(len(v)) for j in range(len(v)) if 0 < abs(i - j) <= 4]
+    return torch.stack([(a[i] - a[j]).square().mean() / 2 ** abs(i - j) for i, j in pairs]).sum()
+
+
+@pytest.mark.parametrize(("knob", "sum_of_pairs"), [("diversity", mean_cosine), ("alignment", leaps)])
+def test_a_charge_between_pictures_has_the_gradient_of_the_sum_over_pairs(
+    knob: str, sum_of_pairs: Callable[[nn.Module, Tensor], Tensor]
+) -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh()).double()
-    x = torch.rand(3, 2, 6, 6, generator=seeded(5), dtype=torch.float64)
-    targets = [pl.channel("1", 0)] * 3
+    x = torch.rand(6, 2, 6, 6, generator=seeded(5), dtype=torch.float64)
+    targets = [pl.channel("1", 0)] * 6
     score = Score(Network(net), targets[0])
-
-    def pairs(v: Tensor) -> Tensor:
-        g = gram_of(net(v)).flatten(1)
-        return sum(F.cosine_similarity(g[i], g[j], dim=0) for i in range(3) for j in range(i))  # type: ignore[return-value]
-
-    apart_of = apart(score, targets, {"input": x}, 4.0)
-    found = Score(Network(net), apart_of).grad({"input": x})["input"]
+    charged = charged_together(score, targets, {"input": x}, Recipe(**{knob: 4.0}))
+    found = Score(Network(net), charged).grad({"input": x})["input"]
     plain = score.grad({"input": x})["input"]
     way = torch.randn(x.shape, generator=seeded(6), dtype=torch.float64)
     with torch.no_grad():
-        rise = float(pairs(x + 1e-5 * way) - pairs(x - 1e-5 * way)) / 2e-5
-    # each picture's mean likeness to the two others: their sum over pictures is the sum over pairs
+        rise = float(sum_of_pairs(net, x + 1e-5 * way) - sum_of_pairs(net, x - 1e-5 * way)) / 2e-5
+    # each pair stands twice in the sum, and once in what each of its two pictures is charged
     assert float(((found - plain) * way).sum()) == pytest.approx(-4 * rise / 2, rel=1e-5)
 
 

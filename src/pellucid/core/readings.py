@@ -151,6 +151,12 @@ def _alike(answer: Answer, site: Site, grams: Tensor) -> Tensor:
     return torch.nn.functional.cosine_similarity(g[:, None], others[None], dim=2).mean(1)
 
 
+def _away(answer: Answer, site: Site, others: Tensor, weights: Tensor) -> Tensor:
+    a = answer.at[site]
+    apart = (a[:, None] - others[None]).square().flatten(2).mean(2)
+    return (apart * weights).sum(1)
+
+
 def _near(a: Tensor, wanted: Tensor, misfit: str) -> Tensor:
     if tuple(wanted.shape) != tuple(a.shape[1:]):
         raise BadTarget(misfit, "Take it from the same site for an input of the same size.")
@@ -165,5 +171,5 @@ AT_OUTPUT: Mapping[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 AT_SITES: Mapping[str, Callable[..., Tensor]] = {
     "channel": _channel, "neuron": _neuron, "direction": _direction,
-    "energy": _energy, "likeness": _likeness, "texture": _texture, "alike": _alike,
+    "energy": _energy, "likeness": _likeness, "texture": _texture, "alike": _alike, "away": _away,
 }  # fmt: skip

@@ -51,6 +51,7 @@ class Recipe:
     lp: Annotated[float, Range(0, 1e6), "weight of sixth powers of distances from mid-grey"] = 0.0
     spectrum: Annotated[float, Range(0, 1e6), "weight of the distance from photographs' spectrum"] = 0.0
     stay: Annotated[float, Range(0, 1e6), "weight of squared distances from the picture it began at"] = 0.0
+    alignment: Annotated[float, Range(0, 1e6), "weight of leaps from one picture of a batch to the next"] = 0.0
     diversity: Annotated[float, Range(0, 1e6), "weight of likeness between the pictures of a batch at the site"] = 0.0
 
     clip: Annotated[float, Range(0, 1e6), "largest norm of a picture's gradient; 0: any"] = 0.0

@@ -21,9 +21,9 @@ from pellucid.core.target import Target, each
 from pellucid.core.tensors import Inputs, digest, finite
 from pellucid.dream.dream import Dream
 from pellucid.dream.painting.canvas import Canvas, canvas_of, device_of
-from pellucid.dream.painting.diversity import site_of
 from pellucid.dream.painting.optimize import climb, settled
 from pellucid.dream.painting.painting import Painting, State, refuse_unsuited
+from pellucid.dream.painting.together import site_of
 from pellucid.dream.recipe import Recipe
 
 
@@ -71,7 +71,7 @@ def wish(
         raise BadOption("Nothing was asked for.", "Give a target: pl.channel(site, 12).")
     canvas = canvas or canvas_of(network, like, size)
     refuse_unsuited(recipe, canvas)
-    if recipe.diversity:
+    if recipe.diversity or recipe.alignment:
         site_of(asked)
     if begins is None and recipe.stay:
         raise BadOption(f"stay={recipe.stay:g} holds a dream near the picture it began at; none was given.", "begins=x")

@@ -15,12 +15,12 @@ from pellucid.core.target import Target, reads_places
 from pellucid.core.tensors import Tensors
 from pellucid.dream.painting.ascent import Ascent, runs_at
 from pellucid.dream.painting.canvas import Canvas
-from pellucid.dream.painting.diversity import apart
 from pellucid.dream.painting.optimizer import MEMORIES, moved
 from pellucid.dream.painting.painting import Painting, State
 from pellucid.dream.painting.parametrizations.opacity import PRICE, over
 from pellucid.dream.painting.penalties import charged
 from pellucid.dream.painting.smoothing import smoothed
+from pellucid.dream.painting.together import charged_together
 from pellucid.dream.painting.transforms import seen, view_of
 from pellucid.dream.recipe import Recipe
 
@@ -78,7 +78,8 @@ def _look(ascent: Ascent, painting: Painting, drawn: Tensor, step: int, number: 
     held = {k: v.detach() for k, v in shown.items()}
     redirects = step < REDIRECTED * recipe.steps
     rows = torch.arange(len(drawn))
-    target = apart(ascent.score, painting.targets, held, recipe.diversity) if recipe.diversity else None
+    tied = recipe.diversity or recipe.alignment
+    target = charged_together(ascent.score, painting.targets, held, recipe) if tied else None
     scores, grad = ascent(held, canvas.input, rows, redirects=redirects, target=target)
     if recipe.opacity:
         opaque = drawn[:, -1].flatten(1).mean(1)
