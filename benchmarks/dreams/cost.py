@@ -7,6 +7,7 @@ smaller first part.  Bare passes: parameters frozen, stopped at the site, channe
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import statistics
 import time
@@ -21,7 +22,6 @@ import pellucid as pl
 from benchmarks.dreams import peers
 from benchmarks.dreams.subjects import lite
 from benchmarks.harness import interleaved
-
 from pellucid.core.run import Progress, current, running
 
 SITES = {"stem": 5, "blocks.2.1": 5, "blocks.4.2": 5, "head": 5, "classifier": 340}
@@ -134,10 +134,8 @@ def bare(site: str, number: int, side: int, batch: int, steps: int) -> float:
     times = []
     for _ in range(steps):
         since = time.process_time()
-        try:
+        with contextlib.suppress(_Reached):
             model(x)
-        except _Reached:
-            pass
         torch.autograd.grad(kept.pop()[:, number].sum(), [x])
         times.append(time.process_time() - since)
     return statistics.median(times[1:])

@@ -105,5 +105,3 @@ def installed() -> bool:
     from importlib.util import find_spec
 
     return all(find_spec(name) is not None for name in ("lucent", "horama"))
-
-

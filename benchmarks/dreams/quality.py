@@ -7,6 +7,7 @@ the steps times what a step of one picture costs when all contestants take turns
 from __future__ import annotations
 
 import copy
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -111,11 +112,11 @@ def _lucent_pace(side: int) -> float:
     ticks: list[float] = []
     tick = lambda: ticks.append(time.process_time())  # noqa: E731
     peers.lucent(lite().model, "classifier", CLASSES, side, [4], tick, prepare)
-    return statistics.median(b - a for a, b in zip(ticks, ticks[1:], strict=False)) / len(CLASSES)
+    return statistics.median(b - a for a, b in itertools.pairwise(ticks)) / len(CLASSES)
 
 
 def _horama_pace() -> float:
     model = copy.deepcopy(lite().model)
     ticks: list[float] = []
     peers.horama(lambda x: model(x)[:, 340], 4, lambda: ticks.append(time.process_time()))
-    return statistics.median(b - a for a, b in zip(ticks, ticks[1:], strict=False))
+    return statistics.median(b - a for a, b in itertools.pairwise(ticks))

@@ -49,7 +49,7 @@ def channels() -> list[Target]:
 def photographs(size: int = 224) -> Tensor:
     """`[NATURAL, 3, size, size]` in 0..1, every few of the folder's; raises `Missing` where there is none."""
     if not PHOTOGRAPHS.is_dir():
-        raise Missing(f"There is no folder {PHOTOGRAPHS}.", "PELLUCID_DATA=... names the folder that has ImageNet samples in photos/.")
+        raise Missing(f"There is no folder {PHOTOGRAPHS}.", "PELLUCID_DATA=... names the folder with photos/ in it.")
     net = lite()
     found = pictures(net, PHOTOGRAPHS)
     each = max(1, len(found) // NATURAL)
