@@ -3,7 +3,7 @@
 Parts: cost (of a step), quality (one a contestant), paces, screening (one a recipe), finals (one a recipe), sheets.
 Each puts its figures into results.json here as it ends; RESULTS.md and the pictures of the docs are made of that anew.
 Lucent and Horama are in the environment of `make peers`; where they are not installed, their last figures stay.
-Quality needs ImageNet photographs (`PELLUCID_DATA`, a folder with `photos/`).  All of it takes about two hours of one core.
+Quality needs ImageNet photographs (`PELLUCID_DATA`, a folder with `photos/`).  All of it takes about an hour of a core.
 """
 
 from __future__ import annotations

@@ -56,9 +56,9 @@ def section(known: Known, machine: str) -> Iterator[str]:
 def cost(found: Known) -> Iterator[str]:
     """Milliseconds of a step."""
     yield "### What a step costs\n"
-    yield "CPU milliseconds of a step a picture. Everyone draws the same channel, in turns; Pellucid at one size,"
-    yield "without its smaller first part. Lucent as it comes: pictures below 224 pixels are enlarged for the"
-    yield "network. Horama looks at six crops a step. Bare: forward to the site and back, frozen, channels last, nothing else.\n"
+    yield "CPU milliseconds of a step a picture. Everyone draws the same channel, in turns; Pellucid at one size, so"
+    yield "without its smaller first part; Lucent as it comes, which enlarges pictures below 224 for the network;"
+    yield "Horama looks at six crops a step. Bare: forward to the site and back, frozen, channels last, nothing else.\n"
     heads = ("site", "pixels", "pictures", "Pellucid", "bare", "Pellucid / bare", "Lucent", "Lucent / Pellucid",
              "Horama", "Horama / Pellucid")  # fmt: skip
     rows = []
