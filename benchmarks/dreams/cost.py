@@ -26,7 +26,7 @@ from pellucid.core.run import Progress, current, running
 
 SITES = {"stem": 5, "blocks.2.1": 5, "blocks.4.2": 5, "head": 5, "classifier": 340}
 SIDES, BATCHES = (224, 128), (1, 8)
-STEPS = {1: 7, 8: 4}
+STEPS = {1: 6, 8: 3}
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def horama(site: str, number: int, side: int, steps: int) -> float:
         model(x)
         return kept[0][:, number]
 
-    peers.horama(score, steps + 1, clock.tick, side=side)
+    peers.horama(score, [steps + 1], clock.tick, side=side)
     return clock.step()
 
 

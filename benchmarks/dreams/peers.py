@@ -12,6 +12,7 @@ import contextlib
 import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,24 +56,33 @@ def lucent(
 
 
 def horama(
-    score: Callable[[Tensor], Tensor], steps: int, tick: Tick, side: int = HORAMA_SIDE, low: float = -1.0
-) -> Tensor:
-    """One picture by MACO as it comes: 1280 pixels, six crops a step, NAdam at 1; `[1, 3, side, side]` in 0..1."""
+    score: Callable[[Tensor], Tensor], steps: Sequence[int], tick: Tick, side: int = HORAMA_SIDE, low: float = -1.0
+) -> list[Tensor]:
+    """One picture `[3, side, side]` in 0..1 after each of the numbers of steps, by MACO as it comes.
+
+    1280 pixels, six crops a step, NAdam at 1; `low` to 1 is the network's range.
+    """
     import horama.common
     import horama.maco_fv
 
-    horama.common.roi_align = sampled
-    horama.maco_fv.tqdm = iter
+    taken: list[Tensor] = []
+    once = horama.common.optimization_step
 
-    def ticked(x: Tensor) -> Tensor:
+    def step(objective: Any, image: Tensor, *rest: Any) -> Any:
         tick()
-        return score(x).mean()
+        if len(ticks) in steps:
+            taken.append(image.detach().clone())
+        ticks.append(None)
+        return once(objective, image, *rest)
 
+    ticks: list[None] = []
+    horama.common.roi_align, horama.maco_fv.tqdm, horama.maco_fv.optimization_step = sampled, iter, step
     torch.manual_seed(0)
     with spectrum_at_hand(side):
-        found, _ = horama.maco(ticked, total_steps=steps, image_size=side, values_range=(low, 1.0), device="cpu")
-    shown: Tensor = ((found.detach() - low) / (1 - low))[None]
-    return shown
+        found, _ = horama.maco(
+            lambda x: score(x).mean(), total_steps=max(steps), image_size=side, values_range=(low, 1.0), device="cpu"
+        )
+    return [(x - low) / (1 - low) for x in (*taken, found.detach())]
 
 
 @contextlib.contextmanager

@@ -23,13 +23,11 @@ from benchmarks.dreams.subjects import CLASSES, classes, keep, lite
 from benchmarks.harness import interleaved, seconds
 
 STEPS = (24, 48, 96, 192)
-LUCENT_STEPS = (*STEPS, 512)
+LUCENT_STEPS = {128: (*STEPS, 512), 224: STEPS}  # 512 and 128 are its defaults
 HORAMA_STEPS, HORAMA_CLASSES = (24, 48, 96), 4  # a step takes seconds
 RECIPES: dict[str, dict[str, Any]] = {
     "pellucid": {},
-    "pellucid, one size": {"early": 1.0},
     "pellucid, phase": {"parametrization": "phase", "rate": 0.5},
-    "pellucid, pyramid": {"parametrization": "laplacian", "rate": 0.05},
 }
 PICTURES = "quality "
 
@@ -58,32 +56,27 @@ def prepare(x: Tensor) -> Tensor:
 
 def lucent(side: int) -> dict[str, Any]:
     """Lucent's pictures of all classes in one batch."""
-    shown = peers.lucent(lite().model, "classifier", CLASSES, side, LUCENT_STEPS, nothing, prepare)
+    shown = peers.lucent(lite().model, "classifier", CLASSES, side, LUCENT_STEPS[side], nothing, prepare)
     found = {}
-    for steps, x in zip(LUCENT_STEPS, shown, strict=True):
+    for steps, x in zip(LUCENT_STEPS[side], shown, strict=True):
         keep(f"{PICTURES}lucent {side} {steps}", x)
         found[str(steps)] = together(judged(x, classes()))
     return found
 
 
 def horama() -> dict[str, Any]:
-    """Horama's pictures, one at a time; its optimizer does not look ahead, so that each is drawn anew."""
+    """Horama's pictures, one at a time."""
     model = copy.deepcopy(lite().model)
+
+    def drawn(which: int) -> list[Tensor]:
+        return peers.horama(lambda x: model(x)[:, which], HORAMA_STEPS, nothing)
+
     found = {}
-    for steps in HORAMA_STEPS:
-        drawn = [_maco(model, c, steps) for c in CLASSES[:HORAMA_CLASSES]]
-        x = torch.cat(drawn)
-        keep(f"{PICTURES}horama {steps}", torch.nn.functional.interpolate(x, (448, 448), mode="area"))
+    for steps, shown in zip(HORAMA_STEPS, zip(*map(drawn, CLASSES[:HORAMA_CLASSES]), strict=True), strict=True):
+        x = torch.nn.functional.interpolate(torch.stack(shown), (448, 448), mode="area")
+        keep(f"{PICTURES}horama {steps}", x)
         found[str(steps)] = together(judged(x, classes(HORAMA_CLASSES)))
     return found
-
-
-def _maco(model: torch.nn.Module, which: int, steps: int) -> Tensor:
-    def score(x: Tensor) -> Tensor:
-        out: Tensor = model(x)[:, which]
-        return out
-
-    return peers.horama(score, steps, nothing)
 
 
 CONTESTANTS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -118,5 +111,5 @@ def _lucent_pace(side: int) -> float:
 def _horama_pace() -> float:
     model = copy.deepcopy(lite().model)
     ticks: list[float] = []
-    peers.horama(lambda x: model(x)[:, 340], 4, lambda: ticks.append(time.process_time()))
+    peers.horama(lambda x: model(x)[:, 340], [4], lambda: ticks.append(time.process_time()))
     return statistics.median(b - a for a, b in itertools.pairwise(ticks))

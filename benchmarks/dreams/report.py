@@ -30,9 +30,9 @@ READING = (
 Known = Mapping[str, Any]
 
 
-def write(known: Known, machine: str) -> None:
+def write(known: Known) -> None:
     """The section, RESULTS.md with it, and the picture of the docs."""
-    harness.replace(HERE / "section.md", "\n".join(section(known, machine)) + "\n")
+    harness.replace(HERE / "section.md", "\n".join(section(known)) + "\n")
     store = harness.HERE / "results.json"
     others = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     harness.replace(harness.HERE / "RESULTS.md", harness.page(others))
@@ -41,8 +41,9 @@ def write(known: Known, machine: str) -> None:
         harness.replace(IMAGES / "dreams_quality.svg", drawings.quality(panels))
 
 
-def section(known: Known, machine: str) -> Iterator[str]:
+def section(known: Known) -> Iterator[str]:
     """Everything that was measured, a table each."""
+    machine = known.get("machine", {}).get("said", "")
     spent = sum(part.get("seconds", 0.0) for part in known.values())
     yield "## Dreams\n"
     yield "Rerun: `make dreams`. EfficientNet-Lite0, 224 pixels unless another size is named; ImageNet photographs to"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -135,14 +134,3 @@ SHEETS: dict[str, Callable[[], dict[str, Any]]] = {
     "vgg16": of_vgg16,
     "peers": of_peers,
 }
-
-
-def vision_transformer() -> Tensor:
-    """A tiny vision transformer with random weights: nothing to look at, but it must be dreamed of as any network."""
-    from transformers import ViTConfig, ViTModel
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    model = ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes)).eval()
-    dream = pl.dream.maximize(model, pl.channel("layers.0", 3, axis=-1), like=torch.rand(1, 3, 32, 32), steps=16)
-    return dream.state.scores[:, 0]
