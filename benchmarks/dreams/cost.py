@@ -25,7 +25,7 @@ from benchmarks.harness import interleaved
 from pellucid.core.run import Progress, current, running
 
 SITES = {"stem": 5, "blocks.2.1": 5, "blocks.4.2": 5, "head": 5, "classifier": 340}
-SIDES, BATCHES = (224, 128), (1, 8)
+CASES = {f"{batch} at {side} px": (side, batch) for side in (224, 128) for batch in (8, 1)}
 STEPS = {1: 6, 8: 3}
 
 
@@ -43,16 +43,12 @@ class Clock:
         return statistics.median(b - a for a, b in zip(self.at[1:], self.at[2:], strict=False))
 
 
-def all_of(rounds: int = 3) -> dict[str, Any]:
-    """Milliseconds of a step of one picture, by site, side and batch, and the ratios within rounds."""
-    rows = []
-    for side in SIDES:
-        for batch in BATCHES:
-            for site, number in SITES.items():
-                calls = contestants(site, number, side, batch)
-                spent = interleaved(calls, rounds)
-                rows.append({"site": site, "side": side, "batch": batch, "who": summary(spent, batch)})
-                print(rows[-1], flush=True)
+def of(side: int, batch: int, rounds: int = 2) -> dict[str, Any]:
+    """Milliseconds of a step of one picture, by site, and the ratios within rounds."""
+    rows = {}
+    for site, number in SITES.items():
+        spent = interleaved(contestants(site, number, side, batch), rounds)
+        rows[site] = summary(spent, batch)
     return {"rows": rows, "rounds": rounds}
 
 

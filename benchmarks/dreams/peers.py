@@ -25,17 +25,19 @@ HORAMA_SIDE = 1280  # its default
 
 def lucent(
     model: nn.Module, layer: str, numbers: Sequence[int], side: int, steps: Sequence[int], tick: Tick,
-    prepare: Callable[[Tensor], Tensor],
+    prepare: Callable[[Tensor], Tensor], *, frozen: bool = False,
 ) -> list[Tensor]:  # fmt: skip
     """Lucent's pictures `[n, 3, side, side]` after each of the numbers of steps, one a channel, in one batch.
 
     Decorrelated Fourier pixels, its standard transforms, Adam at .05, and 224 pixels for the network, all as it comes.
+    `frozen`: without gradients of the weights, for the same pictures in less time.
     """
     from lucent.optvis import objectives, param, render
 
     torch.manual_seed(0)
     np.random.seed(0)
     hooked = copy.deepcopy(model)  # its hooks are never taken off again
+    hooked.requires_grad_(not frozen)
     parts = [objectives.channel(layer, number, batch=i) for i, number in enumerate(numbers)]
     asked = parts[0] if len(parts) == 1 else objectives.Objective.sum(parts)
 

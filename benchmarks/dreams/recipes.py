@@ -18,6 +18,7 @@ from benchmarks.dreams.subjects import CHANNELS, channels, classes, keep, lite
 from pellucid.core.run import current, running
 from pellucid.dream.recipe import Recipe
 
+# What the default was before it was chosen here.
 BASE = {"decay": 1.5, "contrast": 1.0, "rate": 0.2, "spread": 1.0, "noise": 0.1, "early": 0.57, "part": 0.6,
         "jitter": 0.25, "shrink": 0.8, "zoom": 2.5, "rotate": 15.0, "schedule": "constant", "crops": 1}  # fmt: skip
 SCREENED: dict[str, dict[str, Any]] = {
@@ -42,7 +43,15 @@ SCREENED: dict[str, dict[str, Any]] = {
     "two crops": {"crops": 2, "steps": 48},
     "rate 0.05": {"rate": 0.05},
 }
-FINALS: dict[str, dict[str, Any]] = {"base": {}}
+NEAR = {"shrink": 0.9, "zoom": 1.8}
+FINALS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "noise 0": {"noise": 0.0},
+    "noise 0, contrast 0.7": {"noise": 0.0, "contrast": 0.7},
+    "noise 0, near": {"noise": 0.0, **NEAR},
+    "noise 0, near, contrast 0.7": {"noise": 0.0, "contrast": 0.7, **NEAR},
+    "noise 0, spread 0.3": {"noise": 0.0, "spread": 0.3},
+}
 SEEDS = (0, 1)
 PICTURES = "recipe "
 
@@ -86,8 +95,10 @@ def on_channels(name: str, changes: dict[str, Any], seeds: Sequence[int] = (0,))
 
 
 def final(name: str) -> dict[str, Any]:
-    """A finalist on everything."""
-    return {
-        "classes": on_classes(name, FINALS[name], 8, SEEDS),
-        "channels": on_channels(name, FINALS[name]),
-    }
+    """A finalist on eight classes and two seeds."""
+    return on_classes(name, FINALS[name], 8, SEEDS)
+
+
+def inside(name: str) -> dict[str, Any]:
+    """A finalist on channels at four depths."""
+    return on_channels(name, FINALS[name])

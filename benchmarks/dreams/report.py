@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.dreams import drawings, quality, recipes
+from benchmarks.dreams import cost, drawings, quality, recipes
 from benchmarks.dreams.subjects import ROOT
 from benchmarks.trust.tables import num, table
 
@@ -48,26 +48,28 @@ def section(known: Known) -> Iterator[str]:
     yield "## Dreams\n"
     yield "Rerun: `make dreams`. EfficientNet-Lite0, 224 pixels unless another size is named; ImageNet photographs to"
     yield f"compare with. Measured on: {machine}; {spent:.0f} CPU seconds.\n"
-    if "cost" in known:
-        yield from cost(known["cost"])
+    yield from costs(known)
     yield from qualities(known)
     yield from chosen(known)
 
 
-def cost(found: Known) -> Iterator[str]:
+def costs(known: Known) -> Iterator[str]:
     """Milliseconds of a step."""
+    found = {case: known[f"cost: {n}"]["rows"] for n, case in cost.CASES.items() if f"cost: {n}" in known}
+    if not found:
+        return
     yield "### What a step costs\n"
     yield "CPU milliseconds of a step a picture. Everyone draws the same channel, in turns; Pellucid at one size, so"
     yield "without its smaller first part; Lucent as it comes, which enlarges pictures below 224 for the network;"
     yield "Horama looks at six crops a step. Bare: forward to the site and back, frozen, channels last, nothing else.\n"
     heads = ("site", "pixels", "pictures", "Pellucid", "bare", "Pellucid / bare", "Lucent", "Lucent / Pellucid",
              "Horama", "Horama / Pellucid")  # fmt: skip
-    rows = []
-    for row in found["rows"]:
-        who = row["who"]
-        rows.append([row["site"], row["side"], row["batch"], ms(who, "pellucid"), ms(who, "floor"),
-                     num(who["floor"]["ours to this"]), ms(who, "lucent"), times(who, "lucent"),
-                     ms(who, "horama"), times(who, "horama")])  # fmt: skip
+    rows = [
+        [site, side, batch, ms(who, "pellucid"), ms(who, "floor"), num(who["floor"]["ours to this"]),
+         ms(who, "lucent"), times(who, "lucent"), ms(who, "horama"), times(who, "horama")]
+        for (side, batch), by_site in found.items()
+        for site, who in by_site.items()
+    ]  # fmt: skip
     yield from table(heads, rows)
 
 
@@ -118,15 +120,13 @@ def chosen(known: Known) -> Iterator[str]:
         yield from table(("change", *MEASURES.values()), rows)
     if finals:
         yield "Finalists on eight classes, two seeds.\n"
-        rows = [[name, said(recipes.FINALS[name]), *measures(row["classes"], MEASURES)] for name, row in finals.items()]
+        rows = [[name, said(recipes.FINALS[name]), *measures(row, MEASURES)] for name, row in finals.items()]
         yield from table(("finalist", "changes", *MEASURES.values()), rows)
+    inside = {n: known[f"channels: {n}"] for n in recipes.FINALS if f"channels: {n}" in known}
+    if inside:
         yield "The same on four channels at each of four depths, one seed.\n"
-        rows = [
-            [name, site, *measures(row["channels"][site], ON_CHANNELS)]
-            for name, row in finals.items()
-            for site in row["channels"]
-        ]
-        yield from table(("finalist", "site", *ON_CHANNELS), rows)
+        rows = [[site, n, *measures(row[site], ON_CHANNELS)] for site in recipes.CHANNELS for n, row in inside.items()]
+        yield from table(("site", "finalist", *ON_CHANNELS), rows)
 
 
 def said(changes: Mapping[str, Any]) -> str:
