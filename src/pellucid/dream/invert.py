@@ -25,7 +25,7 @@ from pellucid.dream.dreaming import dreamed, wish
 from pellucid.dream.recipe import Recipe, cooked
 
 # Places matter to a layer's values, so that the network looks at the picture as it is.
-STILL = Recipe(jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0.05)
+STILL = Recipe(contrast=1, jitter=0, shrink=1, zoom=1, rotate=0, early=1, noise=0.05)
 
 
 def invert(net: Network | nn.Module, x: Inputs, at: str | Site, *, recipe: Recipe | None = None, **knobs: Any) -> Dream:
@@ -114,7 +114,7 @@ def nudge(
     """
     network, given, _ = _values(net, x, [])
     of = target if isinstance(target, Target) else logit(target)
-    usual = Recipe(jitter=0.05, shrink=0.95, zoom=1.1, rotate=5, early=1, noise=0.05, rate=0.05)
+    usual = Recipe(contrast=1, jitter=0.05, shrink=0.95, zoom=1.1, rotate=5, early=1, noise=0.05, rate=0.05)
     made = cooked(recipe, {"stay": stay, **knobs}, usual)
     canvas = canvas_of(network, given)
     return _dreamed("nudge", network, [of] * batch_size(given), given, made, canvas.drawn(given[canvas.input]))
