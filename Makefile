@@ -4,6 +4,7 @@
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
 #   make proof       hold the trust card against networks whose reasons are known; writes into RESULTS.md too
+#   make dreams      measure dreams: cost of a step, quality against time, which recipe
 #   make docs        write the pages on the methods, with their pictures
 #   make setup | peers | test-fast | clean | clean-all
 
@@ -12,7 +13,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit shapes docs peers test-peers bench proof clean clean-all
+.PHONY: help setup demo test test-fast lint types unit shapes docs peers test-peers bench proof dreams clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -72,7 +73,7 @@ $(PEERS)/.peers: $(PEERS)/.torch pyproject.toml requirements-peers.txt requireme
 	site=$$($(PEERS_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	cp tests/peers/torchvision_operators.py "$$site"
 	echo 'import torchvision_operators' > "$$site/torchvision_operators.pth"
-	$(PEERS_BIN)/python -c 'import torchvision, timm, zennit, pytorch_grad_cam, quantus, captum, imagenet_w'
+	$(PEERS_BIN)/python -c 'import torchvision, timm, zennit, pytorch_grad_cam, quantus, captum, imagenet_w, lucent, horama'
 	touch $@
 
 setup: $(VENV)/.dev
@@ -119,6 +120,11 @@ bench: $(PEERS)/.peers $(VENV)/.dev
 proof: $(VENV)/.dev $(PEERS)/.peers
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trust
 	OMP_NUM_THREADS=1 $(PEERS_BIN)/python -m benchmarks.trust --only stamp
+
+# Lucent and Horama are where the peers are; photographs come from PELLUCID_DATA (without them, only costs are measured).
+dreams: $(PEERS)/.peers $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(PEERS_BIN)/python -m benchmarks.dreams
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.dreams --only 'sheet: vgg16'
 
 clean:
 	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -119,7 +119,7 @@ def nudge(
     """
     network, given, _ = _values(net, x, [])
     of = target if isinstance(target, Target) else logit(target)
-    usual = Recipe(jitter=0.05, shrink=0.95, zoom=1.1, rotate=5, early=1, noise=0.05, rate=0.05)
+    usual = Recipe(contrast=1, jitter=0.05, shrink=0.95, zoom=1.1, rotate=5, early=1, noise=0.05, rate=0.05)
     made = cooked(recipe, {"stay": stay, **knobs}, usual)
     return _dreamed("nudge", network, [of] * batch_size(given), given, made, at_them=True)
 

@@ -27,7 +27,7 @@ class Recipe:
 
     parametrization: Annotated[Way, "what the optimizer moves"] = "fourier"
     decay: Annotated[float, Range(0, 4), "power by which high frequencies are held back"] = 1.5
-    contrast: Annotated[float, Range(0, 10), "spread of the colors before they are bounded; 0: free (fourier)"] = 1.0
+    contrast: Annotated[float, Range(0, 10), "spread of the colors before they are bounded; 0: free (fourier)"] = 0.7
     decorrelated: Annotated[bool, "move along the colors in which photographs vary, not along red, green, blue"] = True
     spread: Annotated[float, Range(0, 10), "spread of the random start"] = 1.0
     shared: Annotated[float, Range(0, 10), "how much of the pictures of a batch is common to them"] = 0.0
@@ -35,11 +35,11 @@ class Recipe:
     tile: Annotated[bool, "make a pattern whose edges meet"] = False
 
     jitter: Annotated[float, Range(0, 1), "largest shift"] = 0.25
-    shrink: Annotated[float, Range(0.1, 10), "smallest zoom; below 1 the network sees more than the picture"] = 0.8
-    zoom: Annotated[float, Range(0.1, 10), "largest zoom: the network sees crops down to 1/zoom of the picture"] = 2.5
+    shrink: Annotated[float, Range(0.1, 10), "smallest zoom; below 1 the network sees more than the picture"] = 0.9
+    zoom: Annotated[float, Range(0.1, 10), "largest zoom: the network sees crops down to 1/zoom of the picture"] = 1.8
     rotate: Annotated[float, Range(0, 180), "largest turn to either side, in degrees"] = 15.0
     flip: Annotated[bool, "mirror every other view"] = False
-    noise: Annotated[float, Range(0, 2), "noise on what the network sees, in units of color, fading to none"] = 0.1
+    noise: Annotated[float, Range(0, 2), "noise on what the network sees, in units of color, fading to none"] = 0.0
     blur: Annotated[float, Range(0, 16), "blur of what the network sees at first, in pixels, fading to none"] = 0.0
     crops: Annotated[int, Range(1, 256), "views of each picture that a step sees"] = 1
     early: Annotated[float, Range(0.1, 1), "size of the network's input in the first part, of its own"] = 0.57
