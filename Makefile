@@ -71,6 +71,7 @@ $(PEERS)/.peers: $(PEERS)/.torch pyproject.toml requirements-peers.txt requireme
 	$(PEERS_BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --requirement requirements-peers.txt --editable .
 	$(PEERS_BIN)/python -m pip install $(PIP_FLAGS) --no-deps --requirement requirements-peers-bare.txt
 	site=$$($(PEERS_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	rm -rf "$$site/tests"  # horama brings its tests under this name, which would hide ours
 	cp tests/peers/torchvision_operators.py "$$site"
 	echo 'import torchvision_operators' > "$$site/torchvision_operators.pth"
 	$(PEERS_BIN)/python -c 'import torchvision, timm, zennit, pytorch_grad_cam, quantus, captum, imagenet_w, lucent, horama'

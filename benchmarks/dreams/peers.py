@@ -1,9 +1,9 @@
 """Lucent and Horama, used as their own examples do, with nothing but the network's preparation and range put in.
 
 Horama fetches the spectrum of ImageNet when it first runs; here it finds one made of photographs' statistics
-(`pellucid.dream.painting.photographs`) in the file that it looks for.  Its crops need torchvision's compiled `roi_align`, which
-does not load beside a CPU torch; with one sample a bin, the case that its defaults are, that is bilinear sampling, and
-Horama is given that (`sampled`): torchvision's own Python version takes far longer.
+(`pellucid.dream.painting.photographs`) in the file that it looks for. Its crops need torchvision's compiled
+`roi_align`, which does not load beside a CPU torch; with one sample a bin, the case that its defaults are, that is
+bilinear sampling, and Horama is given that (`sampled`): torchvision's own Python version takes far longer.
 """
 
 from __future__ import annotations
