@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import pellucid as pl
@@ -49,6 +50,10 @@ def my_module() -> nn.Module:
 @pytest.mark.parametrize("page", [pytest.param(PAGES[0], marks=pytest.mark.slow), PAGES[1]])
 def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     shutil.copy(ROOT / "examples" / "cat.jpg", tmp_path / "cat.jpg")
+    (tmp_path / "photos").mkdir()
+    cat = Image.open(ROOT / "examples" / "cat.jpg")
+    for i in range(24):
+        cat.crop((3 * i, 2 * i, 3 * i + 64, 2 * i + 64)).save(tmp_path / "photos" / f"{i:02}.png")
     monkeypatch.chdir(tmp_path)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

@@ -21,6 +21,8 @@ examples:
   pellucid compare cat.jpg -o compare.html
   pellucid patches photos --at blocks.4 --channels 0-15
   pellucid explain cat.jpg --measure pixel_flipping,road
+  pellucid dream --target "zebra; toucan"
+  pellucid patches photos --at blocks.3.2
   pellucid methods
 
 exit codes:
