@@ -90,8 +90,9 @@ def qualities(known: Known) -> Iterator[str]:
         return
     paces = known.get("paces", {})
     yield "### Quality against steps and time\n"
-    yield "Eight classes (Horama: four). Seconds: steps times what a step of one picture costs, everyone in turns, in"
-    yield f"batches of eight where they can. {READING}\n"
+    yield "Eight classes; of Lucent the first four, of Horama the first two, beside Pellucid's of those. Seconds:"
+    yield "steps times what a step of one picture costs, everyone in turns, in batches where they can."
+    yield f"{READING}\n"
     rows = [
         [name, steps, f"{float(steps) * paces[name]:.1f}" if name in paces else "", *measures(row, MEASURES)]
         for name, by_steps in found.items()
