@@ -19,12 +19,13 @@ from torch import Tensor
 import pellucid as pl
 from benchmarks.dreams import peers
 from benchmarks.dreams.judge import judged, together
-from benchmarks.dreams.subjects import CLASSES, classes, keep, lite
+from benchmarks.dreams.subjects import CLASSES, classes, keep, kept, lite
 from benchmarks.harness import interleaved, seconds
 
 STEPS = (24, 48, 96)
 LUCENT_STEPS = {128: (*STEPS, 512), 224: STEPS}  # 512 and 128 are its defaults
 HORAMA_STEPS, HORAMA_CLASSES = (24, 48, 96), 2  # a step takes seconds
+LUCENT_CLASSES = 4
 RECIPES: dict[str, dict[str, Any]] = {
     "pellucid": {},
     "pellucid, phase": {"parametrization": "phase", "rate": 0.5},
@@ -55,13 +56,21 @@ def prepare(x: Tensor) -> Tensor:
 
 
 def lucent(side: int) -> dict[str, Any]:
-    """Lucent's pictures of all classes in one batch."""
-    shown = peers.lucent(lite().model, "classifier", CLASSES, side, LUCENT_STEPS[side], nothing, prepare, frozen=True)
+    """Lucent's pictures of the first classes in one batch."""
+    steps = LUCENT_STEPS[side]
+    first = CLASSES[:LUCENT_CLASSES]
+    drawn = peers.lucent(lite().model, "classifier", first, side, steps, nothing, prepare, frozen=True)
     found = {}
-    for steps, x in zip(LUCENT_STEPS[side], shown, strict=True):
-        keep(f"{PICTURES}lucent {side} {steps}", x)
-        found[str(steps)] = together(judged(x, classes()))
+    for count, x in zip(steps, drawn, strict=True):
+        keep(f"{PICTURES}lucent {side} {count}", x)
+        found[str(count)] = together(judged(x, classes(LUCENT_CLASSES)))
     return found
+
+
+def same(count: int) -> dict[str, Any]:
+    """The default's pictures of the first classes alone, to hold beside a peer's; drawn by `own`."""
+    shown = {steps: kept(f"{PICTURES}pellucid {steps}") for steps in STEPS}
+    return {str(steps): together(judged(x[:count], classes(count))) for steps, x in shown.items() if x is not None}
 
 
 def horama() -> dict[str, Any]:
@@ -81,13 +90,15 @@ def horama() -> dict[str, Any]:
 
 CONTESTANTS: dict[str, Callable[[], dict[str, Any]]] = {
     **{name: (lambda name=name: own(name)) for name in RECIPES},
+    f"pellucid, {LUCENT_CLASSES} classes": lambda: same(LUCENT_CLASSES),
+    f"pellucid, {HORAMA_CLASSES} classes": lambda: same(HORAMA_CLASSES),
     "lucent, 128 px": lambda: lucent(128),
     "lucent, 224 px": lambda: lucent(224),
     "horama (MACO)": horama,
 }
 
 
-def paces(rounds: int = 3, steps: int = 10) -> dict[str, float]:
+def paces(rounds: int = 2, steps: int = 10) -> dict[str, float]:
     """CPU seconds of a step of one picture, everyone in turns: whole runs with what comes before and after them."""
 
     def of(name: str) -> Callable[[], float]:
@@ -98,7 +109,8 @@ def paces(rounds: int = 3, steps: int = 10) -> dict[str, float]:
         for side in (128, 224):
             calls[f"lucent, {side} px"] = lambda side=side: _lucent_pace(side)
         calls["horama (MACO)"] = _horama_pace
-    return {name: statistics.median(found) for name, found in interleaved(calls, rounds).items()}
+    found = {name: statistics.median(times) for name, times in interleaved(calls, rounds).items()}
+    return found | {name: found["pellucid"] for name in CONTESTANTS if name.startswith("pellucid, ") and "cl" in name}
 
 
 def _lucent_pace(side: int) -> float:

@@ -61,7 +61,8 @@ def costs(known: Known) -> Iterator[str]:
     yield "### What a step costs\n"
     yield "CPU milliseconds of a step a picture. Everyone draws the same channel, in turns; Pellucid at one size, so"
     yield "without its smaller first part; Lucent as it comes, which enlarges pictures below 224 for the network;"
-    yield "Horama looks at six crops a step. Bare: forward to the site and back, frozen, channels last, nothing else.\n"
+    yield "Horama looks at six crops a step. Bare: forward to the site and back, frozen, channels last, nothing else."
+    yield "Two rounds on busy cores: the same passes differed by up to a third from one round to the next.\n"
     heads = ("site", "pixels", "pictures", "Pellucid", "bare", "Pellucid / bare", "Lucent", "Lucent / Pellucid",
              "Horama", "Horama / Pellucid")  # fmt: skip
     rows = [
@@ -90,8 +91,9 @@ def qualities(known: Known) -> Iterator[str]:
         return
     paces = known.get("paces", {})
     yield "### Quality against steps and time\n"
-    yield "Eight classes (Horama: four). Seconds: steps times what a step of one picture costs, everyone in turns, in"
-    yield f"batches of eight where they can. {READING}\n"
+    yield "Eight classes; of Lucent the first four, of Horama the first two, beside Pellucid's of those. Seconds:"
+    yield "steps times what a step of one picture costs, everyone in turns, in batches where they can."
+    yield f"{READING}\n"
     rows = [
         [name, steps, f"{float(steps) * paces[name]:.1f}" if name in paces else "", *measures(row, MEASURES)]
         for name, by_steps in found.items()
@@ -115,7 +117,7 @@ def chosen(known: Known) -> Iterator[str]:
         yield "One knob at a time, four classes, 96 steps, one seed. The base: " + ", ".join(
             f"{k} {v}" for k, v in recipes.BASE.items()
         )
-        yield ".\n"
+        yield ""
         rows = [[name, *measures(row, MEASURES)] for name, row in screened.items()]
         yield from table(("change", *MEASURES.values()), rows)
     if finals:
