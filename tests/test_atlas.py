@@ -228,7 +228,9 @@ def test_dreams_of_a_linear_site_are_taken_for_their_own_cell() -> None:
     net = pl.Network(nn.Sequential(model), preparation=pl.Preparation(size=8, mean=(0.5,) * 3, std=(0.5,) * 3))
     pure = (torch.eye(3) * 2 - 1)[:, :, None, None].expand(3, 3, 8, 8).repeat(8, 1, 1, 1)
     data = pure + 0.01 * torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    found = illustrate(atlas(net, data, "0", grid=2), net, size=16, recipe=pl.dream.Recipe(steps=96, early=1.0))
+    found = illustrate(
+        atlas(net, data, "0", grid=2), net, size=16, recipe=pl.dream.Recipe(steps=96, early=1.0, contrast=1.0)
+    )
     assert len(found.cells) == 3 and found.recognized == 1
 
 

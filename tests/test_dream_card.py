@@ -313,7 +313,7 @@ def test_a_fooling_circuit_is_caught_and_an_honest_network_is_not(fooled: bool, 
     honest = prepared(Routed(False, deep))
     with torch.no_grad():  # it does with photographs what the honest network does
         assert torch.allclose(net.model(data), honest.model(data), atol=1e-6)
-    dream = dreamed(net, pl.logit(0), steps=48)
+    dream = dreamed(net, pl.logit(0), steps=48, contrast=1, noise=0.1, shrink=0.8, zoom=2.5)  # a dreamlike one
     (found,) = checks.path_agreement(dream, natural=data)
     assert found.verdict is Verdict.FAILS if fooled else found.value > 0.75, found
     assert found.facts["judged at"][-1] == "gated"
@@ -345,7 +345,9 @@ def test_seeds_agree_on_what_a_target_wants_and_not_on_what_it_does_not_read() -
     idle = nn.Sequential(nn.Conv2d(3, 8, SIDE), nn.Flatten(), nn.Linear(8, 3))
     with torch.no_grad():
         idle[2].weight.mul_(1e-6)
-    still = dreamed(prepared(idle), [pl.logit(k) for k in range(3)], steps=2, rate=1e-6)  # it stays where it began
+    still = dreamed(
+        prepared(idle), [pl.logit(k) for k in range(3)], steps=2, rate=1e-6, contrast=1
+    )  # it stays where it began
     found = checks.seeds(still)
     assert any(c.verdict is not Verdict.HOLDS for c in found) and sum(c.value for c in found) / 3 < 0.5
 

@@ -92,7 +92,7 @@ def test_a_pattern_network_begins_at_no_picture() -> None:
 @pytest.mark.parametrize("size", [(16, 16), (15, 22), (9, 9)], ids=str)
 def test_phases_keep_the_amplitudes_of_photographs(size: tuple[int, int]) -> None:
     on = canvas(3, *size, dtype=torch.float64)
-    made = WAYS["phase"](on, Recipe(parametrization="phase"), generators(1))
+    made = WAYS["phase"](on, Recipe(parametrization="phase", contrast=1.0), generators(1))
     for leaves in (made.start, {k: 3 * v + 2 for k, v in made.start.items()}):
         found = torch.fft.rfft2(made.paint(leaves), norm="ortho").abs()[0]
         inner = slice(1, (size[1] + 1) // 2)  # but for the columns whose frequencies come in pairs

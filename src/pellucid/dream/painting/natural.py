@@ -61,6 +61,6 @@ def random_phases(canvas: Canvas, count: int) -> Float[Tensor, "count channels *
     if not canvas.size:
         drawn = [torch.rand(canvas.channels, generator=g) for g in generators]
         return torch.stack(drawn).to(dtype=canvas.dtype, device=canvas.device)
-    many_turns = Recipe(parametrization="phase", spread=10.0)  # so that every phase is as likely
+    many_turns = Recipe(parametrization="phase", contrast=1.0, spread=10.0)  # so that every phase is as likely
     made = phase(canvas, many_turns, generators)
     return bounded(made.paint(made.start), canvas, many_turns.decorrelated)
