@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -91,7 +91,7 @@ class Atlas(Shown):
         """The vectors that the dreams are held against: the means."""
         return self.means
 
-    def with_icons(self, icons: Float[Tensor, "cells 3 height width"], recognized: float = math.nan) -> Self:
+    def with_icons(self, icons: Float[Tensor, "cells 3 height width"], recognized: float = math.nan) -> Atlas:
         """The same atlas with a dreamed picture for each cell, in 0..1; raises `BadInput` for another number."""
         if icons.ndim != 4 or icons.shape[:2] != (len(self.cells), 3):
             raise BadInput(f"Icons of {tuple(icons.shape)} were given for {len(self.cells)} cells.", "[cells, 3, h, w]")

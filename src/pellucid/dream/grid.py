@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Self
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -63,7 +63,7 @@ class ActivationGrid(Shown):
         """The vectors that the dreams are held against: the same."""
         return self.sought
 
-    def with_icons(self, icons: Float[Tensor, "places 3 height width"], recognized: float = math.nan) -> Self:
+    def with_icons(self, icons: Float[Tensor, "places 3 height width"], recognized: float = math.nan) -> ActivationGrid:
         """The same grid with a dreamed picture for each place, in 0..1; raises `BadInput` for another number."""
         if icons.ndim != 4 or icons.shape[:2] != (self.sizes.numel(), 3):
             raise BadInput(f"Icons of {tuple(icons.shape)} were given for {self.sizes.numel()} places.", "[n, 3, h, w]")
