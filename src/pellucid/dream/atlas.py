@@ -78,7 +78,7 @@ class Atlas(Shown):
     axis: int
     trust: MapTrust
     origin: Origin
-    icons: UInt8[Tensor, "cells 3 height width"] | None = field(default=None, repr=False)
+    icons: UInt8[Tensor, "cells 3 tall wide"] | None = field(default=None, repr=False)
     recognized: float = math.nan
 
     @property

@@ -39,27 +39,27 @@ class ActivationGrid(Shown):
     """
 
     picture: UInt8[Tensor, "3 height width"] = field(repr=False)
-    vectors: Float[Tensor, "rows columns width"] = field(repr=False)
+    vectors: Float[Tensor, "rows columns features"] = field(repr=False)
     sizes: Float[Tensor, "rows columns"] = field(repr=False)
     channels: Int[Tensor, "rows columns strongest"] = field(repr=False)
     values: Float[Tensor, "rows columns strongest"] = field(repr=False)
-    patches: UInt8[Tensor, "places 3 side side"] = field(repr=False)
-    likeness: Float[Tensor, " places"] = field(repr=False)
-    sources: Int[Tensor, " places"] = field(repr=False)
+    patches: UInt8[Tensor, "found 3 side side"] = field(repr=False)
+    likeness: Float[Tensor, " found"] = field(repr=False)
+    sources: Int[Tensor, " found"] = field(repr=False)
     names: tuple[str, ...] = field(repr=False)
     shown: str
     axis: int
     origin: Origin
-    icons: UInt8[Tensor, "places 3 height width"] | None = field(default=None, repr=False)
+    icons: UInt8[Tensor, "places 3 tall wide"] | None = field(default=None, repr=False)
     recognized: float = math.nan
 
     @property
-    def sought(self) -> Float[Tensor, "places width"]:
+    def sought(self) -> Float[Tensor, "places features"]:
         """What each place's dream looks for: its vector."""
         return self.vectors.flatten(0, 1)
 
     @property
-    def held(self) -> Float[Tensor, "places width"]:
+    def held(self) -> Float[Tensor, "places features"]:
         """The vectors that the dreams are held against: the same."""
         return self.sought
 
