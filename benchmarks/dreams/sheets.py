@@ -24,7 +24,7 @@ from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import Heading, Stack, View
 
 IMAGES = ROOT / "docs" / "images"
-SIDE, GAP, ACROSS, MOST = 112, 12, 8, 300_000
+SIDE, GAP, ACROSS, MARGINS, MOST = 112, 12, 8, 80, 300_000
 DEPTHS = ("stem.norm", "blocks.2.1.depthwise.norm", "blocks.4.2.depthwise.norm", "head.norm")
 LAYERS = ("relu2_2", "relu3_3", "relu4_3", "relu5_3")
 CAPTIONS = {
@@ -46,7 +46,7 @@ def written(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         small = at_size(shown, 2 * SIDE)
         tiles = [Tile(colors(x), word, "", f"A dream: {word}") for x, word in zip(small, words, strict=True)]
         parts += [Heading(title, 3), Tiles(tuple(tiles), side=float(SIDE))]
-    drawn = Image.open(io.BytesIO(png(Stack(tuple(parts)), ACROSS * (SIDE + GAP), 1.25))).convert("RGB")
+    drawn = Image.open(io.BytesIO(png(Stack(tuple(parts)), ACROSS * (SIDE + GAP) + MARGINS, 1.25))).convert("RGB")
     place = IMAGES / f"{name}.jpg"
     size = saved(drawn, place)
     return {"file": place.name, "bytes": size, "caption": CAPTIONS.get(name, "")}
@@ -124,7 +124,7 @@ def looked_at(prefix: str) -> Path:
         tiles = [Tile(colors(x), w, "", title) for x, w in zip(at_size(shown, SIDE), words, strict=True)]
         parts += [Heading(title, 3), Tiles(tuple(tiles), side=float(SIDE))]
     place = KEPT / f"{prefix.strip()}.png"
-    place.write_bytes(png(Stack(tuple(parts)), ACROSS * (SIDE + GAP), 1.0))
+    place.write_bytes(png(Stack(tuple(parts)), ACROSS * (SIDE + GAP) + MARGINS, 1.0))
     return place
 
 
