@@ -46,3 +46,15 @@ def lit_corner(seed: int = 5) -> Tensor:
     x = 0.3 * x / x.std()
     x[:, :, 5:13, 19:27] += 1
     return x
+
+
+class Columns(nn.Module):
+    """A linear score of a table's columns."""
+
+    def __init__(self, columns: int = 12) -> None:
+        super().__init__()
+        self.line = nn.Linear(columns, 1)
+        self.line.weight.data = torch.randn(1, columns, generator=seeded(1))
+
+    def forward(self, x):
+        return self.line(x)
