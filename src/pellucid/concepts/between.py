@@ -18,13 +18,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pellucid.concepts.origin import Origin, Work, work_on
 from pellucid.concepts.pictures import colors
 from pellucid.concepts.sets import over_places
+from pellucid.concepts.work import Work, work_on
 from pellucid.core.errors import BadInput
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.run import current
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site

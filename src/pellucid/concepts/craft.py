@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from pellucid.concepts.found import Concepts, with_card
 from pellucid.concepts.importance import Worth, interval, rebuilt_from, worth_of
 from pellucid.concepts.matching import likeness
-from pellucid.concepts.origin import Work, work_on
 from pellucid.concepts.pictures import Gathered, boxes_of, colors, crops_of, gathered
 from pellucid.concepts.sites import averaged, by_place, exact, positive_map, values_at
+from pellucid.concepts.work import Work, work_on
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from pellucid.concepts.importance import interval
-from pellucid.concepts.origin import Origin
 from pellucid.core.check import Check, Verdict
+from pellucid.core.origin import Origin
 from pellucid.core.shown import Shown
 
 FAITHFUL = 0.8  # of the score, and of the classes, that have to survive

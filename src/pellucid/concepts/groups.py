@@ -18,11 +18,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pellucid.concepts.origin import Origin, work_on
 from pellucid.concepts.pictures import colors, gathered
 from pellucid.concepts.sites import by_place, exact, positive_map
+from pellucid.concepts.work import work_on
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.samples import Samples
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site

@@ -14,14 +14,15 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from pellucid.concepts.origin import Origin, Work, work_on
 from pellucid.concepts.pictures import colors
 from pellucid.concepts.relevance import let_through, through
 from pellucid.concepts.sets import over_places
+from pellucid.concepts.work import Work, work_on
 from pellucid.core.errors import BadInput, Stopped
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.run import current, running
 from pellucid.core.samples import Collection, Samples
 from pellucid.core.score import Score

@@ -21,14 +21,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pellucid.concepts.origin import Origin, Work, work_on
 from pellucid.concepts.pictures import colors
 from pellucid.concepts.sets import channel_axis, over_places
 from pellucid.concepts.sites import exact
+from pellucid.concepts.work import Work, work_on
 from pellucid.core.errors import BadInput
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.run import current
 from pellucid.core.score import Score, Seen
 from pellucid.core.shown import Shown

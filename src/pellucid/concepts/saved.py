@@ -11,11 +11,11 @@ from torch import Tensor
 from pellucid.concepts.between import Between
 from pellucid.concepts.found import Concepts
 from pellucid.concepts.groups import Groups
-from pellucid.concepts.origin import Origin
 from pellucid.concepts.references import References
 from pellucid.concepts.relevance import Relevance
 from pellucid.concepts.tested import Tcav, Tested
 from pellucid.core.archive import Archive, packed
+from pellucid.core.origin import Origin
 from pellucid.core.saved import check_of, checked
 from pellucid.core.shown import Shown
 

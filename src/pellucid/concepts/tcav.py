@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.concepts.directions import Kind, direction, separator
-from pellucid.concepts.origin import work_on
 from pellucid.concepts.sets import Sets, sets_of, slopes_of
 from pellucid.concepts.tested import Tcav, Tested
+from pellucid.concepts.work import work_on
 from pellucid.core.errors import Stopped
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of

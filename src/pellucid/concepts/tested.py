@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.concepts.origin import Origin
+from pellucid.core.origin import Origin
 from pellucid.core.shown import Shown
 
 TOLD_APART = 0.7  # accuracy below which there is no direction worth asking about

@@ -3,6 +3,7 @@
 A file is named after the function in it; here the function takes the name.
 """
 
+from pellucid.core.origin import Origin
 from pellucid.dream.atlas import Atlas, atlas
 from pellucid.dream.circuits import Expansion, expanded_weights
 from pellucid.dream.deepdream import deepdream
@@ -15,7 +16,6 @@ from pellucid.dream.grid import ActivationGrid, activation_grid
 from pellucid.dream.invert import caricature, invert, nudge, style
 from pellucid.dream.maps.icons import illustrate
 from pellucid.dream.maps.map_trust import MapTrust, map_trust
-from pellucid.dream.maps.origin import Origin
 from pellucid.dream.maximize import between, maximize, resume, watch
 from pellucid.dream.patches import Patches, patches
 from pellucid.dream.patterns import patterns

@@ -18,6 +18,7 @@ from pellucid.core.answer import Answer
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.run import current
 from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
@@ -35,10 +36,10 @@ from pellucid.dream.maps.activations import (
 )
 from pellucid.dream.maps.behind import answers_to
 from pellucid.dream.maps.cells import alike, by_cell, nearest_to_mean, spread
+from pellucid.dream.maps.collected import Data, collected, metered, opened, site_of
 from pellucid.dream.maps.crops import Crops, crops_of
 from pellucid.dream.maps.map_trust import MapTrust, map_trust
 from pellucid.dream.maps.neighbors import scaled
-from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
 from pellucid.dream.maps.reduce import How, Moments, reduced, refuse_missing
 from pellucid.dream.maps.whiten import directions, whitened
 

@@ -23,6 +23,7 @@ from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.operations.uncovered import operations_without_rule
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.recording.receptive_field import ReceptiveField, receptive_fields
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
@@ -32,7 +33,7 @@ from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.target import channel
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size, digest
-from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
+from pellucid.dream.maps.collected import Data, collected, metered, opened, site_of
 from pellucid.rules.straight import STRAIGHT
 
 Through: TypeAlias = Annotated[

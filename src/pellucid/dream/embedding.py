@@ -13,14 +13,15 @@ from pellucid.core.answer import Answer
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors
 from pellucid.dream.excited.layout import Layout
 from pellucid.dream.maps.activations import by_place, layout_of, likeliest, refuse_nonsense, small_pictures, streamed
+from pellucid.dream.maps.collected import Data, collected, metered, opened, site_of
 from pellucid.dream.maps.map_trust import MapTrust, map_trust
 from pellucid.dream.maps.neighbors import Metric, nearest, scaled
-from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
 from pellucid.dream.maps.reduce import How, reduced, refuse_missing
 
 SIDE, MOST_PICTURES = 48, 1024

@@ -14,15 +14,16 @@ from pellucid.core.answer import Answer
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
+from pellucid.core.origin import Origin
 from pellucid.core.samples import Collection
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.dream.excited.layout import Layout
 from pellucid.dream.maps.activations import by_place, colors, layout_of, refuse_another_shape, streamed, tiles
+from pellucid.dream.maps.collected import Data, collected, metered, opened, site_of
 from pellucid.dream.maps.crops import Crops, crops_of
 from pellucid.dream.maps.neighbors import scaled
-from pellucid.dream.maps.origin import Data, Origin, collected, metered, opened, site_of
 
 SIDE, PHOTO = 64, 448
 

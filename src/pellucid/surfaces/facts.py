@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from pellucid.concepts.origin import Origin
 from pellucid.concepts.saved import KINDS
 from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
+from pellucid.core.origin import Origin
 from pellucid.core.shown import Shown
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
@@ -24,7 +24,6 @@ from pellucid.dream.excited.cutting import Patch
 from pellucid.dream.filters import Filters
 from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.maps.map_trust import MapTrust
-from pellucid.dream.maps.origin import Origin as Beginning
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.views.predictions import predictions
@@ -123,8 +122,8 @@ def _trust(trust: MapTrust) -> dict[str, Any]:
     return {**known, "word": trust.word}
 
 
-def _origin(origin: Beginning) -> dict[str, Any]:
-    return {"origin": {**asdict(origin), "versions": dict(origin.versions)}}
+def _origin(origin: Origin) -> dict[str, Any]:
+    return {"origin": origin.as_facts()}
 
 
 @facts.register

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from pellucid.core.origin import Origin
 from pellucid.dream.maps.map_trust import MapTrust
-from pellucid.dream.maps.origin import Origin
 from pellucid.views.number import count, number, percent, seconds
 from pellucid.views.view import Array, Card, Columns, Heading, Hint, Photo, Ruler, Stack, Table, Text, Tone, View
 
@@ -144,11 +144,11 @@ def origin_table(origin: Origin, more: Sequence[tuple[str, str]] = ()) -> Table:
         ("samples", number(float(origin.samples))),
         ("left out", f"{origin.unread}: {'; '.join(origin.skipped)}" if origin.unread else ""),
         ("seed", str(origin.seed)),
-        ("passes", f"{count(origin.forwards, 'sample')} forward, {number(float(origin.backwards))} backward"),
-        ("time", seconds(origin.seconds)),
+        ("passes", f"{count(origin.cost.forwards, 'sample')} forward, {number(float(origin.cost.backwards))} backward"),
+        ("time", seconds(origin.cost.seconds)),
         ("stopped", origin.stopped),
         ("notes", " ".join(origin.notes)),
-        ("versions", ", ".join(f"{k} {v}" for k, v in origin.versions)),
+        ("versions", ", ".join(f"{k} {v}" for k, v in origin.versions.items())),
     ]
     return Table(("", ""), tuple((k, v) for k, v in rows if v))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pellucid.concepts.origin import Origin
+from pellucid.core.origin import Origin
 from pellucid.views.heat import heat_of, limits_of
 from pellucid.views.number import count, number, seconds
 from pellucid.views.picture import map_of

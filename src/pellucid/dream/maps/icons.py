@@ -19,8 +19,8 @@ from pellucid.core.tensors import Inputs
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.dream import Dream
 from pellucid.dream.grid import ActivationGrid
+from pellucid.dream.maps.collected import opened
 from pellucid.dream.maps.neighbors import scaled
-from pellucid.dream.maps.origin import opened
 from pellucid.dream.maximize import maximize
 from pellucid.dream.recipe import Recipe
 

@@ -11,18 +11,17 @@ from torch import Tensor
 
 from pellucid.core.archive import Archive, packed, undamaged
 from pellucid.core.errors import BadInput
+from pellucid.core.origin import Origin
 from pellucid.dream.atlas import Atlas
 from pellucid.dream.circuits import Expansion
 from pellucid.dream.embedding import Embedding
 from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.maps.map_trust import MapTrust
-from pellucid.dream.maps.origin import Origin
 
 OverSamples: TypeAlias = Embedding | Atlas | ActivationGrid | Expansion
 KINDS: Mapping[str, type[OverSamples]] = {
     "embedding": Embedding, "atlas": Atlas, "activation grid": ActivationGrid, "expanded weights": Expansion,
 }  # fmt: skip
-_PARTS: Mapping[str, type[MapTrust] | type[Origin]] = {"trust": MapTrust, "origin": Origin}
 
 
 def to_bytes(found: OverSamples) -> bytes:
@@ -30,7 +29,7 @@ def to_bytes(found: OverSamples) -> bytes:
     kind = next(name for name, made in KINDS.items() if isinstance(found, made))
     values = {f.name: getattr(found, f.name) for f in fields(found)}
     tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
-    facts = {k: asdict(v) if isinstance(v, MapTrust | Origin) else v for k, v in values.items() if k not in tensors}
+    facts = {k: _plain(v) for k, v in values.items() if k not in tensors}
     return packed(kind, facts, tensors)
 
 
@@ -47,8 +46,16 @@ def result_of(archive: Archive, path: str | Path) -> OverSamples:
 def _value(archive: Archive, name: str) -> Any:
     if name in archive.tensors:
         return archive.tensors[name]
+    if name == "origin":
+        return Origin.of(archive.facts[name])
     value = _frozen(archive.facts[name])
-    return _PARTS[name](**value) if name in _PARTS else value
+    return MapTrust(**value) if name == "trust" else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Origin):
+        return value.as_facts()
+    return asdict(value) if isinstance(value, MapTrust) else value
 
 
 def _frozen(value: Any) -> Any:

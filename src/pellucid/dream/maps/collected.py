@@ -1,4 +1,4 @@
-"""Where a result over many samples comes from: what is needed to check it and to make it again."""
+"""Results over many samples: how they are read, and where what is found comes from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TypeAlias
 from torch import nn
 
 from pellucid.core.errors import BadInput
-from pellucid.core.method import versions_used
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
+from pellucid.core.origin import Origin, origin_of
 from pellucid.core.run import Meter, current, running
 from pellucid.core.samples import Collection, Samples
 from pellucid.core.site import Site
@@ -22,30 +22,6 @@ from pellucid.doors.folder import pictures
 
 Data: TypeAlias = Samples | str | Path
 _MOST_NOTES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The network, the site, how many samples were read, the seed, and what was spent.
-
-    `skipped` says of the first samples that could not be read why; `unread` how many there were.  `stopped` says how
-    far a stopped run came.
-    """
-
-    network: str
-    source: str
-    fingerprint: str
-    at: str
-    samples: int
-    seed: int
-    forwards: int = 0
-    backwards: int = 0
-    seconds: float = 0.0
-    unread: int = 0
-    skipped: tuple[str, ...] = ()
-    stopped: str = ""
-    notes: tuple[str, ...] = ()
-    versions: tuple[tuple[str, str], ...] = ()
 
 
 Spent: TypeAlias = Callable[..., Origin]
@@ -59,11 +35,9 @@ def metered(net: Network, at: str, data: Collection | None = None) -> Iterator[S
 
         def origin(samples: int, stopped: str = "", notes: tuple[str, ...] = ()) -> Origin:
             skipped = tuple((data.skipped if data is not None else {}).values())
-            return Origin(
-                net.name, net.source, net.fingerprint, at, samples, run.seed,
-                run.meter.forwards, run.meter.backwards, time.monotonic() - since,
-                len(skipped), skipped[:_MOST_NOTES], stopped or run.meter.stopped, (*net.notes, *notes),
-                tuple(versions_used().items()),
+            return origin_of(
+                net, at, since, notes, samples=samples, unread=len(skipped), skipped=skipped[:_MOST_NOTES],
+                stopped=stopped,
             )  # fmt: skip
 
         try:
