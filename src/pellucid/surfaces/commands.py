@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pellucid.core.errors import BadOption
+from pellucid.surfaces.command_atlas import atlas
+from pellucid.surfaces.command_concepts import concepts
+from pellucid.surfaces.command_dream import dream
+from pellucid.surfaces.command_patches import patches
 from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
-from pellucid.surfaces.dream_commands import patches
-from pellucid.surfaces.dreaming import dream
-from pellucid.surfaces.finding import concepts
-from pellucid.surfaces.mapping import atlas
 
 MODEL = "efficientnet_lite0"
 _MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
