@@ -1,4 +1,4 @@
-"""What every test runs under.  Nothing here imports pellucid: the shape checks must be in place before it is."""
+"""What every test and every doctest runs under.  Nothing here imports pellucid: the shape checks come before it."""
 
 from __future__ import annotations
 
