@@ -22,7 +22,7 @@ from benchmarks.dreams.judge import judged, together
 from benchmarks.dreams.subjects import CLASSES, classes, keep, kept, lite
 from benchmarks.harness import interleaved, seconds
 
-STEPS = (24, 48, 96, 192)
+STEPS = (24, 48, 96, 128, 192)
 LUCENT_STEPS = {128: (24, 48, 96, 512), 224: (24, 48, 96)}  # 512 and 128 are its defaults
 HORAMA_STEPS, HORAMA_CLASSES = (24, 48, 96), 2  # a step takes seconds
 LUCENT_CLASSES = 4
