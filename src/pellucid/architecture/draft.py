@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pellucid.architecture.alike import alike
 from pellucid.architecture.families import family_of
 from pellucid.architecture.graph import ROOT, Edges, Family, Graph, Groups, Nodes, Shape
+
+N = TypeVar("N", int, float)
 
 
 class Row(NamedTuple):
@@ -78,7 +80,7 @@ class Draft:
             tuple(run.kind for run in runs),
             _each_once(parent, [*used, *idle]),
             _known_sums(parent, [(r.group, r.flops) for r in rows]),
-            _sums(parent, [(r.group, r.bytes) for r in rows]),
+            sums(parent, [(r.group, r.bytes) for r in rows]),
             alike(parent, [run.kind for run in runs], nodes, edges),
         )
         return Graph(self.name, self.source, nodes, groups, edges)
@@ -117,8 +119,9 @@ def _without_empty(runs: Sequence[Run], filled: Iterable[int]) -> tuple[list[Run
     return kept, moved
 
 
-def _sums(parent: Sequence[int], numbers: Iterable[tuple[int, int]]) -> tuple[int, ...]:
-    found = [0] * len(parent)
+def sums(parent: Sequence[int], numbers: Iterable[tuple[int, N]]) -> tuple[N, ...]:
+    """Numbers of groups added up over everything inside each of them."""
+    found: list[Any] = [0] * len(parent)
     for group, value in numbers:
         found[group] += value
     for group in range(len(parent) - 1, 0, -1):
@@ -128,9 +131,9 @@ def _sums(parent: Sequence[int], numbers: Iterable[tuple[int, int]]) -> tuple[in
 
 def _known_sums(parent: Sequence[int], numbers: Sequence[tuple[int, int | None]]) -> tuple[int | None, ...]:
     """Sums of what is known; None for a group in which nothing is."""
-    known = _sums(parent, [(group, value is not None) for group, value in numbers])
-    sums = _sums(parent, [(group, value or 0) for group, value in numbers])
-    return tuple(value if n else None for value, n in zip(sums, known, strict=True))
+    known = sums(parent, [(group, int(value is not None)) for group, value in numbers])
+    values = sums(parent, [(group, value or 0) for group, value in numbers])
+    return tuple(value if n else None for value, n in zip(values, known, strict=True))
 
 
 def _each_once(parent: Sequence[int], uses: Iterable[tuple[str, int, int]]) -> tuple[int, ...]:
