@@ -16,6 +16,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "pellucid.architecture.map": ("map",),
     "pellucid.core.check": ("Check", "Verdict"),
     "pellucid.core.errors": ("BadInput", "BadModel", "BadOption", "BadTarget", "Missing", "PellucidError", "Stopped"),
     "pellucid.core.explanation": ("Explanation",),

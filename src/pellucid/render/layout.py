@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.render import contact_sheet, figures
+from pellucid.render import map as maps
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.font import shortened, width_of, wrapped
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Role, Words, moved
 from pellucid.render.plain import visible
+from pellucid.views.graph import Map
 from pellucid.views.number import number, percent
 from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
@@ -75,6 +77,8 @@ def place(view: View, width: float) -> Drawing:
             return stacked(
                 [*_titled(view.title, width), contact_sheet.sheet(view, width), *_small(width, view.caption)], 5
             )
+        case Map():
+            return stacked([maps.fitted(view, width), *_small(width, view.caption)], 5)
         case Columns():
             return _columns(view, width)
         case Stack():

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.tree import tree
 from pellucid.concepts.saved import KINDS
 from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
@@ -57,6 +59,17 @@ def _(subject: Comparison) -> dict[str, Any]:
         "skipped": [{"method": name, "why": why} for name, why in subject.skipped],
         **_shared(subject.best),
     }
+
+
+@facts.register
+def _(subject: Architecture) -> dict[str, Any]:
+    lines = [
+        {"name": line.name, "site": subject.graph.site_of(line.group), "kind": line.kind, "output": line.shape or None,
+         "parameters": line.parameters, "flops": line.flops, "count": line.count, "depth": line.depth}
+        for line in tree(subject.graph, subject.depth)
+    ]  # fmt: skip
+    return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
+            "tree": lines}  # fmt: skip
 
 
 @facts.register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from pellucid.architecture.architecture import Architecture
 from pellucid.checks.card import trust_card
 from pellucid.concepts.between import Between
 from pellucid.concepts.found import Concepts
@@ -24,6 +25,7 @@ from pellucid.dream.patches import Patches
 from pellucid.dream.words import Words
 from pellucid.surfaces.check_dream import check_dream
 from pellucid.surfaces.explain import Comparison
+from pellucid.views.architecture import architecture_figure, architecture_view
 from pellucid.views.atlas import atlas_view, grid_view
 from pellucid.views.attribution import attribution, figure
 from pellucid.views.channels import between_view, groups_view, references_view, relevance_view
@@ -134,3 +136,8 @@ def _(subject: Filters, still: bool) -> View:
 @report.register
 def _(subject: Evolution, still: bool) -> View:
     return evolution_view(subject)
+
+
+@report.register
+def _(subject: Architecture, still: bool) -> View:
+    return architecture_figure(subject) if still else architecture_view(subject)
