@@ -35,7 +35,7 @@ LARGE = 300_000_000
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
 
-def map(  # noqa: A001  # what it is called everywhere: pl.map
+def map(
     what: Mappable, x: Given | str | Path | None = None, *, fake: bool | None = None, time: bool = False
 ) -> Architecture:
     """The map of a network: modules, operations, shapes, parameters, FLOPs, memory, and what repeats.

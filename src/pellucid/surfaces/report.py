@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import singledispatch
 
 from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.difference import Difference
+from pellucid.architecture.weights import Weights
 from pellucid.checks.card import trust_card
 from pellucid.concepts.between import Between
 from pellucid.concepts.found import Concepts
@@ -32,12 +34,14 @@ from pellucid.views.channels import between_view, groups_view, references_view, 
 from pellucid.views.circuits import circuits_view
 from pellucid.views.comparison import comparison
 from pellucid.views.concepts import concepts_figure, concepts_view
+from pellucid.views.difference import difference_view
 from pellucid.views.dream import dream_figure, dream_view
 from pellucid.views.embedding import embedding_view
 from pellucid.views.filters import evolution_view, filters_view
 from pellucid.views.patches import patches_figure, patches_view
 from pellucid.views.tcav import tcav_figure, tcav_view
 from pellucid.views.view import View
+from pellucid.views.weights import weights_view
 from pellucid.views.words import words_view
 
 
@@ -141,3 +145,13 @@ def _(subject: Evolution, still: bool) -> View:
 @report.register
 def _(subject: Architecture, still: bool) -> View:
     return architecture_figure(subject) if still else architecture_view(subject)
+
+
+@report.register
+def _(subject: Difference, still: bool) -> View:
+    return difference_view(subject, still=still)
+
+
+@report.register
+def _(subject: Weights, still: bool) -> View:
+    return weights_view(subject, still=still)
