@@ -15,14 +15,16 @@ import numpy as np
 from PIL import Image
 
 from pellucid.render import font
-from pellucid.render.graph.lettering import BOLD, units
+from pellucid.render.graph.lettering import units
 from pellucid.render.layout import sheet
 from pellucid.render.marks import LIGHT, Box, Dot, Drawing, Line, Mark, Pixels, Role, Words
 from pellucid.render.plain import visible
+from pellucid.views.number import MINUS
 from pellucid.views.view import Array, View
 
 CIRCLE = 0.5522847498  # how far a Bezier curve's handles reach for a quarter of a circle
 LARGEST = 14_400.0  # the longest side of a page, in points
+HEAVIER = 1.07  # how much wider Helvetica's bold cut is
 SHARP = 3.0  # pixels a point, of text drawn as a picture
 _ENCODING = "cp1252"
 
@@ -123,11 +125,11 @@ class _Page:
         wide = font.width_of(text, mark.size, mark.bold)
         x = mark.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.anchor] * wide
         try:
-            code = text.encode(_ENCODING)
+            code = text.replace(MINUS, "–").encode(_ENCODING)  # noqa: RUF001  # the dash is as wide as the sign
         except UnicodeEncodeError:
             self._drawn(text, x, mark, wide)
             return
-        own = units(text) * mark.size / 1000 * (BOLD if mark.bold else 1.0)
+        own = units(text) * mark.size / 1000 * (HEAVIER if mark.bold else 1.0)
         name = "F3" if mark.mono else "F2" if mark.bold else "F1"
         own = 0.6 * len(text) * mark.size if mark.mono else own
         stretch = 100 * wide / own if own else 100.0

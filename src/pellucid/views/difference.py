@@ -15,7 +15,7 @@ FEW, MANY = 24, 1000
 
 def difference_view(found: Difference, *, still: bool = False) -> View:
     """The report; `still` is what fits on one picture."""
-    a, b = found.a.graph.name, found.b.graph.name
+    a, b = _names(found)
     most = FEW if still else MANY
     views: list[View] = [
         Heading(f"From {a} to {b}", 1), Text(_lead(found), "lead"), *(Text(n, "quiet") for n in found.notes),
@@ -26,9 +26,18 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
         views.append(_weights(found, most))
     if found.similarity.numel():
         views += _similarity(found)
-    maps = Columns(tuple(Stack((Heading(m.graph.name, 3), Map(m.graph, alt=f"The map of {m.graph.name}")))
-                         for m in (found.a, found.b)))  # fmt: skip
+    maps = Columns(
+        tuple(
+            Stack((Heading(name, 3), Map(m.graph, alt=f"The map of {name}")))
+            for name, m in ((a, found.a), (b, found.b))
+        )
+    )
     return Stack((*views, maps if still else Fold("Both maps", maps)))
+
+
+def _names(found: Difference) -> tuple[str, str]:
+    a, b = found.a.graph.name, found.b.graph.name
+    return (a, b) if a != b else (f"{a} (first)", f"{b} (second)")
 
 
 def _lead(found: Difference) -> str:
@@ -42,7 +51,8 @@ def _lead(found: Difference) -> str:
 
 
 def _totals(found: Difference) -> View:
-    rows = tuple((m.graph.name, totals_words(m.totals)) for m in (found.a, found.b))
+    both = zip(_names(found), (found.a, found.b), strict=True)
+    rows = tuple((name, totals_words(m.totals)) for name, m in both)
     return Table(("network", "in all"), rows)
 
 
@@ -73,7 +83,7 @@ def _weights(found: Difference, most: int) -> Table:
 def _similarity(found: Difference) -> list[View]:
     values = found.similarity.numpy()
     caption = (
-        f"Rows are modules of {found.a.graph.name} from first to last, columns those of {found.b.graph.name}. "
+        f"Rows are modules of {_names(found)[0]} from first to last, columns those of {_names(found)[1]}. "
         f"Linear CKA without bias over {count(found.samples, 'sample')} (Kornblith et al., 2019; Nguyen et al., 2021): "
         "1 where values are the same up to rotation and scale, about 0 where they have nothing in common."
     )
@@ -86,11 +96,9 @@ def _similarity(found: Difference) -> list[View]:
         if pairs.get(site) in there
     )
     closest = tuple((site, *_closest(values[i], found.sites_b)) for i, site in enumerate(found.sites_a))
-    parts: list[View] = [heat]
-    if rows:
-        parts.append(Fold("Module by module", Table(("module", "now", "CKA"), rows)))
-    parts.append(Fold("What each is most like", Table(("module", "most like", "CKA"), closest)))
-    return parts
+    table = Table(("module", "now", "CKA"), rows[:FEW], "Module by module")
+    both = Columns((heat, table)) if rows else heat
+    return [both, Fold("What each is most like", Table(("module", "most like", "CKA"), closest))]
 
 
 def _closest(row: Sequence[float], sites: Sequence[str]) -> tuple[str, float | None]:
