@@ -219,12 +219,13 @@ class Tape:
         kwargs: Mapping[str, Any] | None = None,
         *,
         see: Callable[[Operation, Mapping[int, Tensor]], None] | None = None,
+        begin: Callable[[], None] | None = None,
     ) -> Any:
         """Run the recorded operations again, one by one, on new inputs; the model's own code does not run.
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
         that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
-        values that are alive behind it.  Equal to the original output bit for bit on equal inputs, in eval mode, on the
+        values that are alive behind it, `begin` is called when all is ready for the first.  Equal to the original output bit for bit on equal inputs, in eval mode, on the
         same machine.  Raises `BadInput` for a missing input, a tape without numbers, or other parameters.
 
         >>> import torch
@@ -240,6 +241,8 @@ class Tape:
         env = self._start(model, *private((args, dict(kwargs or {}))))
         last = self._last_uses()
         modules = module_paths(model)
+        if begin is not None:
+            begin()
         for op, step in zip(self.operations, self.steps, strict=True):
             if step.function is not None:
                 function = modules[step.function] if isinstance(step.function, str) else step.function

@@ -1,0 +1,123 @@
+"""From a tape, the record of one forward pass, to a graph: what ran, in which module, and what it handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from pellucid.architecture.draft import Draft, Row, Run
+from pellucid.architecture.graph import ROOT, Graph
+from pellucid.architecture.labels import label
+from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
+from pellucid.core.structure import leaves
+
+Called = tuple[str, int]  # a module's path, and which of its runs
+
+
+def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
+    """The graph of a recorded pass.
+
+    Operations that handed their input back untouched are left out; what they handed on goes past them.  A module that
+    ran twice is two groups.  Parameters that no operation was seen to read belong to the group of their module.
+
+    >>> import torch
+    >>> from pellucid.core.recording.record import record_module
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(), torch.nn.ReLU()).eval()
+    >>> graph = from_tape(record_module(model, (torch.zeros(1, 2),), {}), "small")
+    >>> graph.nodes.op, graph.groups.path, graph.groups.parameters
+    (('input', 'linear', 'relu', 'output'), ('', '0', '2'), (9, 9, 0))
+    """
+    draft = Draft(name, source)
+    kinds = {module.path: module.kind for module in tape.modules}
+    groups = _groups(draft, tape, kinds)
+    made: dict[int, int] = {}  # the node that put out a value
+    _inputs(draft, tape, made)
+    stored: set[int] = set()
+    for op in tape.operations:
+        if not op.idle:
+            _operation(draft, tape, op, groups.get((op.path, op.call), ROOT), kinds, made, stored)
+    for ref in leaves(tape.result, Ref, deep=True):
+        value = tape.values[ref.id]
+        at = draft.add(Row("output", ROOT, value.shape, value.dtype))
+        if ref.id in made:
+            draft.edge(made[ref.id], at, value.shape)
+    _idle_parameters(draft, tape, groups)
+    return draft.finished()
+
+
+def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, int]:
+    """Every module call as a group, parents first, in the order of running."""
+    inside: dict[Called | None, list[tuple[int, int, ModuleCall]]] = {}
+    for order, call in enumerate(tape.calls):
+        inside.setdefault(call.parent, []).append((call.first, order, call))
+    found: dict[Called, int] = {}
+    ahead = [(-1, call) for *_, call in inside.get(None, [])]
+    while ahead:
+        parent, call = ahead.pop()
+        here = (call.path, call.call)
+        found[here] = draft.group(Run(parent, call.path, kinds.get(call.path, ""), call.call))
+        held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
+        ahead.extend((found[here], child) for *_, child in held)
+    return found
+
+
+def _inputs(draft: Draft, tape: Tape, made: dict[int, int]) -> None:
+    for value in tape.values:
+        if value.origin == "input":
+            made[value.id] = draft.add(Row("input", ROOT, value.shape, value.dtype, label=value.name))
+
+
+def _operation(
+    draft: Draft, tape: Tape, op: Operation, group: int, kinds: Mapping[str, str], made: dict[int, int],
+    stored: set[int],
+) -> None:  # fmt: skip
+    values = [tape.values[v] for v in op.outputs]
+    weights = {w.name: prod(w.shape) for w in map(tape.values.__getitem__, op.inputs) if w.origin == "parameter"}
+    new = {v.storage: v.bytes for v in values if v.storage not in stored and v.origin == "operation"}
+    stored.update(new, (tape.values[v].storage for v in op.inputs))
+    first: Value | None = values[0] if values else None
+    at = draft.add(
+        Row(
+            kinds.get(op.path, "module") if op.name == "module" else op.name.rstrip("_").removeprefix("aten."),
+            group,
+            None if first is None else first.shape,
+            "" if first is None else first.dtype,
+            weights,
+            op.flops,
+            sum(new.values()),
+            label(op, tape.steps[op.index], tape),
+            str(op.site),
+        )
+    )
+    for v in op.inputs:
+        if v in made and made[v] != at:
+            draft.edge(made[v], at, tape.values[v].shape)
+    made.update(dict.fromkeys(op.outputs, at))
+
+
+def _idle_parameters(draft: Draft, tape: Tape, groups: Mapping[Called, int]) -> None:
+    read = {name for row in draft.rows for name in row.weights}
+    for value in tape.values:
+        if value.origin == "parameter" and value.name not in read:
+            home = value.name.rpartition(".")[0]
+            while home and (home, 0) not in groups:
+                home = home.rpartition(".")[0]
+            draft.idle.append((value.name, groups.get((home, 0), ROOT), prod(value.shape)))
+
+
+def unused(tape: Tape) -> int:
+    """How many numbers stand in parameters that no operation of the pass read.
+
+    What an opaque module (scripted code) reads is not seen, so its parameters count as used.
+    """
+    opaque = tuple(op.path for op in tape.operations if op.name == "module")
+    read = {v for op in tape.operations for v in op.inputs}
+    return sum(
+        prod(value.shape)
+        for value in tape.values
+        if value.origin == "parameter" and value.id not in read and not _inside(value.name, opaque)
+    )
+
+
+def _inside(name: str, paths: tuple[str, ...]) -> bool:
+    return any(not path or name.startswith(path + ".") for path in paths)

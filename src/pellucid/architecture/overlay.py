@@ -1,0 +1,78 @@
+"""Numbers laid over a graph: one column a measure, for every node and every group, and small pictures of activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from pellucid.architecture.graph import Graph
+
+Number: TypeAlias = float | None
+Scale: TypeAlias = Literal["log", "linear", "share"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number a node and a group, None where there is none.  `scale` says how it is best drawn: shares are 0 to 1."""
+
+    title: str
+    unit: str
+    nodes: tuple[Number, ...]
+    groups: tuple[Number, ...]
+    scale: Scale = "linear"
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest number there is; 0 and 1 where there is none, and for shares."""
+        found = [v for v in (*self.nodes, *self.groups) if v is not None]
+        return (0.0, 1.0) if self.scale == "share" or not found else (min(found), max(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """Channels of an activation as small grey pictures, the strongest first, in rows of `across`.
+
+    `pixels` are bytes, picture after picture, row after row, [count, height, width]: 0 is `low`, 255 is `high`; where
+    `signed`, 128 is zero.  `channels` are their numbers.
+    """
+
+    height: int
+    width: int
+    channels: tuple[int, ...]
+    low: float
+    high: float
+    signed: bool
+    pixels: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Measures by name ("flops", "time", "zeros", ...), and thumbnails by node."""
+
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    pictures: Mapping[int, Thumbnail] = field(default_factory=dict)
+
+    def with_measures(self, more: Mapping[str, Measure]) -> Overlay:
+        """The same with more measures."""
+        return replace(self, measures={**self.measures, **more})
+
+
+def of_structure(graph: Graph) -> Overlay:
+    """What a graph itself can be colored by: parameters, FLOPs and memory.
+
+    >>> from pellucid.architecture.graph import Edges, nodes, only_root
+    >>> list(of_structure(Graph("one", "", nodes("relu"), only_root("Net"), Edges())).measures)
+    ['parameters', 'memory']
+    """
+    nodes, groups = graph.nodes, graph.groups
+    found = {
+        "parameters": Measure("Parameters", "", _floats(nodes.parameters), _floats(groups.parameters), "log"),
+        "flops": Measure("Floating-point operations", "", _floats(nodes.flops), _floats(groups.flops), "log"),
+        "memory": Measure("Memory of activations", "B", _floats(nodes.bytes), _floats(groups.bytes), "log"),
+    }
+    return Overlay({name: m for name, m in found.items() if any(v is not None for v in (*m.nodes, *m.groups))})
+
+
+def _floats(column: tuple[int | None, ...]) -> tuple[Number, ...]:
+    return tuple(None if v is None else float(v) for v in column)
