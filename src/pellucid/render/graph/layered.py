@@ -240,5 +240,3 @@ def _joined(way: list[tuple[int, int]], inside: list[_Inside], frames: list[Rect
             else:
                 found += [x, y]
     return found
-
-

@@ -1,7 +1,7 @@
 """One level of a layout: the items of one frame, the ports in its borders, their ranks, and places for long edges.
 
 Vertices are numbered: first the ports where edges enter, then the items in order of running, then the ports where they
-leave, then a *bend* for each rank that an edge passes.  Everything runs down here; `layered` turns it for left to right.
+leave, then a *bend* for each rank that an edge passes.  Everything runs down here; `layered` turns it to the right.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ An *item* is an operation `i`, written i, or a group `g`, written ~g.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pellucid.architecture.graph import Graph
 
@@ -116,7 +117,7 @@ def _followed(graph: Graph, items: list[list[int]], ends: list[tuple[int, int]])
     """Does a group take something from the item just before it?"""
     before = [0] * len(graph.groups)
     for listed in items:
-        for previous, item in zip(listed, listed[1:], strict=False):
+        for previous, item in pairwise(listed):
             if item < 0 and previous < 0:
                 before[~item] = previous
     found = [False] * len(graph.groups)

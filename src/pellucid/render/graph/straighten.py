@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pellucid.render.graph.level import Level
 
 ROUNDS = 2  # the second finds the room that the first one made
@@ -36,7 +38,7 @@ def _columns(level: Level) -> tuple[list[int], list[float]]:
     above, shift = [-1] * len(level.rank), [0.0] * len(level.rank)
     leaving: dict[int, list[int]] = {}
     for e, edge in enumerate(level.edges):
-        for u, v in zip(edge.bends, edge.bends[1:], strict=False):
+        for u, v in pairwise(edge.bends):
             above[v] = u
         if not edge.bends and not edge.lane:
             leaving.setdefault(edge.source, []).append(e)
