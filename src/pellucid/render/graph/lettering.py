@@ -40,7 +40,7 @@ def shortened(text: str) -> str:
     """A text of at most `LONGEST` letters: its beginning and its end, which name what it is.
 
     >>> shortened("encoder.layers.encoder_layer_11.self_attention")
-    'encoder.laye….self_attention'
+    'encoder.laye…11.self_attention'
     """
     if len(text) <= LONGEST:
         return text
