@@ -1,0 +1,73 @@
+"""What a box says and how large it is: a title, and at most two lines under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pellucid.architecture.graph import Graph
+from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, shortened, units
+from pellucid.render.graph.outline import Outline
+
+SIDE = 10  # points between text and the edge of a box
+NARROWEST = 64
+BAR, ROW, FOOT = 22, 15, 6  # heights of the title's bar, of a line, and below the last line
+PICTURE = 52  # the height of a thumbnail with its margins
+GROUP = "group"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The text of a box."""
+
+    family: str
+    title: str
+    lines: tuple[str, ...]
+    framed: str = ""
+
+    def sized(self, pictured: bool) -> tuple[str, str, tuple[str, ...], float, float]:
+        """Family, title, lines, width and height."""
+        width = _bold(self.title)
+        for line in self.lines:
+            width = max(width, _points(units(line) * LINE))
+        height = BAR + (ROW * len(self.lines) + FOOT if self.lines else 0) + (PICTURE if pictured else 0)
+        return self.family, self.title, self.lines, float(max(width + 2 * SIDE, NARROWEST)), float(height)
+
+    @property
+    def framed_width(self) -> float:
+        """The least width of a frame: that of its title."""
+        return float(_bold(self.framed) + 2 * SIDE)
+
+
+def _points(thousandths: int) -> int:
+    return -(-thousandths // 1000)
+
+
+def _bold(text: str) -> int:
+    return _points(units(text) * TITLE * BOLD // 100)
+
+
+def node_box(graph: Graph, node: int) -> Content:
+    """The box of an operation."""
+    label = graph.nodes.label[node]
+    return Content(graph.nodes.family[node], shortened(graph.nodes.op[node]), (shortened(label),) if label else ())
+
+
+def group_box(tree: Outline, group: int, count: int) -> Content:
+    """The box of a closed group, or of a run of `count` alike ones, and the title of its frame."""
+    groups = tree.graph.groups
+    name = groups.path[group].rpartition(".")[2]
+    kind = groups.kind[group] or name
+    members = tree.run[group] if count > 1 else (group,)
+    if count > 1:
+        last = groups.path[members[-1]].rpartition(".")[2]
+        kind, name = f"{kind} ×{count}", f"{name} … {last}"
+    parameters = sum(groups.parameters[member] for member in members)
+    family, lines = GROUP, [shortened(name)] if name else []
+    if tree.size[group] == 1:
+        (only,) = tree.inside(group)
+        family = tree.graph.nodes.family[only]
+        lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
+    elif parameters:
+        lines.append(f"{amount(parameters)} parameters")
+    framed = f"{name} · {kind}" if name and name != kind else kind
+    return Content(family, shortened(kind), tuple(lines), shortened(framed))

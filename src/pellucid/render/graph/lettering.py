@@ -1,0 +1,67 @@
+"""How wide text is, and what a box says: the same numbers as in `web/src/lettering.ts`, so that both draw one map.
+
+The widths are those of Helvetica, which Arial and Liberation Sans share, in thousandths of the size of the letters.
+"""
+
+from __future__ import annotations
+
+TITLE, LINE = 12, 11  # sizes of the two kinds of text in a box, in points
+BOLD = 107  # the width of the heavy cut of a title, in hundredths of the plain one
+LONGEST = 30  # letters in a line; the middle of a longer one is left out
+HEAD = 12  # of them before the ellipsis
+_WIDE = 0x1100  # from here on scripts are as wide as they are high
+_ASCII = (
+    278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278,
+    556, 556, 556, 556, 556, 556, 556, 556, 556, 556, 278, 278, 584, 584, 584, 556,
+    1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833, 722, 778,
+    667, 778, 722, 667, 611, 722, 667, 944, 667, 667, 611, 278, 278, 278, 469, 556,
+    333, 556, 556, 500, 556, 556, 278, 556, 556, 222, 222, 500, 222, 833, 556, 556,
+    556, 556, 333, 500, 278, 556, 500, 722, 500, 500, 500, 334, 260, 334, 584,
+)  # fmt: skip
+
+
+def units(text: str) -> int:
+    """The width of a text in thousandths of its size.
+
+    >>> units("a"), units("层")
+    (556, 1000)
+    """
+    total = 0
+    for letter in text:
+        code = ord(letter)
+        if 32 <= code < 127:
+            total += _ASCII[code - 32]
+        else:
+            total += 1000 if code >= _WIDE else 600
+    return total
+
+
+def shortened(text: str) -> str:
+    """A text of at most `LONGEST` letters: its beginning and its end, which name what it is.
+
+    >>> shortened("encoder.layers.encoder_layer_11.self_attention")
+    'encoder.laye…11.self_attention'
+    """
+    if len(text) <= LONGEST:
+        return text
+    return text[:HEAD] + "…" + text[HEAD - LONGEST + 1 :]
+
+
+def amount(value: int) -> str:
+    """A count in three digits, cut rather than rounded, so that both languages print the same.
+
+    >>> amount(999), amount(1234), amount(25_557_032)
+    ('999', '1.23 k', '25.5 M')
+    """
+    if value < 1000:
+        return str(value)
+    scale, power = 1000, 0
+    while value >= scale * 1000 and power < 4:
+        scale *= 1000
+        power += 1
+    whole = value // scale
+    if whole >= 100:
+        return f"{whole} {'kMGTP'[power]}"
+    if whole >= 10:
+        return f"{whole}.{value * 10 // scale % 10} {'kMGTP'[power]}"
+    return f"{whole}.{value * 100 // scale % 100:02d} {'kMGTP'[power]}"

@@ -1,0 +1,47 @@
+"""Which groups to open first, so that the whole network is seen in about sixty boxes."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from pellucid.architecture.graph import ROOT, Graph
+from pellucid.render.graph.outline import Outline, outline
+
+BUDGET = 60
+
+
+def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
+    """The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
+
+    >>> from pellucid.architecture.graph import Edges, nodes, only_root
+    >>> open_first(Graph("one", "", nodes("relu"), only_root("Net"), Edges()))
+    frozenset({0})
+    """
+    tree = graph if isinstance(graph, Outline) else outline(graph)
+    opened = {ROOT}
+    seen = _seen(tree, ROOT)
+    boxes = len(seen)
+    waiting: list[tuple[int, int]] = []
+    while True:
+        for group in seen:
+            if group > ROOT and tree.opens(group):
+                heappush(waiting, (-_weight(tree, group), group))
+        if not waiting:
+            return frozenset(opened)
+        _, group = heappop(waiting)
+        inside = _seen(tree, group)
+        fits = boxes - 1 + len(inside) <= budget
+        seen = inside if fits else []
+        if fits:
+            boxes += len(inside) - 1
+            opened.add(group)
+
+
+def _seen(tree: Outline, group: int) -> list[int]:
+    """What is seen of an open group: groups, with one for a whole run; -1 for an operation."""
+    return [-1 if item >= 0 else ~item for item in tree.items[group] if item >= 0 or tree.leader[~item] == ~item]
+
+
+def _weight(tree: Outline, group: int) -> int:
+    inside = tree.size[group] or len(tree.items[group])
+    return inside * len(tree.run.get(group, (group,)))

@@ -1,0 +1,68 @@
+// What a box says and how large it is: a title, and at most two lines under it.
+
+import type { Graph } from "./graph.ts";
+import { BOLD, LINE, TITLE, amount, shortened, units } from "./lettering.ts";
+import { type Outline, inside } from "./outline.ts";
+
+export const SIDE = 10;
+const NARROWEST = 64;
+export const BAR = 22;
+export const ROW = 15;
+export const FOOT = 6;
+export const PICTURE = 52;
+
+export interface Content {
+  family: string;
+  title: string;
+  lines: string[];
+  framed: string;
+}
+
+const points = (thousandths: number): number => Math.ceil(thousandths / 1000);
+
+export function bold(text: string): number {
+  return points(Math.floor((units(text) * TITLE * BOLD) / 100));
+}
+
+/** Width and height of a box. */
+export function sized(content: Content, pictured: boolean): [number, number] {
+  let width = bold(content.title);
+  for (const line of content.lines) width = Math.max(width, points(units(line) * LINE));
+  const rows = content.lines.length ? ROW * content.lines.length + FOOT : 0;
+  return [Math.max(width + 2 * SIDE, NARROWEST), BAR + rows + (pictured ? PICTURE : 0)];
+}
+
+export const framedWidth = (content: Content): number => bold(content.framed) + 2 * SIDE;
+
+export function nodeBox(graph: Graph, node: number): Content {
+  const label = graph.nodes.label[node];
+  const lines = label ? [shortened(label)] : [];
+  return { family: graph.nodes.family[node], title: shortened(graph.nodes.op[node]), lines, framed: "" };
+}
+
+/** The last part of a path. */
+export const nameOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
+
+/** The box of a closed group, or of a run of `count` alike ones, and the title of its frame. */
+export function groupBox(tree: Outline, group: number, count: number): Content {
+  const groups = tree.graph.groups;
+  let name = nameOf(groups.path[group]);
+  let kind = groups.kind[group] || name;
+  const members = count > 1 ? tree.run.get(group)! : [group];
+  if (count > 1) {
+    kind = `${kind} ×${count}`;
+    name = `${name} … ${nameOf(groups.path[members[members.length - 1]])}`;
+  }
+  let parameters = 0;
+  for (const member of members) parameters += groups.parameters[member];
+  let family = "group";
+  const lines = name ? [shortened(name)] : [];
+  if (tree.size[group] === 1) {
+    const [only] = inside(tree, group);
+    family = tree.graph.nodes.family[only];
+    const label = tree.graph.nodes.label[only];
+    if (label) lines.push(shortened(label));
+  } else if (parameters) lines.push(`${amount(parameters)} parameters`);
+  const framed = name && name !== kind ? `${name} · ${kind}` : kind;
+  return { family, title: shortened(kind), lines, framed: shortened(framed) };
+}

@@ -1,0 +1,76 @@
+// The graph of a network as plain columns, the JSON that Python's pellucid.architecture.text writes.
+
+export interface Nodes {
+  op: string[];
+  family: string[];
+  group: number[];
+  shape: number[];
+  dtype: string[];
+  parameters: number[];
+  flops: (number | null)[];
+  bytes: number[];
+  label: string[];
+  site: string[];
+}
+
+export interface Groups {
+  parent: number[];
+  path: string[];
+  call: number[];
+  kind: string[];
+  parameters: number[];
+  flops: (number | null)[];
+  bytes: number[];
+  alike: number[];
+}
+
+export interface Edges {
+  source: number[];
+  target: number[];
+  shape: number[];
+}
+
+export interface Measure {
+  title: string;
+  unit: string;
+  scale: "log" | "linear" | "share";
+  nodes: (number | null)[];
+  groups: (number | null)[];
+}
+
+export interface Picture {
+  node: number;
+  height: number;
+  width: number;
+  channels: number[];
+  low: number;
+  high: number;
+  signed: boolean;
+  pixels: string;
+}
+
+export interface Overlay {
+  measures: Record<string, Measure>;
+  pictures: Picture[];
+}
+
+export interface Graph {
+  name: string;
+  source: string;
+  nodes: Nodes;
+  groups: Groups;
+  edges: Edges;
+  shapes: string[];
+  totals?: Record<string, number | null>;
+  overlay?: Overlay;
+}
+
+export const ROOT = 0;
+
+/** How many groups each group lies in. */
+export function depths(graph: Graph): Int32Array {
+  const parent = graph.groups.parent;
+  const found = new Int32Array(parent.length);
+  for (let g = 1; g < parent.length; g++) found[g] = found[parent[g]] + 1;
+  return found;
+}

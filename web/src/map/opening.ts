@@ -1,0 +1,78 @@
+// Which groups to open first, so that the whole network is seen in about sixty boxes.
+
+import { ROOT } from "./graph.ts";
+import { type Outline, opens } from "./outline.ts";
+
+export const BUDGET = 60;
+
+/** The groups to open: always the one that holds the most operations, as long as all boxes together are few enough. */
+export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
+  const opened = new Set([ROOT]);
+  let found = seen(tree, ROOT);
+  let boxes = found.length;
+  const waiting = new Heap();
+  for (;;) {
+    for (const group of found) if (group > ROOT && opens(tree, group)) waiting.push(weight(tree, group), group);
+    const group = waiting.pop();
+    if (group < 0) return opened;
+    const within = seen(tree, group);
+    const fits = boxes - 1 + within.length <= budget;
+    found = fits ? within : [];
+    if (fits) {
+      boxes += within.length - 1;
+      opened.add(group);
+    }
+  }
+}
+
+/** What is seen of an open group: groups, with one for a whole run; -1 for an operation. */
+function seen(tree: Outline, group: number): number[] {
+  const found: number[] = [];
+  for (const item of tree.items[group]) {
+    if (item >= 0) found.push(-1);
+    else if (tree.leader[~item] === ~item) found.push(~item);
+  }
+  return found;
+}
+
+function weight(tree: Outline, group: number): number {
+  const within = tree.size[group] || tree.items[group].length;
+  return within * (tree.run.get(group)?.length ?? 1);
+}
+
+/** Groups by weight, the heaviest first; of the same weight the first in the network. */
+class Heap {
+  private readonly groups: number[] = [];
+  private readonly weights: number[] = [];
+
+  push(weight: number, group: number): void {
+    let k = this.groups.push(group) - 1;
+    this.weights.push(weight);
+    while (k > 0 && this.before(k, (k - 1) >> 1)) k = this.swap(k, (k - 1) >> 1);
+  }
+
+  pop(): number {
+    if (!this.groups.length) return -1;
+    this.swap(0, this.groups.length - 1);
+    const group = this.groups.pop()!;
+    this.weights.pop();
+    for (let k = 0; ; ) {
+      let best = k;
+      for (const child of [2 * k + 1, 2 * k + 2]) {
+        if (child < this.groups.length && this.before(child, best)) best = child;
+      }
+      if (best === k) return group;
+      k = this.swap(k, best);
+    }
+  }
+
+  private before(a: number, b: number): boolean {
+    return this.weights[a] > this.weights[b] || (this.weights[a] === this.weights[b] && this.groups[a] < this.groups[b]);
+  }
+
+  private swap(a: number, b: number): number {
+    [this.groups[a], this.groups[b]] = [this.groups[b], this.groups[a]];
+    [this.weights[a], this.weights[b]] = [this.weights[b], this.weights[a]];
+    return b;
+  }
+}

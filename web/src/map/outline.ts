@@ -1,0 +1,162 @@
+// The hierarchy of a graph made ready for scenes: what each group holds in order of running, and what repeats.
+// An item is an operation i, written i, or a group g, written ~g.
+
+import { type Graph, depths } from "./graph.ts";
+
+const SIDE_BY_SIDE = 8; // that many alike groups which do not follow each other (experts) are folded too
+
+export interface Outline {
+  graph: Graph;
+  items: number[][];
+  size: Int32Array;
+  leader: Int32Array;
+  run: Map<number, number[]>;
+  order: Int32Array; // edges by source
+  start: Int32Array; // the items, one level below their common group, in which an edge begins and ends
+  end: Int32Array;
+}
+
+export function outline(graph: Graph): Outline {
+  const [items, size] = itemsOf(graph);
+  const [start, end] = endsOf(graph);
+  const { source, target } = graph.edges;
+  const order = Int32Array.from(source.keys());
+  order.sort((a, b) => source[a] - source[b] || target[a] - target[b]);
+  const [leader, run] = runs(graph, items, size, followed(graph, items, start, end));
+  return { graph, items, size, leader, run, order, start, end };
+}
+
+/** All operations of a group, in the order in which its items hold them. */
+export function inside(tree: Outline, group: number): number[] {
+  const found: number[] = [];
+  const waiting = [~group];
+  while (waiting.length) {
+    const item = waiting.pop()!;
+    if (item >= 0) found.push(item);
+    else {
+      const items = tree.items[~item];
+      for (let i = items.length - 1; i >= 0; i--) waiting.push(items[i]);
+    }
+  }
+  return found;
+}
+
+/** Is there more than one thing to see inside? */
+export function opens(tree: Outline, group: number): boolean {
+  return tree.size[group] > 1 || (!tree.graph.nodes.op.length && tree.items[group].length > 0);
+}
+
+function itemsOf(graph: Graph): [number[][], Int32Array] {
+  const parent = graph.groups.parent;
+  const items: number[][] = parent.map(() => []);
+  const seen = new Uint8Array(parent.length);
+  const group = graph.nodes.group;
+  for (let node = 0; node < group.length; node++) {
+    items[group[node]].push(node);
+    for (let inner = group[node]; inner > 0 && !seen[inner]; inner = parent[inner]) {
+      seen[inner] = 1;
+      items[parent[inner]].push(~inner);
+    }
+  }
+  if (!group.length) for (let g = 1; g < parent.length; g++) items[parent[g]].push(~g);
+  const size = new Int32Array(parent.length);
+  for (const g of group) size[g] += 1;
+  for (let g = parent.length - 1; g > 0; g--) size[parent[g]] += size[g];
+  inOrder(items);
+  return [items, size];
+}
+
+/** A group was noted after its first own operation: put the items in order of their first operation. */
+function inOrder(items: number[][]): void {
+  const first = new Int32Array(items.length).fill(-1);
+  const begins = (item: number): number => (item >= 0 ? item : first[~item]);
+  for (let g = items.length - 1; g >= 0; g--) {
+    const listed = items[g];
+    listed.sort((a, b) => begins(a) - begins(b));
+    first[g] = listed.length ? begins(listed[0]) : -1;
+  }
+}
+
+function endsOf(graph: Graph): [Int32Array, Int32Array] {
+  const parent = graph.groups.parent;
+  const depth = depths(graph);
+  const group = graph.nodes.group;
+  const { source, target } = graph.edges;
+  const starts = new Int32Array(source.length);
+  const ends = new Int32Array(source.length);
+  for (let e = 0; e < source.length; e++) {
+    let start = source[e];
+    let end = target[e];
+    let a = group[start];
+    let b = group[end];
+    while (depth[a] > depth[b]) {
+      start = ~a;
+      a = parent[a];
+    }
+    while (depth[b] > depth[a]) {
+      end = ~b;
+      b = parent[b];
+    }
+    while (a !== b) {
+      start = ~a;
+      a = parent[a];
+      end = ~b;
+      b = parent[b];
+    }
+    starts[e] = start;
+    ends[e] = end;
+  }
+  return [starts, ends];
+}
+
+/** Does a group take something from the item just before it? */
+function followed(graph: Graph, items: number[][], starts: Int32Array, ends: Int32Array): Uint8Array {
+  const before = new Int32Array(graph.groups.parent.length);
+  for (const listed of items) {
+    for (let i = 1; i < listed.length; i++) {
+      if (listed[i] < 0 && listed[i - 1] < 0) before[~listed[i]] = listed[i - 1];
+    }
+  }
+  const found = new Uint8Array(before.length);
+  for (let e = 0; e < starts.length; e++) {
+    if (ends[e] < 0 && starts[e] < 0 && before[~ends[e]] === starts[e]) found[~ends[e]] = 1;
+  }
+  return found;
+}
+
+function runs(
+  graph: Graph,
+  items: number[][],
+  size: Int32Array,
+  follows: Uint8Array,
+): [Int32Array, Map<number, number[]>] {
+  const alike = graph.groups.alike;
+  const leader = Int32Array.from(alike.keys());
+  const run = new Map<number, number[]>();
+  const same = (one: number, other: number): boolean =>
+    other < 0 && alike[~one] === alike[~other] && size[~one] === size[~other];
+  for (const listed of items) {
+    for (let at = 0, end = 0; at < listed.length; at = end) {
+      end = at + 1;
+      while (listed[at] < 0 && end < listed.length && same(listed[at], listed[end])) end++;
+      if (end - at < 2) continue;
+      const members = listed.slice(at, end).map((item) => ~item);
+      for (const part of parts(members, follows)) {
+        run.set(part[0], part);
+        for (const member of part) leader[member] = part[0];
+      }
+    }
+  }
+  return [leader, run];
+}
+
+/** The runs within neighbors that are alike: those that feed each other, or very many that do not. */
+function parts(members: number[], follows: Uint8Array): number[][] {
+  const found = [[members[0]]];
+  for (const member of members.slice(1)) {
+    if (follows[member]) found[found.length - 1].push(member);
+    else found.push([member]);
+  }
+  if (found.length === members.length && members.length >= SIDE_BY_SIDE) return [members];
+  return found.filter((part) => part.length > 1);
+}
