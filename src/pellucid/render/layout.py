@@ -41,7 +41,9 @@ SYMBOLS: dict[Tone, str] = {"good": "●", "weak": "◐", "bad": "○", "unknown
 
 
 def sheet(view: View, width: float = 960.0) -> Drawing:
-    """The view with a margin around it, on paper of the page's color."""
+    """The view with a margin around it, on paper of the page's color; wider where a map in it asks for more."""
+    parts = view.views if isinstance(view, Stack) else (view,)
+    width = max([width, *(maps.best_width(part) + 2 * MARGIN for part in parts if isinstance(part, Map))])
     inner = place(view, width - 2 * MARGIN)
     height = inner.height + 2 * MARGIN
     ground = Box(0, 0, width, height, "panel")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from pellucid.architecture.graph import ROOT, Graph
 from pellucid.architecture.overlay import Measure, Thumbnail
 from pellucid.architecture.tree import output_nodes
+from pellucid.render.columns import GAP, fitting, in_columns, wanted
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.font import shortened, width_of
 from pellucid.render.graph.boxes import BAR, PICTURE, ROW, SIDE
@@ -30,11 +31,11 @@ BUDGET = 60
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
-def network(view: Map) -> Drawing:
-    """The map at its natural size."""
-    tree = outline(view.graph)
-    pictures = _pictures(tree, view)
-    placed = layout(scene(tree, opened(tree, view.depth), (), tuple(pictures)))
+def network(view: Map, columns: int | None = None, room: float | None = None) -> Drawing:
+    """The map at its natural size, in `columns`, or in as many as fit the `room`; by default as a whole in landscape."""
+    placed = _placed(view)
+    count = columns or (wanted if room is None else partial(fitting, room=room))(placed.width, placed.height)
+    pictures = _pictures(view)
     marks = [
         *_frames(placed),
         *_wires(placed),
@@ -42,19 +43,43 @@ def network(view: Map) -> Drawing:
         *(m for seen, at in zip(placed.scene.boxes, placed.boxes, strict=True) for m in _card(view, seen, at, pictures)),
         *_far(placed),
     ]
-    return Drawing(placed.width, placed.height, tuple(marks))
+    tall = Drawing(placed.width, placed.height, tuple(marks))
+    return in_columns(tall, count, _whole(placed), _named(placed)) if count > 1 else tall
 
 
 def fitted(view: Map, width: float) -> Drawing:
-    """The map with the key to its colors, made smaller where it is wider than there is room."""
-    drawing = network(view)
+    """The map with the key to its colors above, in columns that fit, made smaller where even one is too wide."""
+    drawing = network(view, room=width)
     by = min(1.0, width / drawing.width)
     marks = drawing.marks if by == 1.0 else tuple(scaled(m, by) for m in drawing.marks)
     key = _key(view, width)
     top = key.height + 12 if key.marks else 0.0
     shift = max(0.0, (width - drawing.width * by) / 2)
-    moved_marks = tuple(moved(m, shift, top) for m in marks)
-    return Drawing(width, drawing.height * by + top, (*key.marks, *moved_marks))
+    placed = tuple(moved(m, shift, top) for m in marks)
+    return Drawing(width, drawing.height * by + top, (*key.marks, *placed))
+
+
+def best_width(view: Map) -> float:
+    """How wide the map is when the whole of it is seen at once."""
+    placed = _placed(view)
+    columns = wanted(placed.width, placed.height)
+    return columns * (placed.width + GAP) - GAP
+
+
+def _placed(view: Map) -> Placed:
+    tree = outline(view.graph)
+    return layout(scene(tree, opened(tree, view.depth), (), tuple(_pictures(view))))
+
+
+def _whole(placed: Placed) -> list[tuple[float, float]]:
+    """What is not cut when a map is broken into columns: cards with what stands beside them, titles of frames."""
+    cards = [(at.y - 16, at.y + at.height + 14) for at in placed.boxes]
+    return [*cards, *((at.y - 4, at.y + 70) for at in placed.frames[1:])]
+
+
+def _named(placed: Placed) -> list[tuple[float, float, str]]:
+    pairs = zip(placed.scene.frames[1:], placed.frames[1:], strict=True)
+    return [(at.y, at.y + at.height, visible(frame.title)) for frame, at in pairs]
 
 
 def opened(tree: Outline, depth: int | None) -> frozenset[int]:
@@ -64,12 +89,12 @@ def opened(tree: Outline, depth: int | None) -> frozenset[int]:
     return frozenset(g for g, level in enumerate(tree.graph.depths) if level < max(depth, 1))
 
 
-def _pictures(tree: Outline, view: Map) -> dict[int, Thumbnail]:
+def _pictures(view: Map) -> dict[int, Thumbnail]:
     """Thumbnails by item of the scene: of operations, and of groups that of what they put out."""
     found: dict[int, Thumbnail] = dict(view.pictures)
     if not found:
         return {}
-    for group, node in enumerate(output_nodes(tree.graph)):
+    for group, node in enumerate(output_nodes(view.graph)):
         if node in view.pictures and node is not None:
             found[~group] = view.pictures[node]
     return found
@@ -249,12 +274,3 @@ def _thumbnails(t: Thumbnail, at: Rect) -> Iterator[Mark]:
 def _colored(channel: Array, t: Thumbnail, theme: str) -> Array:
     values = t.low + (t.high - t.low) * channel.astype(np.float64) / 255
     return colors(values, (t.low, t.high), t.signed, theme)  # type: ignore[arg-type]  # "light" or "dark"
-
-
-def natural_width(graph: Graph, depth: int | None = None) -> float:
-    """How wide the map is before anything is made smaller."""
-    tree = outline(graph)
-    return layout(scene(tree, opened(tree, depth))).width
-
-
-__all__ = ["ROOT", "amount", "fitted", "natural_width", "network", "opened", "share"]
