@@ -85,7 +85,7 @@ class Node(nn.Module):
         """Is that output read by anything?"""
         return output < len(self.kind.wanted) and self.kind.wanted[output]
 
-    def body(self, attribute: str) -> nn.Module:
+    def subgraph(self, attribute: str) -> nn.Module:
         """A subgraph; it takes its own inputs, then what the node captured."""
         return self._modules[attribute]  # type: ignore[return-value]
 
