@@ -83,7 +83,7 @@ def eighth(x: Tensor, kind: torch.dtype, saturate: bool) -> Tensor:
 
 def quarter(x: Tensor) -> Tensor:
     """To a float of 4 bits (0, 0.5, 1, 1.5, 2, 3, 4, 6, and a sign), held in 8; ties go to the even one."""
-    wide = torch.clamp(torch.nan_to_num(x.to(torch.float32), nan=6.0), -6, 6)
+    wide = torch.clamp(torch.nan_to_num(x.to(torch.float32), nan=0.0), -6, 6)
     step = torch.where(wide.abs() < 2, 0.5, torch.where(wide.abs() < 4, 1.0, 2.0))
     return (torch.round(wide / step) * step).to(torch.float8_e4m3fn)
 

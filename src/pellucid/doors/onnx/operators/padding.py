@@ -21,9 +21,7 @@ def pad_stated(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("Pad", since=11, read=(1, 2, 3))
-def pad(
-    node: Node, x: Tensor, amounts: Tensor, value: Tensor | None = None, which: Tensor | None = None
-) -> Tensor:
+def pad(node: Node, x: Tensor, amounts: Tensor, value: Tensor | None = None, which: Tensor | None = None) -> Tensor:
     """By as much as an input states, along all axes or some."""
     along = list(range(x.dim())) if which is None else [a % x.dim() for a in ints(which)]
     fill = 0 if value is None or not value.numel() else one(value)
