@@ -136,9 +136,7 @@ def weight_change(name: str, other: str, v: Tensor, w: Tensor) -> WeightChange:
 Similar = tuple[tuple[str, ...], tuple[str, ...], Tensor]
 
 
-def _similar(
-    a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: Tensors, y: Tensors
-) -> Similar | None:
+def _similar(a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: Tensors, y: Tensors) -> Similar | None:
     """CKA between the outputs of modules, over batches of samples."""
     sites = [_sites(of_a), _sites(of_b)]
     if not all(sites):

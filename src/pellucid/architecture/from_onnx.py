@@ -52,9 +52,7 @@ class _Scope:
 
     __slots__ = ("made", "stored", "types")
 
-    def __init__(
-        self, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]
-    ) -> None:
+    def __init__(self, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]) -> None:
         self.made, self.stored, self.types = made, stored, types
 
     def inner(self, body: onnx.Graph) -> _Scope:
@@ -169,7 +167,7 @@ def _shape(dims: onnx.Dims | None) -> Shape | None:
 
 def _is_parameter(w: onnx.Weights) -> bool:
     """Numbers that were learned: floating ones, and the small integers of quantized weights with more than one axis."""
-    return "float" in w.dtype and w.count > 0 or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
+    return ("float" in w.dtype and w.count > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
 
 
 def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:

@@ -46,8 +46,8 @@ def map(
     zeros, dead and saturated units, gradients, pictures of channels; with `time` how long each operation took.
 
     With `fake` nothing is computed and no weight is needed, so that a network on the meta device, larger than memory,
-    is mapped in seconds; by default that is done with large networks where no numbers were given.  A network that is given no input, and
-    does not say what it takes, is mapped as a tree of modules, without operations; a note says so.
+    is mapped in seconds; by default that is done with large networks where no numbers were given.  A network that is
+    given no input, and does not say what it takes, is mapped as a tree of modules, without operations; a note says so.
 
     Raises `BadInput` for an input that does not fit, and what `pl.open` raises.
 
@@ -167,5 +167,3 @@ def _with_numbers(
     if time:
         overlay = overlay.with_measures(timed(tape, model, call, found.graph))
     return replace(found, overlay=overlay, notes=notes)
-
-

@@ -77,9 +77,7 @@ class _Page:
     def _line(self, mark: Line) -> None:
         if len(mark.points) < 2:
             return
-        path = " ".join(
-            f"{_n(x)} {_n(self.height - y)} {'l' if i else 'm'}" for i, (x, y) in enumerate(mark.points)
-        )
+        path = " ".join(f"{_n(x)} {_n(self.height - y)} {'l' if i else 'm'}" for i, (x, y) in enumerate(mark.points))
         self.say(f"q {_color(LIGHT[mark.role])} RG {_n(mark.width)} w [{mark.dash}] 0 d {path} S Q")
 
     def _box(self, mark: Box) -> None:
@@ -125,7 +123,7 @@ class _Page:
         wide = font.width_of(text, mark.size, mark.bold)
         x = mark.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.anchor] * wide
         try:
-            code = text.replace(MINUS, "–").encode(_ENCODING)  # noqa: RUF001  # the dash is as wide as the sign
+            code = text.replace(MINUS, "–").encode(_ENCODING)  # the dash is as wide as the sign
         except UnicodeEncodeError:
             self._drawn(text, x, mark, wide)
             return
