@@ -1,4 +1,4 @@
-"""The graph of a network: what ran is in it once, sums are right, repeated blocks are found, text goes there and back."""
+"""The graph of a network: what ran is in it once, sums are right, repeats are found, text goes there and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX files as graphs, without running them: costs by the formulas, modules by names, bodies inside their operators."""
+"""ONNX files as graphs, not run: costs by the formulas, modules by names, bodies inside their operators."""
 
 from __future__ import annotations
 

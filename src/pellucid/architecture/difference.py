@@ -81,7 +81,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     of_a, of_b = (map_(net, _structure(x)) for net in (left, right))
     parts = align(of_a.graph, of_b.graph)
     weights = sorted(_weights(left, right, parts), key=lambda w: -(w.relative if w.relative is not None else 1e9))
-    notes, found = [], None
+    notes, found, size = [], None, 0
     if x is not None and _has_numbers(x):
         given = as_tensors(x, left.inputs)  # type: ignore[arg-type]  # tensors: that was asked just now
         size = len(next(iter(given.values())))

@@ -48,7 +48,9 @@ _NAMES: Mapping[Family, str] = {
         rnncell""",
     "io": "input output",
 }  # fmt: skip
-_FAMILY: Mapping[str, Family] = {name: family for family, names in _NAMES.items() for name in names.split()}
+_FAMILY: dict[str, Family] = {}
+for _family, _names in _NAMES.items():
+    _FAMILY.update(dict.fromkeys(_names.split(), _family))
 
 
 @lru_cache(4096)
@@ -62,7 +64,10 @@ def family_of(op: str) -> Family:
     for candidate in (name, name.rstrip("_"), name.rstrip("_").lower(), _without_rank(name)):
         if candidate in _FAMILY:
             return _FAMILY[candidate]
-    return next((family for part, family in _PARTS if part in name.lower()), "other")
+    for part, family in _PARTS:
+        if part in name.lower():
+            return family
+    return "other"
 
 
 # what a class that somebody wrote calls itself: a part of its name says what it does
