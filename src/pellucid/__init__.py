@@ -16,6 +16,10 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "pellucid.architecture.difference": ("map_difference",),
+    "pellucid.architecture.map": ("map",),
+    "pellucid.architecture.similarity": ("cka",),
+    "pellucid.architecture.weights": ("weights",),
     "pellucid.core.check": ("Check", "Verdict"),
     "pellucid.core.errors": ("BadInput", "BadModel", "BadOption", "BadTarget", "Missing", "PellucidError", "Stopped"),
     "pellucid.core.explanation": ("Explanation",),

@@ -31,7 +31,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """Channels of an activation as small grey pictures, the strongest first, in rows of `across`.
+    """Channels of an activation as small pictures, those first that vary most from place to place.
 
     `pixels` are bytes, picture after picture, row after row, [count, height, width]: 0 is `low`, 255 is `high`; where
     `signed`, 128 is zero.  `channels` are their numbers.

@@ -12,11 +12,13 @@ import math
 import numpy as np
 
 from pellucid.render import contact_sheet, figures, style
+from pellucid.render import map as maps
 from pellucid.render.colormap import Theme, colors, ink_on
 from pellucid.render.layout import SYMBOLS, cell_text
 from pellucid.render.plain import visible
 from pellucid.render.raster import sheet_uri
 from pellucid.render.svg import inline, safe
+from pellucid.views.graph import Map
 from pellucid.views.number import number, percent, signed_number
 from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
@@ -43,7 +45,7 @@ from pellucid.views.view import (
 )  # fmt: skip
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_FIGURE, _SCALE = 480.0, 340.0
+_FIGURE, _SCALE, _MAP = 480.0, 340.0, 1100.0
 
 
 def page(view: View, title: str, lang: str = "en") -> str:
@@ -103,6 +105,9 @@ def markup(view: View) -> str:
             return _tokens(view)
         case Tiles():
             return _tiles(view)
+        case Map():
+            drawing = maps.fitted(view, _MAP)
+            return _figure("", inline(drawing, _alt(view.alt, "the map of a network"), "map", fit=True), (view.caption,))
         case Columns():
             return f'<div class="columns">{"".join(map(markup, view.views))}</div>'
         case Stack():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.render.plain import visible
+from pellucid.views.graph import Map
 from pellucid.views.tiles import Tile
 from pellucid.views.view import Sheet, View
 
@@ -42,4 +43,6 @@ def _plain(value: object) -> Any:
 
 
 def _left_out(owner: object, name: str) -> bool:
+    if isinstance(owner, Map):  # it has a text of its own: architecture/text.py
+        return name in ("graph", "measure", "pictures")
     return isinstance(owner, Sheet | Tile) and name in ("pixels", "below")

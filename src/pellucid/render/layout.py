@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.render import contact_sheet, figures
+from pellucid.render import map as maps
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.font import shortened, width_of, wrapped
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Role, Words, moved
 from pellucid.render.plain import visible
+from pellucid.views.graph import Map
 from pellucid.views.number import number, percent
 from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
@@ -39,7 +41,9 @@ SYMBOLS: dict[Tone, str] = {"good": "●", "weak": "◐", "bad": "○", "unknown
 
 
 def sheet(view: View, width: float = 960.0) -> Drawing:
-    """The view with a margin around it, on paper of the page's color."""
+    """The view with a margin around it, on paper of the page's color; wider where a map in it asks for more."""
+    parts = view.views if isinstance(view, Stack) else (view,)
+    width = max([width, *(maps.best_width(part) + 2 * MARGIN for part in parts if isinstance(part, Map))])
     inner = place(view, width - 2 * MARGIN)
     height = inner.height + 2 * MARGIN
     ground = Box(0, 0, width, height, "panel")
@@ -75,6 +79,8 @@ def place(view: View, width: float) -> Drawing:
             return stacked(
                 [*_titled(view.title, width), contact_sheet.sheet(view, width), *_small(width, view.caption)], 5
             )
+        case Map():
+            return stacked([maps.fitted(view, width), *_small(width, view.caption)], 5)
         case Columns():
             return _columns(view, width)
         case Stack():

@@ -1,6 +1,7 @@
 """What a figure is made of: lines, boxes, words and pixels at places.  PNG and SVG draw the same list.
 
-Colors are roles ("ink", "quiet", ...), so that one figure suits a light and a dark page.
+Colors are roles ("ink", "quiet", ...), so that one figure suits a light and a dark page.  Families of operations have
+roles of their own, on which "title" is read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pellucid.views.view import Array
 
 Role: TypeAlias = Literal[
     "page", "panel", "ink", "quiet", "mute", "line", "band", "accent", "good", "weak", "bad", "unknown",
-    "white", "black", "line1", "line2", "line3", "line4", "line5", "line6",
+    "white", "black", "line1", "line2", "line3", "line4", "line5", "line6", "title",
+    "convolution", "linear", "attention", "activation", "normalization", "pooling", "shape", "arithmetic",
+    "recurrent", "other", "io", "group",
 ]  # fmt: skip
 Point: TypeAlias = tuple[float, float]
 
@@ -22,7 +25,10 @@ LIGHT: dict[Role, str] = {
     "good": "#2b5c8a", "weak": "#8a5a00", "bad": "#9b2c2c", "unknown": "#5c636d",
     "white": "#ffffff", "black": "#111111",
     "line1": "#2b5c8a", "line2": "#b5541c", "line3": "#3f7a4a",
-    "line4": "#7b4a9e", "line5": "#8a6d00", "line6": "#555b63",
+    "line4": "#7b4a9e", "line5": "#8a6d00", "line6": "#555b63", "title": "#ffffff",
+    "convolution": "#2b5c8a", "linear": "#6a4c93", "attention": "#a3386c", "activation": "#a04a14",
+    "normalization": "#3f6f47", "pooling": "#7d5a00", "shape": "#5c636d", "arithmetic": "#2f6f78",
+    "recurrent": "#8f2f2f", "other": "#4b4f55", "io": "#2f343b", "group": "#465366",
 }  # fmt: skip
 DARK: dict[Role, str] = {
     "page": "#15171a", "panel": "#1c1f23", "ink": "#e8e6e1", "quiet": "#a6acb4", "mute": "#69717b",
@@ -30,7 +36,10 @@ DARK: dict[Role, str] = {
     "good": "#8fb8de", "weak": "#e0b060", "bad": "#f0938c", "unknown": "#a6acb4",
     "white": "#ffffff", "black": "#111111",
     "line1": "#8fb8de", "line2": "#f0a070", "line3": "#8cc79a",
-    "line4": "#c9a2e6", "line5": "#dcc260", "line6": "#b0b5bc",
+    "line4": "#c9a2e6", "line5": "#dcc260", "line6": "#b0b5bc", "title": "#15171a",
+    "convolution": "#8fb8de", "linear": "#c3a8e6", "attention": "#eb9cc4", "activation": "#f0a070",
+    "normalization": "#8cc79a", "pooling": "#dcc260", "shape": "#b0b5bc", "arithmetic": "#7fc7d1",
+    "recurrent": "#f0938c", "other": "#a6acb4", "io": "#d8d5cf", "group": "#aab8cc",
 }  # fmt: skip
 
 
@@ -126,3 +135,19 @@ def moved(mark: Mark, dx: float, dy: float) -> Mark:
             return Words(mark.x + dx, mark.y + dy, mark.text, mark.size, mark.role, mark.anchor, mark.bold, mark.mono)
         case Pixels():
             return replace(mark, x=mark.x + dx, y=mark.y + dy)
+
+
+def scaled(mark: Mark, by: float) -> Mark:
+    """The same mark, with everything in it larger or smaller."""
+    match mark:
+        case Line():
+            return replace(mark, points=tuple((x * by, y * by) for x, y in mark.points), width=mark.width * by)
+        case Box():
+            sizes = {"width": mark.width * by, "height": mark.height * by, "radius": mark.radius * by}
+            return replace(mark, x=mark.x * by, y=mark.y * by, **sizes)
+        case Dot():
+            return replace(mark, x=mark.x * by, y=mark.y * by, radius=mark.radius * by)
+        case Words():
+            return replace(mark, x=mark.x * by, y=mark.y * by, size=mark.size * by)
+        case Pixels():
+            return replace(mark, x=mark.x * by, y=mark.y * by, width=mark.width * by, height=mark.height * by)

@@ -33,11 +33,14 @@ def svg(view: View, width: int = 960, title: str = "") -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {frame} font-family="{family}">{head}{body}</svg>\n'
 
 
-def inline(drawing: Drawing, alt: str, kind: str) -> str:
-    """A figure inside a page: colors are the page's classes, so that they follow its theme."""
+def inline(drawing: Drawing, alt: str, kind: str, fit: bool = False) -> str:
+    """A figure inside a page: colors are the page's classes, so that they follow its theme.
+
+    `fit`: its words stand in boxes, and are made as long as they were measured, whatever the reader's font is.
+    """
     label = f'role="img" aria-label="{safe(alt)}"' if alt else 'aria-hidden="true"'
     frame = f'viewBox="0 0 {_n(drawing.width)} {_n(drawing.height)}"'
-    body = "".join(_mark(m, themed=True) for m in drawing.marks)
+    body = "".join(_words(m, True, fit) if isinstance(m, Words) else _mark(m, themed=True) for m in drawing.marks)
     return f'<svg class="{kind}" {frame} {label}>{body}</svg>'
 
 
@@ -102,13 +105,13 @@ def _line(mark: Line, themed: bool) -> str:
     return f'<path d="{path}" fill="none" stroke-linejoin="round" {look}/>'
 
 
-def _words(mark: Words, themed: bool) -> str:
+def _words(mark: Words, themed: bool, fit: bool = False) -> str:
     place = f'x="{_n(mark.x)}" y="{_n(mark.y)}" font-size="{_n(mark.size)}"'
     anchor = "" if mark.anchor == "start" else f' text-anchor="{mark.anchor}"'
     weight = ' font-weight="600"' if mark.bold else ""
     mono = ' font-family="ui-monospace, monospace" xml:space="preserve"' if mark.mono else ""
     # Lines were broken by the measure of our font; the reader's may be wider, so it is told how long a line is.
-    long = not themed and len(mark.text) > 8
+    long = len(mark.text) > 2 if fit else not themed and len(mark.text) > 8
     length = f'textLength="{_n(width_of(mark.text, mark.size, mark.bold))}" lengthAdjust="spacingAndGlyphs" '
     look = f"{length if long else ''}{_paint(mark.role, themed)}"
     return f"<text {place}{anchor}{weight}{mono} {look}>{safe(mark.text)}</text>"

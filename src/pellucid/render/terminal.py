@@ -11,6 +11,7 @@ from pellucid.render import raster
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.layout import SYMBOLS, cell_text
 from pellucid.render.plain import columns_wide, visible
+from pellucid.views.graph import Map
 from pellucid.views.number import number, percent, signed_number
 from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
@@ -82,6 +83,8 @@ def _lines(view: View, width: int, color: bool) -> list[str]:
             return _tokens(view, width, color)
         case Tiles():
             return _tiles(view, width)
+        case Map():
+            return _wrap("The map itself is in a picture: -o map.svg, .png, .pdf or .html.", width)
         case Columns():
             return _one_by_one(_without_repeats(view.views), width, color)
         case Stack():

@@ -14,6 +14,7 @@ from pellucid.core.errors import BadOption
 from pellucid.surfaces.command_atlas import atlas
 from pellucid.surfaces.command_concepts import concepts
 from pellucid.surfaces.command_dream import dream
+from pellucid.surfaces.command_map import map as map_
 from pellucid.surfaces.command_patches import patches
 from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
 
@@ -131,6 +132,7 @@ def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
 COMMANDS: Mapping[str, Callable[..., int]] = {
     "explain": explain,
     "compare": compare,
+    "map": map_,
     "patches": patches,
     "methods": methods,
     "checks": checks,

@@ -9,6 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.difference import Difference
+from pellucid.architecture.tree import tree
+from pellucid.architecture.weights import Weights
 from pellucid.concepts.saved import KINDS
 from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
@@ -57,6 +61,33 @@ def _(subject: Comparison) -> dict[str, Any]:
         "skipped": [{"method": name, "why": why} for name, why in subject.skipped],
         **_shared(subject.best),
     }
+
+
+@facts.register
+def _(subject: Architecture) -> dict[str, Any]:
+    lines = [
+        {"name": line.name, "site": subject.graph.site_of(line.group), "kind": line.kind, "output": line.shape or None,
+         "parameters": line.parameters, "flops": line.flops, "count": line.count, "depth": line.depth}
+        for line in tree(subject.graph, subject.depth)
+    ]  # fmt: skip
+    return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
+            "tree": lines}  # fmt: skip
+
+
+@facts.register
+def _(subject: Difference) -> dict[str, Any]:
+    values = [[_known(v) for v in row] for row in subject.similarity.tolist()]
+    return {"a": subject.a.graph.name, "b": subject.b.graph.name, **asdict(subject.parts),
+            "weights": [asdict(w) for w in subject.weights], "sites_a": list(subject.sites_a),
+            "sites_b": list(subject.sites_b), "similarity": values, "samples": subject.samples,
+            "notes": list(subject.notes)}  # fmt: skip
+
+
+@facts.register
+def _(subject: Weights) -> dict[str, Any]:
+    return {"network": subject.network, "skipped": list(subject.skipped), "tensors": [
+        {**asdict(t), "largest_singular": t.largest_singular, "stable_rank": t.stable_rank} for t in subject.tensors
+    ]}  # fmt: skip
 
 
 @facts.register

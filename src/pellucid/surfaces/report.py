@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.difference import Difference
+from pellucid.architecture.weights import Weights
 from pellucid.checks.card import trust_card
 from pellucid.concepts.between import Between
 from pellucid.concepts.found import Concepts
@@ -24,18 +27,21 @@ from pellucid.dream.patches import Patches
 from pellucid.dream.words import Words
 from pellucid.surfaces.check_dream import check_dream
 from pellucid.surfaces.explain import Comparison
+from pellucid.views.architecture import architecture_figure, architecture_view
 from pellucid.views.atlas import atlas_view, grid_view
 from pellucid.views.attribution import attribution, figure
 from pellucid.views.channels import between_view, groups_view, references_view, relevance_view
 from pellucid.views.circuits import circuits_view
 from pellucid.views.comparison import comparison
 from pellucid.views.concepts import concepts_figure, concepts_view
+from pellucid.views.difference import difference_view
 from pellucid.views.dream import dream_figure, dream_view
 from pellucid.views.embedding import embedding_view
 from pellucid.views.filters import evolution_view, filters_view
 from pellucid.views.patches import patches_figure, patches_view
 from pellucid.views.tcav import tcav_figure, tcav_view
 from pellucid.views.view import View
+from pellucid.views.weights import weights_view
 from pellucid.views.words import words_view
 
 
@@ -134,3 +140,18 @@ def _(subject: Filters, still: bool) -> View:
 @report.register
 def _(subject: Evolution, still: bool) -> View:
     return evolution_view(subject)
+
+
+@report.register
+def _(subject: Architecture, still: bool) -> View:
+    return architecture_figure(subject) if still else architecture_view(subject)
+
+
+@report.register
+def _(subject: Difference, still: bool) -> View:
+    return difference_view(subject, still=still)
+
+
+@report.register
+def _(subject: Weights, still: bool) -> View:
+    return weights_view(subject, still=still)

@@ -9,12 +9,18 @@ import tempfile
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.difference import Difference
+from pellucid.architecture.weights import Weights
 from pellucid.core.archive import SUFFIX
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.shown import Shown
+from pellucid.render.dot import dot
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
+from pellucid.render.pdf import pdf
 from pellucid.render.plain import visible
 from pellucid.render.png import png
 from pellucid.render.svg import svg
@@ -38,6 +44,9 @@ def save(subject: Shown, path: str | Path) -> Path:
     ending = _ending(path, type(subject))
     if ending == SUFFIX:
         return write(path, BY_CLASS[type(subject)].to_bytes(subject))
+    own = OWN.get(type(subject), {}).get(ending)
+    if own is not None:
+        return write(path, own(subject))
     return write(path, _WRITERS[ending](view_of(subject, still=ending in (".png", ".svg"))))
 
 
@@ -70,7 +79,8 @@ def check_place(path: str | Path, kind: type[Shown]) -> Path:
 
 def _ending(path: str | Path, kind: type[Shown]) -> str:
     ending = Path(path).suffix.lower()
-    known: Sequence[str] = (*_WRITERS, SUFFIX) if kind in BY_CLASS else (*_WRITERS,)
+    more = [e for e in OWN.get(kind, {}) if e not in _WRITERS]
+    known: Sequence[str] = (*_WRITERS, *more, *((SUFFIX,) if kind in BY_CLASS else ()))
     if ending not in known:
         name = visible(Path(path).name)
         raise BadInput(
@@ -94,6 +104,23 @@ _WRITERS: Mapping[str, Callable[[View], bytes]] = {
     ".png": png,
     ".svg": lambda view: svg(view).encode(),
     ".json": _json,
+}
+
+
+def _pdf(subject: Shown) -> bytes:
+    view = view_of(subject, still=True)
+    return pdf(view, title=_title(view))
+
+
+# what some kinds of result are written as in a form of their own
+OWN: Mapping[type[Shown], Mapping[str, Callable[[Any], bytes]]] = {
+    Architecture: {
+        ".json": lambda subject: subject.text.encode(),
+        ".pdf": _pdf,
+        ".dot": lambda subject: dot(subject.graph).encode(),
+    },
+    Difference: {".pdf": _pdf},
+    Weights: {".pdf": _pdf},
 }
 
 

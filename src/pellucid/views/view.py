@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.core.errors import BadInput
+from pellucid.views.graph import Map
 from pellucid.views.tiles import Tiles
 
 Array: TypeAlias = NDArray[Any]
@@ -281,7 +282,7 @@ class Fold:
 
 
 View: TypeAlias = (
-    Text | Heading | Table | Bars | Photo | Heat | Ruler | Card | Curve | Scatter | Tokens | Tiles
+    Text | Heading | Table | Bars | Photo | Heat | Ruler | Card | Curve | Scatter | Tokens | Tiles | Map
     | Columns | Stack | Fold
 )  # fmt: skip
 

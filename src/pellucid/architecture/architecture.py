@@ -1,0 +1,45 @@
+"""The map of a network as a result: its graph, its totals and what is laid over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from pellucid.architecture.graph import Graph
+from pellucid.architecture.overlay import Overlay
+from pellucid.architecture.text import to_text
+from pellucid.architecture.totals import Totals
+from pellucid.core.shown import Shown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Architecture(Shown):
+    """What a network is made of.
+
+    `graph` are its operations, groups and edges, `totals` their sums, `overlay` numbers and pictures by node and group
+    (parameters, FLOPs and memory always; with an input also activations).  `notes` say what it was run on and what was
+    not known.  `color` names the measure that pictures are colored by; empty: by family of operation.
+    """
+
+    graph: Graph
+    totals: Totals
+    overlay: Overlay = field(default_factory=Overlay, repr=False)
+    notes: tuple[str, ...] = ()
+    color: str = ""
+    depth: int | None = None
+
+    def colored(self, by: str) -> Architecture:
+        """The same map with its boxes colored by a measure; empty: by family.  Raises `BadOption` if there is none."""
+        from pellucid.core.errors import BadOption
+
+        if by and by not in self.overlay.measures:
+            raise BadOption(f"There is nothing to color by {by!r}.", f"There is: {', '.join(self.overlay.measures)}.")
+        return replace(self, color=by)
+
+    def opened(self, depth: int | None) -> Architecture:
+        """The same map with groups opened down to a depth; None: as many as can be seen at once."""
+        return replace(self, depth=depth)
+
+    @property
+    def text(self) -> str:
+        """Everything as JSON text, in columns; what `save("map.json")` writes."""
+        return to_text(self.graph, self.totals, self.overlay)

@@ -1,0 +1,115 @@
+"""What a network is run on for its map: the input that was given, one of a shape, or one that the network names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadInput
+from pellucid.core.network import Network
+
+Given: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How the network is called.  `real`: the numbers mean something, so that activations are worth looking at."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    real: bool
+    said: str = ""
+
+
+def call_of(x: Given, model: nn.Module) -> Call:
+    """The call for an input: tensors, or shapes (a tuple of numbers, several of them, or either by name).
+
+    Of a shape zeros are made, whole numbers where the network begins with an embedding.  Raises `BadInput` for anything
+    else.
+
+    >>> call_of((1, 3, 8, 8), nn.Conv2d(3, 4, 3)).args[0].shape
+    torch.Size([1, 3, 8, 8])
+    """
+    if isinstance(x, Mapping):
+        named = {str(name): _tensor(v, model) for name, v in x.items()}
+        return Call((), named, all(isinstance(v, Tensor) for v in x.values()))
+    if isinstance(x, Tensor):
+        return Call((x,), {}, real=not x.is_meta)
+    if isinstance(x, Sequence) and not isinstance(x, str) and x:
+        if all(isinstance(v, int) for v in x):
+            return Call((_tensor(x, model),), {}, real=False)
+        several = tuple(_tensor(v, model) for v in x)
+        return Call(several, {}, all(isinstance(v, Tensor) for v in x))
+    raise BadInput(f"{x!r} is no input for a map.", "Give a tensor, several by name, or a shape such as (1, 3, 224, 224).")
+
+
+def _tensor(v: Any, model: nn.Module) -> Tensor:
+    if isinstance(v, Tensor):
+        return v
+    if not isinstance(v, Sequence) or not all(isinstance(n, int) and n >= 0 for n in v):
+        raise BadInput(f"{v!r} is no shape.", "Write whole numbers, batch first: (1, 3, 224, 224).")
+    return torch.zeros(tuple(v), dtype=_dtype(model), device=_device(model))
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    """Whole numbers for a network whose first weight is an embedding's, else the type of its weights."""
+    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
+    if isinstance(first, nn.Embedding | nn.EmbeddingBag):
+        return torch.long
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def guessed(model: nn.Module, net: Network | None) -> Call | None:
+    """An input that the network itself says fits it: by its preparation, or by a Hugging Face configuration.
+
+    None where it says nothing: a wrong guess would draw a wrong map.
+    """
+    if net is not None and net.preparation is not None:
+        p = net.preparation
+        shape = (1, p.channels, p.size, p.size)
+        return Call((_zeros(shape, model),), {}, real=False, said=f"zeros of {_x(shape)}, as its preparation says")
+    dummy = _dummies(model)
+    if not dummy:
+        return None
+    shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in dummy.items())
+    return Call((), dummy, real=False, said=f"stand-ins that its configuration names: {shown}")
+
+
+def _zeros(shape: tuple[int, ...], model: nn.Module) -> Tensor:
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return torch.zeros(shape, dtype=dtype, device=_device(model))
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _dummies(model: nn.Module) -> dict[str, Tensor]:
+    """What a Hugging Face model is called with: pixels of its own size, or token ids."""
+    config, main = getattr(model, "config", None), getattr(model, "main_input_name", "")
+    vision = getattr(config, "vision_config", None) or config
+    size, channels = getattr(vision, "image_size", None), getattr(vision, "num_channels", None)
+    found: dict[str, Tensor] = {}
+    if isinstance(size, list | tuple) and len(size) == 2:
+        size = tuple(size)
+    elif isinstance(size, int):
+        size = (size, size)
+    if main == "pixel_values" and size and channels:
+        found[main] = _zeros((1, channels, *size), model)
+    elif main == "input_ids":
+        ids = torch.arange(3, 11, device=_device(model))[None]
+        found[main] = ids
+        text = getattr(config, "text_config", None) or config
+        if getattr(text, "is_encoder_decoder", False):
+            found["decoder_input_ids"] = ids
+        if getattr(config, "vision_config", None) is not None and size and channels:
+            found["pixel_values"] = _zeros((1, channels, *size), model)
+    return found

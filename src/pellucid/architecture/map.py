@@ -1,0 +1,148 @@
+"""The map: open anything, run it once on anything, and see the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from pellucid.architecture.activity import activity
+from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.fields import fields
+from pellucid.architecture.from_modules import from_modules
+from pellucid.architecture.from_tape import from_tape, unused
+from pellucid.architecture.given import Call, Given, call_of, guessed
+from pellucid.architecture.gradients import gradients
+from pellucid.architecture.overlay import Overlay, of_structure
+from pellucid.architecture.timing import timed
+from pellucid.architecture.totals import totals
+from pellucid.core.double import double, why_not_doubled
+from pellucid.core.errors import PellucidError
+from pellucid.core.misfit import misfit
+from pellucid.core.names import module_paths, named_arguments
+from pellucid.core.network import Network
+from pellucid.core.recording.record import record_module
+from pellucid.core.recording.tape import Tape
+from pellucid.doors.open import open as open_network
+from pellucid.doors.reading import reading
+
+Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
+LARGE = 300_000_000
+HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
+
+
+def map(
+    what: Mappable, x: Given | str | Path | None = None, *, fake: bool | None = None, time: bool = False
+) -> Architecture:
+    """The map of a network: modules, operations, shapes, parameters, FLOPs, memory, and what repeats.
+
+    `x` is an input (a tensor, several by name, a picture's file), the shape of one such as `(1, 3, 224, 224)`, or left
+    out where the network says itself what it takes.  With an input the boxes also show what happened in them: ranges,
+    zeros, dead and saturated units, gradients, pictures of channels; with `time` how long each operation took.
+
+    With `fake` nothing is computed and no weight is needed, so that a network on the meta device, larger than memory,
+    is mapped in seconds; by default that is done with large networks where no numbers were given.  A network that is given no input, and
+    does not say what it takes, is mapped as a tree of modules, without operations; a note says so.
+
+    Raises `BadInput` for an input that does not fit, and what `pl.open` raises.
+
+    >>> import pellucid as pl
+    >>> found = pl.map(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 16, 16))
+    >>> found.totals.parameters, found.totals.flops, found.graph.nodes.op
+    (224, 84672, ('input', 'conv2d', 'relu', 'output'))
+    """
+    if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
+        return _without_weights(what, x)
+    net = what if isinstance(what, Network) else open_network(what)
+    notes = tuple(net.notes)
+    if isinstance(x, str | Path):
+        read = reading(net, x)
+        x, notes = read.x, (*notes, *read.notes)
+    with net.lease() as model, torch.no_grad():
+        call = guessed(model, net) if x is None else call_of(x, model)
+        if call is None:
+            return _tree(model, net.name, net.source, (*notes, f"Nothing was run. {HOW}"))
+        notes = (*notes, f"Run on {call.said}.") if call.said else notes
+        shapes_only = fake if fake is not None else not (call.real or time) and _is_large(model)
+        try:
+            tape = _recorded(model, call, fake=shapes_only, again=fake is None)
+        except Exception as error:
+            if x is not None or isinstance(error, KeyboardInterrupt):
+                raise
+            why = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+            return _tree(model, net.name, net.source, (*net.notes, why))
+        found = of_tape(tape, net.name, net.source, notes)
+        return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
+
+
+def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...] = ()) -> Architecture:
+    """The map of a pass that was recorded before, by `pl.record`."""
+    graph = from_tape(tape, name or next((m.kind for m in tape.modules if not m.path), ""), source)
+    sizes = {v.name: v.bytes for v in tape.values if v.origin == "parameter"}
+    overlay = of_structure(graph).with_measures(fields(tape, graph))
+    if tape.data_dependent:
+        notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
+    return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
+
+
+def _without_weights(model: nn.Module, x: Any) -> Architecture:
+    twin = model if why_not_doubled(model) else double(model)
+    call = guessed(twin, None) if x is None else call_of(x, twin)
+    note = "The weights hold no numbers (meta device): shapes alone were followed."
+    if call is None:
+        return _tree(twin, type(model).__name__, "", (note, HOW))
+    tape = _recorded(twin, call, fake=True, again=False)
+    notes = (note, f"Run on {call.said}.") if call.said else (note,)
+    return of_tape(tape, type(model).__name__, "", notes)
+
+
+def _tree(model: nn.Module, name: str, source: str, notes: tuple[str, ...]) -> Architecture:
+    graph = from_modules(model, name, source)
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    return Architecture(graph, totals(graph, 0, size), of_structure(graph), notes)
+
+
+def _is_large(model: nn.Module) -> bool:
+    """Would a pass take longer than getting ready to follow shapes alone (some seconds)?"""
+    return sum(p.numel() for p in model.parameters()) > LARGE
+
+
+def _recorded(model: nn.Module, call: Call, *, fake: bool, again: bool) -> Tape:
+    """The pass, by shapes alone where that is asked for; `again`: with numbers where shapes do not suffice."""
+    paths = module_paths(model)
+    if fake:
+        try:
+            return record_module(model, call.args, call.kwargs, fake=True, paths=paths)
+        except Exception:
+            if not again:
+                raise
+    try:
+        return record_module(model, call.args, call.kwargs, paths=paths, keep_values=False)
+    except (RuntimeError, ValueError, IndexError) as error:
+        given = named_arguments(model, call.args, call.kwargs)
+        why = None if isinstance(error, PellucidError) else misfit(error, model, given)
+        if why is None:
+            raise
+        raise why from error
+
+
+def _with_numbers(
+    found: Architecture, net: Network, model: nn.Module, tape: Tape, call: Call, *, time: bool
+) -> Architecture:
+    overlay: Overlay = found.overlay
+    notes = found.notes
+    if call.real:
+        measures, pictures = activity(tape, model, call, found.graph)
+        overlay = replace(overlay.with_measures(measures), pictures=pictures)
+        more, why = gradients(net, tape, call, found.graph)
+        overlay = overlay.with_measures(more)
+        notes = (*notes, why) if why else notes
+    if time:
+        overlay = overlay.with_measures(timed(tape, model, call, found.graph))
+    return replace(found, overlay=overlay, notes=notes)
+
+

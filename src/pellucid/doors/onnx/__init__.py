@@ -1,0 +1,1 @@
+"""ONNX files as torch modules: parse, check, build, run; our own importer, differentiable throughout."""

@@ -1,0 +1,193 @@
+"""From the bytes of an ONNX file to a `Model`.  The onnx package decodes the protocol buffer; nothing in it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pellucid.core.errors import BadModel
+from pellucid.doors.files import printable
+from pellucid.doors.onnx.graph import DTYPES, Dims, Function, Graph, Model, Node, Reference, Value, Weights
+from pellucid.doors.onnx.scopes import Scopes, source
+
+_DEEPEST = 40  # subgraphs in subgraphs
+_NEWEST = 28  # operator set of the default domain that was read when this was written
+
+
+def decoded(data: bytes, name: str) -> Any:
+    """The protocol buffer of an ONNX file.  Raises `BadModel` when it is none."""
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        raise BadModel(f"{name} is damaged or incomplete: it cannot be decoded.", "Copy or export it again.") from None
+    if not proto.HasField("graph"):
+        raise BadModel(f"{name} holds no graph.", "Is it an ONNX model? Copy or export it again.")
+    return proto
+
+
+def model(proto: Any, name: str = "", folder: Path | None = None) -> Model:
+    """A decoded file as plain data.  `folder` is where its external data lies; without it none is read."""
+    opsets = {_domain(entry.domain): int(entry.version) for entry in proto.opset_import}
+    if opsets.get("", 0) > _NEWEST:
+        raise BadModel(
+            f"{name or 'The model'} uses operator set {opsets['']}; Pellucid knows up to {_NEWEST}.",
+            f"Export it again with opset_version={_NEWEST} or less.",
+        )
+    reader = _Reader(opsets, folder)
+    functions = [reader.function(f) for f in proto.functions]
+    graph = reader.graph(proto.graph, 0)
+    return Model(
+        graph=graph,
+        functions={(f.domain, f.name, f.overload): f for f in functions},
+        opsets=opsets,
+        producer=printable(f"{proto.producer_name} {proto.producer_version}".strip()),
+        metadata={entry.key: entry.value for entry in proto.metadata_props},
+        kinds=reader.scopes.kinds,
+        name=name or printable(graph.name),
+    )
+
+
+def function(proto: Any, defaults: Mapping[str, Any], opsets: Mapping[str, int]) -> Function:
+    """A function of the standard as data; `defaults` are the messages of the attributes that it can do without."""
+    reader = _Reader(dict(opsets), None)
+    found = reader.function(proto)
+    return replace(found, defaults={name: reader.attribute(a, 0) for name, a in defaults.items()} | found.defaults)
+
+
+def _domain(text: str) -> str:
+    return "" if text == "ai.onnx" else text
+
+
+class _Reader:
+    """Turns messages into data, with what they share: the operator sets in force and the scopes met so far."""
+
+    def __init__(self, opsets: dict[str, int], folder: Path | None) -> None:
+        self.opsets, self.folder, self.scopes = opsets, folder, Scopes()
+
+    def graph(self, proto: Any, depth: int) -> Graph:
+        if depth > _DEEPEST:
+            raise BadModel(f"Subgraphs are nested more than {_DEEPEST} deep.", "Export the model again.")
+        stored = [*map(self.weights, proto.initializer), *map(self.sparse, proto.sparse_initializer)]
+        weights = {w.name: w for w in stored}
+        if len(weights) != len(stored):
+            twice = next(w.name for i, w in enumerate(stored) if any(w.name == v.name for v in stored[:i]))
+            raise BadModel(f"Two weights are named {printable(twice)!r}.", "Export the model again.")
+        values = {v.name: value(v) for v in proto.value_info}
+        return Graph(
+            name=proto.name,
+            inputs=tuple(value(v) for v in proto.input),
+            outputs=tuple(value(v) for v in proto.output),
+            nodes=tuple([self.node(n, depth) for n in proto.node]),
+            weights=weights,
+            values=values,
+        )
+
+    def function(self, proto: Any) -> Function:
+        outer, self.opsets = self.opsets, self.opsets | {_domain(e.domain): e.version for e in proto.opset_import}
+        nodes = tuple([self.node(n, 0) for n in proto.node])
+        self.opsets = outer
+        defaults = {a.name: self.attribute(a, 0) for a in proto.attribute_proto}
+        inputs, outputs = tuple(proto.input), tuple(proto.output)
+        return Function(_domain(proto.domain), proto.name, proto.overload, inputs, outputs, defaults, nodes)
+
+    def node(self, proto: Any, depth: int) -> Node:
+        domain, name = _domain(proto.domain), proto.name
+        metadata = {entry.key: entry.value for entry in proto.metadata_props} if proto.metadata_props else {}
+        return Node(
+            op=proto.op_type,
+            inputs=tuple(proto.input),
+            outputs=tuple(proto.output),
+            attributes={a.name: self.attribute(a, depth) for a in proto.attribute},
+            name=name,
+            domain=domain,
+            version=self.opsets.get(domain, 1),
+            path=self.scopes.path(name, metadata),
+            source=source(metadata) if metadata else "",
+            overload=proto.overload,
+        )
+
+    def attribute(self, proto: Any, depth: int) -> Any:
+        """An attribute's value: int, float, str, tuples of them, `Weights`, `Graph`, `Value` or a `Reference`."""
+        if proto.ref_attr_name:
+            return Reference(proto.ref_attr_name)
+        kind = proto.type
+        if kind in _PLAIN:
+            return _PLAIN[kind](proto)
+        if kind == 4:
+            return self.weights(proto.t)
+        if kind == 5:
+            return self.graph(proto.g, depth + 1)
+        if kind == 9:
+            return tuple(map(self.weights, proto.tensors))
+        if kind == 10:
+            return tuple(self.graph(g, depth + 1) for g in proto.graphs)
+        if kind == 11:
+            return self.sparse(proto.sparse_tensor)
+        raise BadModel(f"Attribute {printable(proto.name)!r} is of no known kind ({kind}).", "Export the model again.")
+
+    def weights(self, proto: Any) -> Weights:
+        shape, dtype = tuple(proto.dims), DTYPES.get(proto.data_type, "undefined")
+        return Weights(proto.name, dtype, shape, partial(_array, proto, self.folder))
+
+    def sparse(self, proto: Any) -> Weights:
+        dtype = DTYPES.get(proto.values.data_type, "undefined")
+        return Weights(proto.values.name, dtype, tuple(proto.dims), partial(_dense, proto, self.folder))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+# By the numbers of AttributeProto.AttributeType.
+_PLAIN: dict[int, Callable[[Any], Any]] = {
+    1: lambda a: a.f,
+    2: lambda a: a.i,
+    3: lambda a: _text(a.s),
+    6: lambda a: tuple(a.floats),
+    7: lambda a: tuple(a.ints),
+    8: lambda a: tuple(map(_text, a.strings)),
+    13: lambda a: _typed("", a.tp),
+    14: lambda a: tuple(_typed("", t) for t in a.type_protos),
+}
+
+
+def value(proto: Any) -> Value:
+    """The name and the type of an input, an output or a value in between."""
+    return _typed(proto.name, proto.type) if proto.HasField("type") else Value(proto.name)
+
+
+def _typed(name: str, proto: Any) -> Value:
+    kind = proto.WhichOneof("value") or ""
+    if kind in ("tensor_type", "sparse_tensor_type"):
+        inner = getattr(proto, kind)
+        shape = _dims(inner.shape) if inner.HasField("shape") else None
+        return Value(name, DTYPES.get(inner.elem_type, "undefined"), shape, kind.partition("_")[0])
+    if kind in ("sequence_type", "optional_type"):
+        inside = _typed("", getattr(proto, kind).elem_type)
+        return Value(name, inside.dtype, inside.shape, kind.partition("_")[0])
+    return Value(name, kind=kind.partition("_")[0] or "tensor")
+
+
+def _dims(proto: Any) -> Dims:
+    known = {"dim_value": lambda d: d.dim_value, "dim_param": lambda d: d.dim_param}
+    return tuple(known.get(d.WhichOneof("value"), lambda _: None)(d) for d in proto.dim)
+
+
+def _array(proto: Any, folder: Path | None) -> Any:
+    """The numbers of a stored tensor as an array of its own."""
+    from pellucid.doors.onnx.stored import array
+
+    return array(proto, folder)
+
+
+def _dense(proto: Any, folder: Path | None) -> Any:
+    from pellucid.doors.onnx.stored import dense
+
+    return dense(proto, folder)

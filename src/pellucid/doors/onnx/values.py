@@ -1,0 +1,73 @@
+"""What passes between operators: torch's types for ONNX's, and the numbers of shapes and axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pellucid.core.errors import BadModel
+from pellucid.doors.onnx.graph import DTYPES, Weights
+
+# Types that torch has not, or only packed: one number is kept a byte, in a type that has all of theirs.
+_WIDER = {
+    "uint4": torch.uint8, "int4": torch.int8, "uint2": torch.uint8, "int2": torch.int8,
+    "float4_e2m1fn": torch.float8_e4m3fn,
+}  # fmt: skip
+
+
+def dtype(code: int) -> torch.dtype:
+    """The torch type for ONNX's number of a type.  Raises `BadModel` for those that torch does not have."""
+    return named_dtype(DTYPES.get(code, str(code)))
+
+
+def named_dtype(name: str) -> torch.dtype:
+    """The torch type of that name."""
+    found = _WIDER.get(name) or getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise BadModel(f"torch has no numbers of type {name}.", "Export the model with another type.")
+    return found
+
+
+def tensor(stored: Weights) -> Any:
+    """A stored tensor as a tensor of its own; strings stay a NumPy array."""
+    return from_array(stored.array(), stored.dtype)
+
+
+def from_array(array: np.ndarray[Any, Any], name: str = "") -> Any:
+    """A NumPy array (of `ml_dtypes` too) as a tensor."""
+    name = name or array.dtype.name
+    if array.dtype.kind in "OUST":
+        return array.astype(object)
+    target = named_dtype(name)
+    shape, flat = array.shape, array.reshape(-1)
+    if name == "float4_e2m1fn":
+        return torch.from_numpy(flat.astype(np.float32)).to(target).reshape(shape)
+    if name in _WIDER:
+        flat = flat.astype(np.uint8 if name.startswith("u") else np.int8)
+    elif name.startswith(("bfloat", "float8")):
+        raw = torch.from_numpy(flat.view(np.uint8 if flat.dtype.itemsize == 1 else np.uint16).copy())
+        return raw.view(target).reshape(shape)
+    return torch.from_numpy(flat.copy()).reshape(shape)
+
+
+def ints(x: Any) -> list[int]:
+    """The numbers of a shape, of axes or of sizes."""
+    if isinstance(x, Tensor):
+        return [int(v) for v in x.reshape(-1).tolist()]
+    return [int(v) for v in (x if isinstance(x, list | tuple) else [x])]
+
+
+def one(x: Any) -> Any:
+    """The number in a tensor of one, which says how to compute and is no data: a count, an axis, a limit."""
+    return x.reshape(-1)[0].item() if isinstance(x, Tensor) else x
+
+
+def axes(node: Any, given: Tensor | None) -> list[int] | None:
+    """Axes as an input (newer operator sets) or as an attribute (older ones)."""
+    if given is not None:
+        return ints(given)
+    stated = node.get("axes")
+    return None if stated is None else list(stated)

@@ -1,0 +1,276 @@
+"""A map as marks: cards with the family's color on top, frames around open groups, wires between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from pellucid.architecture.overlay import Measure, Thumbnail
+from pellucid.architecture.tree import output_nodes
+from pellucid.render.columns import GAP, fitting, in_columns, wanted
+from pellucid.render.colormap import colors, ink_on
+from pellucid.render.font import shortened, width_of
+from pellucid.render.graph.boxes import BAR, PICTURE, ROW, SIDE
+from pellucid.render.graph.layered import Placed, Rect, layout
+from pellucid.render.graph.lettering import LINE, TITLE
+from pellucid.render.graph.outline import Outline, outline
+from pellucid.render.graph.scene import Box as Seen
+from pellucid.render.graph.scene import open_first, scene
+from pellucid.render.marks import Box, Drawing, Line, Mark, Pixels, Role, Words, moved, scaled
+from pellucid.render.plain import visible
+from pellucid.views.graph import Map
+from pellucid.views.number import number, percent
+from pellucid.views.view import Array
+
+SMALL, ARROW = 9.0, 4.0
+BUDGET = 60
+UNITS = ("", "k", "M", "G", "T", "P")
+
+
+def network(view: Map, columns: int | None = None, room: float | None = None) -> Drawing:
+    """The map at its natural size, in `columns`, or in as many as fit the `room`; by default as a whole in landscape."""
+    placed = _placed(view)
+    count = columns or (wanted if room is None else partial(fitting, room=room))(placed.width, placed.height)
+    pictures = _pictures(view)
+    marks = [
+        *_frames(placed),
+        *_wires(placed),
+        *_titles(placed),
+        *(m for seen, at in zip(placed.scene.boxes, placed.boxes, strict=True) for m in _card(view, seen, at, pictures)),
+        *_far(placed),
+    ]
+    tall = Drawing(placed.width, placed.height, tuple(marks))
+    return in_columns(tall, count, _whole(placed), _named(placed)) if count > 1 else tall
+
+
+def fitted(view: Map, width: float) -> Drawing:
+    """The map with the key to its colors above, in columns that fit, made smaller where even one is too wide."""
+    drawing = network(view, room=width)
+    by = min(1.0, width / drawing.width)
+    marks = drawing.marks if by == 1.0 else tuple(scaled(m, by) for m in drawing.marks)
+    key = _key(view, width)
+    top = key.height + 12 if key.marks else 0.0
+    shift = max(0.0, (width - drawing.width * by) / 2)
+    placed = tuple(moved(m, shift, top) for m in marks)
+    return Drawing(width, drawing.height * by + top, (*key.marks, *placed))
+
+
+def best_width(view: Map) -> float:
+    """How wide the map is when the whole of it is seen at once."""
+    placed = _placed(view)
+    columns = wanted(placed.width, placed.height)
+    return columns * (placed.width + GAP) - GAP
+
+
+def _placed(view: Map) -> Placed:
+    tree = outline(view.graph)
+    return layout(scene(tree, opened(tree, view.depth), (), tuple(_pictures(view))))
+
+
+def _whole(placed: Placed) -> list[tuple[float, float]]:
+    """What is not cut when a map is broken into columns: cards with what stands beside them, titles of frames."""
+    cards = [(at.y - 16, at.y + at.height + 14) for at in placed.boxes]
+    return [*cards, *((at.y - 4, at.y + 70) for at in placed.frames[1:])]
+
+
+def _named(placed: Placed) -> list[tuple[float, float, str]]:
+    pairs = zip(placed.scene.frames[1:], placed.frames[1:], strict=True)
+    return [(at.y, at.y + at.height, visible(frame.title)) for frame, at in pairs]
+
+
+def opened(tree: Outline, depth: int | None) -> frozenset[int]:
+    """The groups that are open: down to a depth, or those that show most in about sixty boxes."""
+    if depth is None:
+        return frozenset(open_first(tree, BUDGET))
+    return frozenset(g for g, level in enumerate(tree.graph.depths) if level < max(depth, 1))
+
+
+def _pictures(view: Map) -> dict[int, Thumbnail]:
+    """Thumbnails by item of the scene: of operations, and of groups that of what they put out."""
+    found: dict[int, Thumbnail] = dict(view.pictures)
+    if not found:
+        return {}
+    for group, node in enumerate(output_nodes(view.graph)):
+        if node in view.pictures and node is not None:
+            found[~group] = view.pictures[node]
+    return found
+
+
+def _frames(placed: Placed) -> Iterator[Mark]:
+    for frame, at in zip(placed.scene.frames[1:], placed.frames[1:], strict=True):
+        depth = _depth(placed, frame.parent)
+        yield Box(at.x, at.y, at.width, at.height, _ground(depth), 8, "line")
+
+
+def _titles(placed: Placed) -> Iterator[Mark]:
+    """The names of frames, on a ground of their own where a wire runs behind them."""
+    for frame, at in zip(placed.scene.frames[1:], placed.frames[1:], strict=True):
+        title = shortened(visible(frame.title), LINE, at.width - 2 * SIDE)
+        yield Box(at.x + SIDE - 2, at.y + 5, width_of(title, LINE, True) + 4, 15, _ground(_depth(placed, frame.parent)))
+        yield Words(at.x + SIDE, at.y + 16, title, LINE, "quiet", bold=True)
+
+
+def _ground(depth: int) -> Role:
+    return "page" if depth % 2 else "panel"
+
+
+def _depth(placed: Placed, frame: int) -> int:
+    depth = 0
+    while frame > 0:
+        frame, depth = placed.scene.frames[frame].parent, depth + 1
+    return depth + 1
+
+
+def _wires(placed: Placed) -> Iterator[Mark]:
+    said: set[tuple[int, str]] = set()
+    for wire, route in zip(placed.scene.wires, placed.routes, strict=True):
+        points = [(route[i], route[i + 1]) for i in range(0, len(route), 2)]
+        if wire.far or len(points) < 2:
+            continue
+        yield Line(tuple(points), "mute", 1.2)
+        yield from _head(points)
+        text = wire.shape + (f"  ×{wire.count}" if wire.count > 1 else "")
+        if text and (wire.source, text) not in said:
+            said.add((wire.source, text))
+            x, y = points[0]
+            yield Words(x + 4, y + 10, visible(text), SMALL, "quiet")
+
+
+def _head(points: Sequence[tuple[float, float]]) -> Iterator[Mark]:
+    """Two short strokes at the end of a wire, along its last stretch."""
+    (x0, y0), (x1, y1) = next(((a, b) for a, b in reversed(list(pairwise(points))) if a != b), (points[0], points[-1]))
+    length = math.hypot(x1 - x0, y1 - y0) or 1.0
+    dx, dy = (x1 - x0) / length * ARROW, (y1 - y0) / length * ARROW
+    yield Line(((x1 - dx * 1.3 - dy, y1 - dy * 1.3 + dx), (x1, y1), (x1 - dx * 1.3 + dy, y1 - dy * 1.3 - dx)), "mute", 1.2)
+
+
+def _far(placed: Placed) -> Iterator[Mark]:
+    """Wires that are not drawn: a stub above what takes the value, with the name of what made it."""
+    for wire in placed.scene.wires:
+        if wire.far:
+            at = placed.boxes[wire.target]
+            x = at.x + at.width - SIDE
+            yield Line(((x, at.y - 7), (x, at.y)), "mute", 1.2, "2 2")
+            name = shortened(visible(placed.scene.boxes[wire.source].title), SMALL, 90)
+            yield Words(x - 3, at.y - 3, f"from {name}", SMALL, "quiet", "end")
+
+
+def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> Iterator[Mark]:
+    value = _value(view, seen)
+    if seen.kind == "run":
+        for step in (6.0, 3.0):
+            yield Box(at.x + step, at.y + step, at.width, at.height, "panel", 5, "line")
+    yield Box(at.x, at.y, at.width, at.height, "panel", 5, "line")
+    title_role, bar = _bar(view, seen, at, value)
+    yield from bar
+    yield Words(at.x + SIDE, at.y + 15, shortened(visible(seen.title), TITLE, at.width - SIDE), TITLE, title_role, bold=True)
+    texts = list(seen.lines)
+    if view.measure is not None and value is not None:
+        said = amount(value, view.measure)
+        if texts:
+            texts[-1] = said
+        elif width_of(seen.title, TITLE, True) + width_of(said, LINE) + 3 * SIDE < at.width:
+            yield Words(at.x + at.width - SIDE, at.y + 15, said, LINE, title_role, "end")
+    for i, text in enumerate(texts):
+        y = at.y + BAR + 12 + i * ROW
+        yield Words(at.x + SIDE, y, shortened(visible(text), LINE, at.width - 1.5 * SIDE), LINE, "ink" if i == 0 else "quiet")
+    item = seen.index if seen.kind == "node" else ~seen.index
+    if seen.pictured and item in pictures:
+        yield from _thumbnails(pictures[item], at)
+
+
+def _bar(view: Map, seen: Seen, at: Rect, value: float | None) -> tuple[Role, list[Mark]]:
+    """The title's bar, in the color of the family or of the measure, and the color of the title on it."""
+    bar = (at.x, at.y, at.width, min(float(BAR), at.height))
+    if view.measure is None:
+        role: Role = seen.family  # type: ignore[assignment]  # every family, and "group", is a role
+        flat = [Box(bar[0], bar[1] + 8, bar[2], bar[3] - 8, role)] if at.height > BAR else []
+        return "title", [Box(*bar, role, 5), *flat]
+    if value is None:
+        return "ink", [Box(*bar, "band", 5)]
+    pixel = shade(np.array([[share(value, view.measure)]]))
+    red, green, blue = (int(v) for v in pixel[0, 0])
+    return ("black" if ink_on((red, green, blue))[0] < 128 else "white"), [Pixels(*bar, pixel)]
+
+
+def shade(shares: Array) -> Array:
+    """Colors for shares from 0 to 1, pale for little and dark for much."""
+    return colors(1 - shares, (0.0, 1.0), signed=False)
+
+
+def _value(view: Map, seen: Seen) -> float | None:
+    if view.measure is None:
+        return None
+    return (view.measure.nodes if seen.kind == "node" else view.measure.groups)[seen.index]
+
+
+def share(value: float, measure: Measure) -> float:
+    """Where a value lies between a measure's limits, 0 to 1, on its scale."""
+    low, high = measure.limits
+    if measure.scale == "log":
+        low, high, value = (math.log1p(max(v, 0.0) / _small(measure)) for v in (low, high, value))
+    return min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)
+
+
+def _small(measure: Measure) -> float:
+    """What counts as nearly nothing on a logarithmic scale: a ten-thousandth of the largest value."""
+    return (measure.limits[1] or 1.0) * 1e-4
+
+
+def amount(value: float, measure: Measure) -> str:
+    """A measure's number with its unit: `21.7 M`, `1.2 MB`, `3.4 ms`, `31 %`."""
+    if measure.scale == "share":
+        return percent(value)
+    if measure.unit == "s":
+        return f"{number(value * 1000)} ms" if value >= 1e-3 else f"{number(value * 1e6)} µs"
+    if abs(value) < 1000 or value != value:
+        return f"{number(value)} {measure.unit}".strip()
+    power = min(int(math.log10(abs(value)) // 3), len(UNITS) - 1)
+    return f"{number(value / 1000**power)} {UNITS[power]}{measure.unit}".strip()
+
+
+def _key(view: Map, width: float) -> Drawing:
+    """What the colors mean: the families that occur, or the measure's scale."""
+    if view.measure is not None:
+        low, high = (amount(v, view.measure) for v in view.measure.limits)
+        wide = min(width, 280.0)
+        strip = (Pixels(0, 0, wide, 10, shade(np.linspace(0, 1, 256)[None])), Box(0, 0, wide, 10, "none", edge="line"))
+        title = f"{view.measure.title}{' (logarithmic)' if view.measure.scale == 'log' else ''}"
+        ends = (Words(0, 24, low, LINE), Words(wide, 24, high, LINE, anchor="end"))
+        return Drawing(width, 28, (*strip, *ends, Words(wide + 14, 10, title, LINE, "quiet")))
+    names = [*dict.fromkeys(f for f in view.graph.nodes.family if f != "io")]
+    return _families(names, width)
+
+
+def _families(names: Sequence[str], width: float) -> Drawing:
+    marks: list[Mark] = []
+    x, y = 0.0, 0.0
+    for name in names:
+        wide = 18 + width_of(name, LINE) + 14
+        if x and x + wide > width:
+            x, y = 0.0, y + 18
+        marks.append(Box(x, y, 12, 12, name, 2))  # type: ignore[arg-type]  # every family is a role
+        marks.append(Words(x + 17, y + 10, name, LINE, "quiet"))
+        x += wide
+    return Drawing(width, y + 14, tuple(marks))
+
+
+def _thumbnails(t: Thumbnail, at: Rect) -> Iterator[Mark]:
+    """Channels side by side at the foot of the card, in the colors of signed or of plain numbers."""
+    room, high = at.width - 2 * SIDE, PICTURE - 8.0
+    wide = min(high * t.width / t.height, room)
+    fit = max(1, int((room + 4) // (wide + 4)))
+    pixels = np.frombuffer(t.pixels, np.uint8).reshape(-1, t.height, t.width)[:fit]
+    top = at.y + at.height - PICTURE + 4
+    for i, channel in enumerate(pixels):
+        light, dark = _colored(channel, t, "light"), _colored(channel, t, "dark")
+        yield Pixels(at.x + SIDE + i * (wide + 4), top, wide, high, light, dark if t.signed else None)
+
+
+def _colored(channel: Array, t: Thumbnail, theme: str) -> Array:
+    values = t.low + (t.high - t.low) * channel.astype(np.float64) / 255
+    return colors(values, (t.low, t.high), t.signed, theme)  # type: ignore[arg-type]  # "light" or "dark"

@@ -1,0 +1,123 @@
+"""The `pellucid map` command: what a network is made of, as a tree, a picture or data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pellucid.core.errors import BadOption
+
+if TYPE_CHECKING:
+    from pellucid.core.shown import Shown
+
+_SHAPE_HELP = "the shape of an input, batch first: 1x3x224x224; several with commas between them, or name=1x8"
+_COLOR_HELP = "what boxes are colored by: parameters, flops, memory, time, field, zeros, ...; empty: family"
+
+
+def map(
+    model: Annotated[str, "what pellucid.open knows: a file, efficientnet_lite0, timm:NAME"],
+    *,
+    shape: Annotated[str | None, _SHAPE_HELP] = None,
+    input: Annotated[str | None, "a picture to run it on: the boxes then show what happened in them"] = None,
+    compare: Annotated[str | None, "another network: what differs in structure and weights, and with --input within"]
+    = None,
+    weights: Annotated[bool, "list every weight with its norm, spectrum and sparsity instead"] = False,
+    depth: Annotated[int | None, "how many levels of modules are open; empty: about sixty boxes"] = None,
+    color: Annotated[str | None, _COLOR_HELP] = None,
+    output: Annotated[str | None, "the file to write: .html, .svg, .png, .pdf, .json or .dot"] = None,
+    seed: Annotated[int, "seed of everything random"] = 0,
+    json: Annotated[bool, "print the result as JSON, for scripts"] = False,
+    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
+) -> int:  # fmt: skip
+    """Map a network: its modules, operations, shapes, parameters and costs, with repeated blocks folded.
+
+    Prints a tree with totals.  With -o map.svg (or .png, .pdf, .html, .json, .dot) also writes the map.
+    """
+    from pathlib import Path
+
+    from pellucid.surfaces.deliver import deliver
+    from pellucid.surfaces.progress import watched
+    from pellucid.surfaces.show import check_place
+
+    _refuse(shape, input, compare, depth, color, weights)
+    given: Any = parsed_shape(shape) if shape else input
+    if output:
+        check_place(output, _kind(compare, weights))
+    with watched(seed=seed, quiet=quiet or json):
+        found = _found(model, given, compare, weights, depth, color)
+        if output:
+            return deliver(found, Path(output), as_json=json, quiet=quiet)
+        return _printed(found, as_json=json)
+
+
+def _refuse(
+    shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool
+) -> None:
+    """Raise `BadOption` for what cannot be meant, before anything is opened."""
+    if shape and input:
+        raise BadOption("--shape and --input were both given.", "A picture has its shape: give one of them.")
+    if compare and weights:
+        raise BadOption("--compare and --weights were both given.", "--compare also compares weights.")
+    if depth is not None and depth < 1:
+        raise BadOption(f"--depth {depth}: expected at least 1.")
+    if color and (compare or weights):
+        raise BadOption("--color belongs to a map alone.", "Leave it out.")
+
+
+def _kind(compare: str | None, weights: bool) -> type[Shown]:
+    from pellucid.architecture.architecture import Architecture
+    from pellucid.architecture.difference import Difference
+    from pellucid.architecture.weights import Weights
+
+    return Difference if compare else Weights if weights else Architecture
+
+
+def _found(
+    model: str, given: Any, compare: str | None, weights: bool, depth: int | None, color: str | None
+) -> Shown:
+    from pellucid.architecture.difference import map_difference
+    from pellucid.architecture.map import map as map_
+    from pellucid.architecture.weights import weights as weights_
+
+    if compare:
+        return map_difference(model, compare, given)
+    if weights:
+        return weights_(model)
+    return map_(model, given, time=color == "time").colored(color or "").opened(depth)
+
+
+def _printed(found: Shown, *, as_json: bool) -> int:
+    import sys
+
+    from pellucid.render.terminal import terminal
+    from pellucid.surfaces.deliver import print_json, print_text, width
+    from pellucid.surfaces.facts import facts
+    from pellucid.surfaces.show import view_of
+
+    if as_json:
+        print_json(facts(found))
+    else:
+        print_text(terminal(view_of(found), width=width(), color=sys.stdout.isatty()))
+    return 0
+
+
+def parsed_shape(text: str) -> Any:
+    """The shape that a text names, or several, or several by name; raises `BadOption` for anything else.
+
+    >>> parsed_shape("1x3x224x224"), parsed_shape("ids=1x8,mask=1x8")
+    ((1, 3, 224, 224), {'ids': (1, 8), 'mask': (1, 8)})
+    """
+    parts = [part.strip() for part in text.split(",")]
+    named = {name.strip(): _numbers(text, rest) for name, equals, rest in (p.partition("=") for p in parts) if equals}
+    if named:
+        if len(named) != len(parts):
+            raise BadOption(f"--shape {text!r}: all inputs are named, or none.", "Write ids=1x8,mask=1x8.")
+        return named
+    shapes = tuple(_numbers(text, part) for part in parts)
+    return shapes[0] if len(shapes) == 1 else shapes
+
+
+def _numbers(text: str, part: str) -> tuple[int, ...]:
+    sizes = part.strip().lower().replace("×", "x").split("x")
+    if not all(size.isdecimal() and 0 < len(size) < 10 for size in sizes):
+        raise BadOption(f"--shape {text!r}: {part!r} is no shape.", "Write whole numbers, batch first: 1x3x224x224.")
+    return tuple(map(int, sizes))

@@ -1,0 +1,73 @@
+"""The report on a network's weights: norms, spectra, sparsity and histograms, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pellucid.architecture.weights import WeightFacts, Weights
+from pellucid.views.number import count, percent
+from pellucid.views.view import Cell, Curve, Heading, Series, Stack, Table, Text, View
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+MOST_CURVES, MOST_ROWS, STILL_ROWS = 6, 4000, 40
+
+
+def weights_view(found: Weights, *, still: bool = False) -> View:
+    """The report; `still` is what fits on one picture."""
+    zeros = sum(t.zeros * t.count for t in found.tensors) / max(found.count, 1)
+    lead = f"{count(len(found.tensors), 'tensor')} with {count(found.count, 'number')}; {percent(zeros)} are zero."
+    said: list[View] = []
+    if found.skipped:
+        some = "one large weight" if len(found.skipped) == 1 else f"{len(found.skipped)} large weights"
+        said.append(Text(f"No spectrum was found of {some}: pl.weights(net, spectra=True) finds all.", "quiet"))
+    if found.filters:
+        said.append(Text(f"The filters of {found.filters} as pictures: pl.dream.filters(net).", "quiet"))
+    curves = (_spectra(found.tensors),) if any(len(t.spectrum) > 2 for t in found.tensors) else ()
+    head = (Heading(f"The weights of {found.network}", 1), Text(lead, "lead"), *said)
+    return Stack((*head, *curves, _table(found.tensors, still), Text(_WORDS, "quiet")))
+
+
+_WORDS = (
+    "Norm: the root of the sum of squares. Largest singular value and stable rank are those of the weight as a matrix, "
+    "its first axis by all others: the stable rank is the squared norm over the squared largest singular value, 1 "
+    "where one direction holds everything. The histogram goes from the smallest to the largest value, its heights by "
+    "the square root of counts."
+)
+
+
+def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
+    columns = ("weight", "shape", "type", "norm", "mean", "deviation", "zeros", "largest singular", "stable rank")
+    shown = tensors[: STILL_ROWS if still else MOST_ROWS]
+    rows: list[tuple[Cell, ...]] = []
+    for t in shown:
+        shape = "×".join(map(str, t.shape)) or "scalar"
+        cells: tuple[Cell, ...] = (t.name, shape, t.dtype, t.norm, t.mean, t.spread, percent(t.zeros))
+        cells = (*cells, t.largest_singular, t.stable_rank)
+        rows.append(cells if still else (*cells, sparkline(t.histogram)))
+    left_out = len(tensors) - len(shown)
+    caption = f"The first {len(shown)} of {count(len(tensors), 'tensor')}" if left_out else ""
+    return Table(columns if still else (*columns, "histogram"), tuple(rows), caption)
+
+
+def sparkline(counts: Sequence[int], width: int = 16) -> str:
+    """Counts as a row of blocks, their heights by the square root; a bin that holds anything is seen.
+
+    >>> sparkline([0, 1, 4, 1, 0], 5)
+    ' ▅█▅ '
+    """
+    groups = np.array_split(np.asarray(counts), min(width, len(counts)))
+    sums = [int(g.sum()) for g in groups]
+    most = max(sums, default=0) or 1
+    return "".join(" " if n == 0 else BLOCKS[min(7, int(8 * (n / most) ** 0.5))] for n in sums)
+
+
+def _spectra(tensors: Sequence[WeightFacts]) -> Curve:
+    largest = sorted((t for t in tensors if len(t.spectrum) > 2), key=lambda t: -t.count)[:MOST_CURVES]
+    series = tuple(
+        Series(t.name, np.linspace(0, 1, len(t.spectrum)), np.array(t.spectrum) / (t.spectrum[0] or 1.0))
+        for t in largest
+    )
+    caption = "Singular values of the largest weights, each over its own largest one."
+    return Curve(series, "share of singular values", "relative size", caption, alt=caption)
