@@ -5,7 +5,8 @@ export interface Place {
   y: number;
 }
 
-const LEAST_ROOM = 16; // around a map that is shown whole
+const LEAST_ROOM = 12; // around a map that is shown whole
+const BELOW = 40; // for the key to the colors
 const LARGEST = 4;
 
 export class Camera {
@@ -31,10 +32,11 @@ export class Camera {
 
   /** Show a rectangle of the map whole, and not larger than life. */
   fit(x: number, y: number, width: number, height: number, most = 1): void {
-    const room = (screen: number): number => Math.max(screen - 2 * LEAST_ROOM, 1);
-    this.scale = Math.min(room(this.width) / Math.max(width, 1), room(this.height) / Math.max(height, 1), most);
+    const wide = Math.max(this.width - 2 * LEAST_ROOM, 1);
+    const tall = Math.max(this.height - 2 * LEAST_ROOM - BELOW, 1);
+    this.scale = Math.min(wide / Math.max(width, 1), tall / Math.max(height, 1), most);
     this.x = this.width / 2 - (x + width / 2) * this.scale;
-    this.y = this.height / 2 - (y + height / 2) * this.scale;
+    this.y = (this.height - BELOW) / 2 - (y + height / 2) * this.scale;
   }
 
   /** Zoom by a factor around a place on the screen. */

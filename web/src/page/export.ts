@@ -35,9 +35,9 @@ export function saveSvg(state: State, look: Look): void {
   save(new Blob([text], { type: "image/svg+xml" }), `${plain(state.graph.name)}.svg`);
 }
 
-/** The part of the map that is on screen, cut to the map itself. */
+/** The part of the map that is on screen, cut to the sheet itself. */
 export function svgOf(state: State, look: Look): SVGSVGElement {
-  const { width, height } = look.stage.placed;
+  const { width, height } = look.sheet;
   const x0 = Math.max(look.seen[0], 0);
   const y0 = Math.max(look.seen[1], 0);
   const x1 = Math.min(look.seen[2], width);

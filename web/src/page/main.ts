@@ -6,7 +6,7 @@ import { App } from "./app.ts";
 const began = performance.now();
 const graph = JSON.parse(document.getElementById("graph")!.textContent!) as Graph;
 const app = new App(graph, document.getElementById("map")!);
-void app.begin().then(() => {
+void app.change(() => undefined, true).then(() => {
   // The time to the first whole picture, for whoever measures.
   requestAnimationFrame(() => requestAnimationFrame(() => {
     performance.measure("map", { start: began, end: performance.now() });

@@ -2,6 +2,7 @@
 
 import type { Camera, Place } from "./camera.ts";
 import type { Coloring } from "./measures.ts";
+import type { Sheet } from "./sheet.ts";
 import type { Stage } from "./state.ts";
 import { type Theme, css } from "./theme.ts";
 
@@ -27,9 +28,9 @@ export class Minimap {
   }
 
   /** Draw the map itself, once for every change. */
-  take({ view, placed }: Stage, theme: Theme, coloring: Coloring | null): void {
-    this.scale = Math.min(WIDEST / placed.width, TALLEST / placed.height);
-    const [width, height] = [Math.max(placed.width * this.scale, 10), Math.max(placed.height * this.scale, 10)];
+  take({ view, placed }: Stage, sheet: Sheet, theme: Theme, coloring: Coloring | null): void {
+    this.scale = Math.min(WIDEST / sheet.width, TALLEST / sheet.height);
+    const [width, height] = [Math.max(sheet.width * this.scale, 10), Math.max(sheet.height * this.scale, 10)];
     const ratio = devicePixelRatio || 1;
     for (const canvas of [this.canvas, this.picture]) {
       canvas.width = Math.ceil(width * ratio);
@@ -40,17 +41,21 @@ export class Minimap {
     const to = this.picture.getContext("2d")!;
     to.scale(ratio * this.scale, ratio * this.scale);
     const least = 1 / this.scale;
+    const places = sheet.placesOf(placed.boxes);
     let fill = "";
     for (let b = 0; b < view.boxes.length; b++) {
       const color = coloring?.of(view.boxes[b]);
       const next = color ? css(color) : theme.families[view.boxes[b].family] ?? theme.quiet;
       if (next !== fill) to.fillStyle = fill = next;
-      const [x, y, w, h] = placed.boxes.subarray(4 * b, 4 * b + 4);
+      const [x, y, w, h] = places.subarray(4 * b, 4 * b + 4);
       to.fillRect(x, y, Math.max(w, least), Math.max(h, least));
     }
   }
 
-  draw(camera: Camera, theme: Theme): void {
+  /** Draw it with what is seen; there is no need for it while all is seen. */
+  draw(camera: Camera, sheet: Sheet, theme: Theme): void {
+    const [left, top, right, bottom] = camera.seen;
+    this.canvas.hidden = left <= 0 && top <= 0 && right >= sheet.width && bottom >= sheet.height;
     const to = this.canvas.getContext("2d")!;
     const ratio = devicePixelRatio || 1;
     to.setTransform(1, 0, 0, 1, 0, 0);

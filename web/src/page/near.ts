@@ -11,6 +11,10 @@ export class Near {
   private readonly boxes: number[][];
   private readonly wires: number[][];
   private readonly longWires: number[] = [];
+  private readonly frames: number[][];
+  private readonly longFrames: number[] = [];
+  readonly depth: Int32Array; // of each frame
+  readonly far: number[] = []; // wires that are named rather than drawn
 
   constructor(private readonly stage: Stage) {
     const { placed } = stage;
@@ -25,8 +29,15 @@ export class Near {
     }
     for (let w = 0; w < stage.view.wires.length; w++) {
       const [from, to] = [placed.first[w], placed.first[w + 1]];
-      // Wires run one way: the first and the last corner are its ends along the map, or nearly across it.
       if (to > from) this.put(this.wires, this.longWires, w, ...this.span(from, to));
+      if (stage.view.wires[w].far) this.far.push(w);
+    }
+    this.frames = Array.from({ length: count + 1 }, () => []);
+    this.depth = new Int32Array(stage.view.frames.length);
+    for (let f = 1; f < stage.view.frames.length; f++) {
+      const at = placed.frames[4 * f + this.along];
+      this.depth[f] = this.depth[stage.view.frames[f].parent] + 1;
+      this.put(this.frames, this.longFrames, f, at, at + placed.frames[4 * f + 2 + this.along]);
     }
   }
 
@@ -63,6 +74,11 @@ export class Near {
     return this.found(this.wires, x0, y0, x1, y1).concat(this.longWires);
   }
 
+  /** Frames that may touch a rectangle, the outer ones first. */
+  framesIn(x0: number, y0: number, x1: number, y1: number): number[] {
+    return this.found(this.frames, x0, y0, x1, y1).concat(this.longFrames).sort((a, b) => a - b);
+  }
+
   private found(stripes: number[][], x0: number, y0: number, x1: number, y1: number): number[] {
     const first = this.stripe(this.along ? y0 : x0);
     const last = this.stripe(this.along ? y1 : x1);
@@ -80,8 +96,8 @@ export class Near {
   /** The innermost frame whose title is at a place, or -1; frame 0 has none. */
   titleAt(x: number, y: number, height: number): number {
     const { frames } = this.stage.placed;
-    for (let f = this.stage.view.frames.length - 1; f > 0; f--) {
-      const [left, top, width] = [frames[4 * f], frames[4 * f + 1], frames[4 * f + 2]];
+    for (const f of this.framesIn(x, y, x, y).reverse()) {
+      const [left, top, width] = frames.subarray(4 * f, 4 * f + 3);
       if (x >= left && x <= left + width && y >= top && y <= top + height) return f;
     }
     return -1;

@@ -1,13 +1,13 @@
 // Drawing the map with a pen: less the smaller it is seen, and larger letters, so that a whole network can be read.
 
 import { BAR, PICTURE, ROW, SIDE, bold } from "../map/boxes.ts";
-import { FRAME_TITLE } from "../map/layered.ts";
 import { LINE, TITLE } from "../map/lettering.ts";
 import type { Box } from "../map/scene.ts";
 import type { Coloring } from "./measures.ts";
 import type { Near } from "./near.ts";
 import type { Pen } from "./pen.ts";
 import { channels } from "./pictures.ts";
+import type { Sheet } from "./sheet.ts";
 import type { Stage, State } from "./state.ts";
 import { itemOf } from "./state.ts";
 import { type Theme, css, inkOn } from "./theme.ts";
@@ -19,12 +19,11 @@ const ROUND = 5;
 export interface Look {
   stage: Stage;
   near: Near;
-  boxes: Float64Array; // where boxes and frames are now: while something opens, on their way
-  frames: Float64Array;
-  arrived: number; // from 0 to 1: how far they are
+  sheet: Sheet;
+  moving: Float64Array | null; // where boxes are on the sheet while something opens
   theme: Theme;
   scale: number;
-  seen: [number, number, number, number]; // the part of the map that is on screen
+  seen: [number, number, number, number]; // the part of the sheet that is on screen; of the map, inside a column
   coloring: Coloring | null;
   selected: number; // a box, or -1
   hovered: number;
@@ -33,48 +32,70 @@ export interface Look {
 
 /** Draw everything that is on screen. */
 export function paint(pen: Pen, state: State, look: Look): void {
-  const moving = look.arrived < 1;
-  const boxes = moving ? [...look.stage.view.boxes.keys()] : look.near.boxesIn(...look.seen);
+  const { sheet, moving } = look;
+  for (let c = 0; c < sheet.count; c++) {
+    const [x, y, width, height] = sheet.part(c);
+    const by = sheet.offset(c);
+    const [x0, y0, x1, y1] = [look.seen[0] - by.x, look.seen[1] - by.y, look.seen[2] - by.x, look.seen[3] - by.y];
+    if (x0 > x + width || y0 > y + height || x1 < x || y1 < y) continue;
+    const seen: Look["seen"] = [Math.max(x0, x), Math.max(y0, y), Math.min(x1, x + width), Math.min(y1, y + height)];
+    const within = { ...look, seen };
+    if (c > 0) continued(pen, look, c);
+    if (sheet.count === 1) column(pen, state, within);
+    else pen.moved(by.x, by.y, [x, y, width, height], () => column(pen, state, within));
+  }
+  if (!moving) return;
+  for (let b = 0; b < look.stage.view.boxes.length; b++) card(pen, state, look, b, moving);
+}
+
+function column(pen: Pen, state: State, look: Look): void {
   paintFrames(pen, look);
-  if (!moving) paintWires(pen, look);
+  if (look.moving) return frameTitles(pen, look);
+  paintWires(pen, look);
+  const boxes = look.near.boxesIn(...look.seen);
   if (look.scale < 0.06) for (const b of boxes) speck(pen, look, b);
-  else for (const b of boxes) card(pen, state, look, b);
-  if (!moving && look.scale > 0.3) paintFar(pen, look);
+  else for (const b of boxes) card(pen, state, look, b, look.stage.placed.boxes);
+  if (look.scale > 0.3) paintFar(pen, look);
+}
+
+/** The names of the frames that go on at the top of a column. */
+function continued(pen: Pen, { sheet, stage, theme, scale, near }: Look, c: number): void {
+  const start = sheet.ends[c];
+  const axis = sheet.down ? 1 : 0;
+  const names: string[] = [];
+  for (const f of near.framesIn(...([0, 0, 0, 0].map((_, i) => (i % 2 === axis ? start : sheet.across / 2)) as Look["seen"]))) {
+    const at = stage.placed.frames[4 * f + axis];
+    if (at < start && at + stage.placed.frames[4 * f + 2 + axis] > start) names.push(stage.view.frames[f].title);
+  }
+  const size = Math.min(Math.max(LINE, 9 / scale), 18);
+  const by = sheet.offset(c);
+  const [x, y, width] = sheet.part(c);
+  if (names.length && size * scale >= READABLE) {
+    pen.text(["…", ...names.slice(-2)].join(" › "), x + by.x + 4, y + by.y - 7, size, false, theme.quiet, width - 8);
+  }
 }
 
 function paintFrames(pen: Pen, look: Look): void {
-  const { frames } = look.stage.view;
-  const { theme, scale } = look;
-  const [x0, y0, x1, y1] = look.seen;
-  const depth = new Int32Array(frames.length);
-  for (let f = 1; f < frames.length; f++) {
-    depth[f] = depth[frames[f].parent] + 1;
-    const [x, y, width, height] = look.frames.subarray(4 * f, 4 * f + 4);
-    if (x > x1 || y > y1 || x + width < x0 || y + height < y0 || width * scale < 1) continue;
-    pen.rect(x, y, width, height, ROUND + 2, theme.frames[(depth[f] - 1) % 4], theme.frame, Math.max(1, 0.6 / scale));
+  const { theme, scale, near } = look;
+  for (const f of near.framesIn(...look.seen)) {
+    const [x, y, width, height] = look.stage.placed.frames.subarray(4 * f, 4 * f + 4);
+    if (width * scale < 2) continue;
+    pen.rect(x, y, width, height, ROUND + 2, theme.frames[(near.depth[f] - 1) % 4], theme.frame, Math.max(1, 0.6 / scale));
   }
 }
 
 /** Titles of frames lie over the wires that enter them. */
 function frameTitles(pen: Pen, look: Look): void {
-  const { frames } = look.stage.view;
-  const [x0, y0, x1, y1] = look.seen;
-  for (let f = 1; f < frames.length; f++) {
-    const [x, y, width, height] = look.frames.subarray(4 * f, 4 * f + 4);
-    if (x > x1 || y > y1 || x + width < x0 || y + height < y0) continue;
-    const natural = frames[f].width - 2 * SIDE;
-    const size = Math.min(TITLE * Math.max(1, Math.min(9 / (TITLE * look.scale), (width - 16) / natural)), 19);
-    if (size * look.scale < READABLE) continue;
-    const wide = (natural * size) / TITLE;
-    pen.rect(x + 5, y + 3, Math.min(wide + 12, width - 10), size + 7, 4, look.theme.frames[(depthOf(look, f) - 1) % 4], null, 0);
-    pen.text(frames[f].title, x + 10, y + 4 + size, size, true, look.theme.quiet, width - 20);
+  const { near, theme, scale, stage } = look;
+  if (scale < 0.25) return;
+  for (const f of near.framesIn(...look.seen)) {
+    const { title, width: needed } = stage.view.frames[f];
+    const [x, y, width] = stage.placed.frames.subarray(4 * f, 4 * f + 3);
+    const natural = needed - 2 * SIDE;
+    const size = Math.min(TITLE * Math.max(1, Math.min(9 / (TITLE * scale), (width - 16) / natural)), 19);
+    if (size * scale < READABLE) continue;
+    pen.label(title, x + 10, y + 4 + size, size, true, theme.quiet, theme.frames[(near.depth[f] - 1) % 4], width - 20);
   }
-}
-
-function depthOf(look: Look, f: number): number {
-  let depth = 0;
-  for (let g = f; g > 0; g = look.stage.view.frames[g].parent) depth++;
-  return depth;
 }
 
 function paintWires(pen: Pen, look: Look): void {
@@ -118,8 +139,7 @@ function shapes(pen: Pen, look: Look, wires: number[]): void {
     const y = corners[end - 1] + (direction === "down" ? -8 : -6);
     const wide = text.length * size * 0.56;
     const left = direction === "down" ? x : x - wide;
-    pen.rect(left - 2, y - size, wide + 4, size + 3, 3, theme.page, null, 0);
-    pen.text(text, left, y, size, false, theme.quiet, wide);
+    pen.label(text, left, y, size, false, theme.quiet, theme.page, wide + 20);
   }
 }
 
@@ -129,8 +149,8 @@ function paintFar(pen: Pen, look: Look): void {
   const { boxes } = stage.placed;
   const [x0, y0, x1, y1] = look.seen;
   const slots = new Map<number, number>();
-  for (const wire of stage.view.wires) {
-    if (!wire.far) continue;
+  for (const w of look.near.far) {
+    const wire = stage.view.wires[w];
     const [x, y, width] = boxes.subarray(4 * wire.target, 4 * wire.target + 3);
     if (x > x1 || y > y1 || x + width < x0 || y + 30 < y0) continue;
     const slot = slots.get(wire.target) ?? 0;
@@ -144,33 +164,33 @@ function paintFar(pen: Pen, look: Look): void {
 
 /** A box too small to be more than a spot of color. */
 function speck(pen: Pen, look: Look, b: number): void {
-  const [x, y, width, height] = look.boxes.subarray(4 * b, 4 * b + 4);
+  const [x, y, width, height] = look.stage.placed.boxes.subarray(4 * b, 4 * b + 4);
   const color = look.coloring?.of(look.stage.view.boxes[b]);
   const least = 0.8 / look.scale;
   const fill = color ? css(color) : look.theme.families[look.stage.view.boxes[b].family] ?? look.theme.quiet;
   pen.rect(x, y, Math.max(width, least), Math.max(height, least), 0, fill, null, 0);
 }
 
-function card(pen: Pen, state: State, look: Look, b: number): void {
+function card(pen: Pen, state: State, look: Look, b: number, places: Float64Array): void {
   const box = look.stage.view.boxes[b];
   const { theme, scale } = look;
-  const [x, y, width, height] = look.boxes.subarray(4 * b, 4 * b + 4);
+  const [x, y, width, height] = places.subarray(4 * b, 4 * b + 4);
   const color = look.coloring ? look.coloring.of(box) : null;
   const bar = color ? css(color) : look.coloring ? theme.frame : theme.families[box.family] ?? theme.quiet;
   const ink = color ? inkOn(color) : look.coloring ? theme.ink : theme.title;
   const small = LINE * scale < READABLE;
   const plain = box.pictured ? height - PICTURE : height;
   if (box.count > 1) stack(pen, look, x, y, width, height, bar);
-  if (small) pen.rect(x, y, width, plain, ROUND, bar, null, 0);
+  if (small || height <= BAR) pen.rect(x, y, width, plain, ROUND, bar, null, 0);
   else {
     pen.rect(x, y, width, height, ROUND, theme.card, null, 0);
-    pen.bar(x, y, width, Math.min(BAR, height), height > BAR ? ROUND : 0, bar);
+    pen.bar(x, y, width, BAR, ROUND, bar);
   }
   if (small && box.pictured) pen.rect(x, y + plain, width, height - plain, 0, theme.card, null, 0);
   words(pen, look, box, x, y, width, plain, small, ink);
   if (box.pictured) thumbnails(pen, state, box, x, y + plain, width);
   const chosen = b === look.selected || b === look.hovered || look.found.has(b);
-  const edge = chosen ? theme.accent : small ? null : theme.rule;
+  const edge = chosen ? theme.accent : small || height <= BAR ? null : theme.rule;
   if (edge) pen.rect(x, y, width, height, ROUND, null, edge, chosen ? Math.max(2, 2 / scale) : 1);
 }
 
@@ -200,5 +220,3 @@ function thumbnails(pen: Pen, state: State, box: Box, x: number, y: number, widt
   const left = x + (width - shown.length * (wide + 4) + 4) / 2;
   shown.forEach((canvas, i) => pen.image(canvas, left + i * (wide + 4), y + 4, wide, tall));
 }
-
-export { FRAME_TITLE };

@@ -10,7 +10,11 @@ export interface Pen {
   wires(spans: [number, number][], corners: Float64Array, down: boolean, color: string, line: number): void;
   arrow(x: number, y: number, down: boolean, size: number, color: string): void;
   text(what: string, x: number, y: number, size: number, bold: boolean, color: string, widest: number, amid?: boolean): void;
+  /** Text that stays readable over lines: with a rim of the color of the ground. */
+  label(what: string, x: number, y: number, size: number, bold: boolean, color: string, ground: string, widest: number): void;
   image(picture: HTMLCanvasElement, x: number, y: number, width: number, height: number): void;
+  /** What `draw` draws, moved, and only what lies in a rectangle (before it is moved). */
+  moved(x: number, y: number, within: [number, number, number, number], draw: () => void): void;
 }
 
 interface Tracer {
@@ -93,9 +97,30 @@ export class CanvasPen implements Pen {
     to.fillText(what, x, y, widest);
   }
 
+  label(what: string, x: number, y: number, size: number, bold: boolean, color: string, ground: string, widest: number): void {
+    const { to } = this;
+    to.font = `${bold ? "600 " : ""}${size}px ${FONT}`;
+    to.textAlign = "left";
+    to.strokeStyle = ground;
+    to.lineWidth = size / 3;
+    to.lineJoin = "round";
+    to.strokeText(what, x, y, widest);
+    this.text(what, x, y, size, bold, color, widest);
+  }
+
   image(picture: HTMLCanvasElement, x: number, y: number, w: number, h: number): void {
     this.to.imageSmoothingEnabled = false;
     this.to.drawImage(picture, x, y, w, h);
+  }
+
+  moved(x: number, y: number, within: [number, number, number, number], draw: () => void): void {
+    this.to.save();
+    this.to.translate(x, y);
+    this.to.beginPath();
+    this.to.rect(...within);
+    this.to.clip();
+    draw();
+    this.to.restore();
   }
 }
 
@@ -118,9 +143,11 @@ class Words implements Tracer {
 
 export class SvgPen implements Pen {
   readonly root: SVGSVGElement;
+  private into: SVGElement;
 
   constructor(box: [number, number, number, number], background: string) {
     this.root = document.createElementNS(SVG, "svg");
+    this.into = this.root;
     this.root.setAttribute("viewBox", box.map(short).join(" "));
     this.root.setAttribute("width", short(box[2]));
     this.root.setAttribute("height", short(box[3]));
@@ -133,7 +160,7 @@ export class SvgPen implements Pen {
     for (const [key, value] of Object.entries(given)) {
       if (value !== null) element.setAttribute(key, typeof value === "number" ? short(value) : value);
     }
-    return this.root.appendChild(element);
+    return this.into.appendChild(element);
   }
 
   rect(x: number, y: number, width: number, height: number, rx: number, fill: string | null, stroke: string | null, line: number): void {
@@ -156,12 +183,30 @@ export class SvgPen implements Pen {
   }
 
   text(what: string, x: number, y: number, size: number, bold: boolean, fill: string, _: number, amid = false): void {
-    const weight = bold ? "600" : null;
-    const at = { x, y, fill, "font-size": size, "font-weight": weight, "text-anchor": amid ? "middle" : null };
-    this.add("text", at).textContent = what;
+    this.write(what, { x, y, fill, "font-size": size, "font-weight": bold ? "600" : null, "text-anchor": amid ? "middle" : null });
+  }
+
+  label(what: string, x: number, y: number, size: number, bold: boolean, fill: string, stroke: string): void {
+    const rim = { stroke, "stroke-width": size / 3, "stroke-linejoin": "round", "paint-order": "stroke" };
+    this.write(what, { x, y, fill, "font-size": size, "font-weight": bold ? "600" : null, ...rim });
+  }
+
+  private write(what: string, given: Record<string, string | number | null>): void {
+    this.add("text", given).textContent = what.replace(/[\u0000-\u001f\ufffe\uffff]/g, " "); // not allowed in XML
   }
 
   image(picture: HTMLCanvasElement, x: number, y: number, width: number, height: number): void {
     this.add("image", { x, y, width, height, href: picture.toDataURL(), "image-rendering": "pixelated" });
+  }
+
+  moved(x: number, y: number, within: [number, number, number, number], draw: () => void): void {
+    const around = this.into;
+    const id = `part-${this.root.querySelectorAll("clipPath").length}`;
+    this.into = this.add("clipPath", { id });
+    this.rect(...within, 0, "none", null, 0);
+    this.into = around;
+    this.into = this.add("g", { transform: `translate(${short(x)} ${short(y)})`, "clip-path": `url(#${id})` });
+    draw();
+    this.into = around;
   }
 }

@@ -9,6 +9,7 @@ export interface Deeds {
   fit(): void;
   zoom(factor: number): void;
   turn(): void;
+  fold(): void;
   theme(): void;
   tree(): void;
   help(): void;
@@ -86,7 +87,7 @@ function header(state: State, measures: Map<string, Measure>, deeds: Deeds, sear
     make("div", { class: "totals" }, ...totals),
     search,
     color,
-    menu("Show", [["As at first", deeds.restart], ["All operations", deeds.openAll], ["Outermost modules", deeds.closeAll], ["Turn: down or right", deeds.turn]]),
+    menu("Show", [["As at first", deeds.restart], ["All operations", deeds.openAll], ["Outermost modules", deeds.closeAll], ["In columns, or as one", deeds.fold], ["Down, or to the right", deeds.turn]]),
     menu("Save", [["PNG of what is seen", deeds.png], ["SVG of what is seen", deeds.svg]]),
     make("div", { class: "group" }, button("−", "Zoom out", () => deeds.zoom(1 / 1.4)), button("⤢", "See all (F)", deeds.fit), button("+", "Zoom in", () => deeds.zoom(1.4))),
     button("◐", "Light or dark", deeds.theme),

@@ -7,7 +7,11 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-from pellucid.render.svg import safe
+from pellucid.architecture.text import from_text
+from pellucid.render import map as map_drawing
+from pellucid.render import style as style_sheet
+from pellucid.render.svg import inline, safe
+from pellucid.views.graph import Map
 
 POLICY = (
     "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data: blob:; "
@@ -72,3 +76,15 @@ def _head(title: str, policy: str) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _still(graph_json_text: str, title: str) -> str:
+    """The network as a drawing, without a script."""
+    drawing = map_drawing.network(Map(from_text(graph_json_text)))
+    picture = inline(drawing, title, "picture")
+    style = style_sheet.sheet()
+    policy = f"default-src 'none'; style-src 'sha256-{_digest(style)}'; base-uri 'none'; form-action 'none'"
+    return (
+        f'{_head(title, policy)}<style>{style}</style>\n</head>\n<body>\n<main class="pellucid">\n'
+        f"<h1>{safe(title)}</h1>\n<p>{safe(MISSING)}</p>\n{picture}\n</main>\n</body>\n</html>\n"
+    )
