@@ -127,4 +127,3 @@ def _inside(y0: float, y1: float, start: float, end: float) -> Span:
         return (0.0, 1.0) if start <= y0 < end else (0.0, 0.0)
     a, b = sorted(((start - y0) / (y1 - y0), (end - y0) / (y1 - y0)))
     return max(a, 0.0), min(b, 1.0)
-

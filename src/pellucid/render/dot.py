@@ -25,8 +25,7 @@ def dot(graph: Graph) -> str:
     lines = [
         f"digraph {name} {{",
         f'  graph [fontname="Helvetica", rankdir=TB, label={name}];',
-        '  node [fontname="Helvetica", fontsize=11, shape=box, style="filled,rounded", '
-        f'fontcolor="{LIGHT["title"]}"];',
+        f'  node [fontname="Helvetica", fontsize=11, shape=box, style="filled,rounded", fontcolor="{LIGHT["title"]}"];',
         f'  edge [fontname="Helvetica", fontsize=9, color="{LIGHT["quiet"]}"];',
         *_groups(graph),
         *_edges(graph),

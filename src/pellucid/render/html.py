@@ -107,7 +107,9 @@ def markup(view: View) -> str:
             return _tiles(view)
         case Map():
             drawing = maps.fitted(view, _MAP)
-            return _figure("", inline(drawing, _alt(view.alt, "the map of a network"), "map", fit=True), (view.caption,))
+            return _figure(
+                "", inline(drawing, _alt(view.alt, "the map of a network"), "map", fit=True), (view.caption,)
+            )
         case Columns():
             return f'<div class="columns">{"".join(map(markup, view.views))}</div>'
         case Stack():

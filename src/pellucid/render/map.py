@@ -40,7 +40,11 @@ def network(view: Map, columns: int | None = None, room: float | None = None) ->
         *_frames(placed),
         *_wires(placed),
         *_titles(placed),
-        *(m for seen, at in zip(placed.scene.boxes, placed.boxes, strict=True) for m in _card(view, seen, at, pictures)),
+        *(
+            m
+            for seen, at in zip(placed.scene.boxes, placed.boxes, strict=True)
+            for m in _card(view, seen, at, pictures)
+        ),
         *_far(placed),
     ]
     tall = Drawing(placed.width, placed.height, tuple(marks))
@@ -145,7 +149,9 @@ def _head(points: Sequence[tuple[float, float]]) -> Iterator[Mark]:
     (x0, y0), (x1, y1) = next(((a, b) for a, b in reversed(list(pairwise(points))) if a != b), (points[0], points[-1]))
     length = math.hypot(x1 - x0, y1 - y0) or 1.0
     dx, dy = (x1 - x0) / length * ARROW, (y1 - y0) / length * ARROW
-    yield Line(((x1 - dx * 1.3 - dy, y1 - dy * 1.3 + dx), (x1, y1), (x1 - dx * 1.3 + dy, y1 - dy * 1.3 - dx)), "mute", 1.2)
+    yield Line(
+        ((x1 - dx * 1.3 - dy, y1 - dy * 1.3 + dx), (x1, y1), (x1 - dx * 1.3 + dy, y1 - dy * 1.3 - dx)), "mute", 1.2
+    )
 
 
 def _far(placed: Placed) -> Iterator[Mark]:
@@ -167,7 +173,9 @@ def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> It
     yield Box(at.x, at.y, at.width, at.height, "panel", 5, "line")
     title_role, bar = _bar(view, seen, at, value)
     yield from bar
-    yield Words(at.x + SIDE, at.y + 15, shortened(visible(seen.title), TITLE, at.width - SIDE), TITLE, title_role, bold=True)
+    yield Words(
+        at.x + SIDE, at.y + 15, shortened(visible(seen.title), TITLE, at.width - SIDE), TITLE, title_role, bold=True
+    )
     texts = list(seen.lines)
     if view.measure is not None and value is not None:
         said = amount(value, view.measure)
@@ -177,7 +185,9 @@ def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> It
             yield Words(at.x + at.width - SIDE, at.y + 15, said, LINE, title_role, "end")
     for i, text in enumerate(texts):
         y = at.y + BAR + 12 + i * ROW
-        yield Words(at.x + SIDE, y, shortened(visible(text), LINE, at.width - 1.5 * SIDE), LINE, "ink" if i == 0 else "quiet")
+        yield Words(
+            at.x + SIDE, y, shortened(visible(text), LINE, at.width - 1.5 * SIDE), LINE, "ink" if i == 0 else "quiet"
+        )
     item = seen.index if seen.kind == "node" else ~seen.index
     if seen.pictured and item in pictures:
         yield from _thumbnails(pictures[item], at)

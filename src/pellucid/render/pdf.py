@@ -77,9 +77,7 @@ class _Page:
     def _line(self, mark: Line) -> None:
         if len(mark.points) < 2:
             return
-        path = " ".join(
-            f"{_n(x)} {_n(self.height - y)} {'l' if i else 'm'}" for i, (x, y) in enumerate(mark.points)
-        )
+        path = " ".join(f"{_n(x)} {_n(self.height - y)} {'l' if i else 'm'}" for i, (x, y) in enumerate(mark.points))
         self.say(f"q {_color(LIGHT[mark.role])} RG {_n(mark.width)} w [{mark.dash}] 0 d {path} S Q")
 
     def _box(self, mark: Box) -> None:
