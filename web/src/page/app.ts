@@ -193,7 +193,7 @@ export class App {
     Enter: () => this.screen.selected >= 0 && this.toggle(this.screen.selected),
     Backspace: () => this.closeAround(),
     Escape: () => this.select(-1),
-    "/": () => this.shell.search.focus(),
+    "/": () => this.shell.search.select(),
     "[": () => this.search.step(-1),
     "]": () => this.search.step(1),
     f: () => this.screen.fit(),
