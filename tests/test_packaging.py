@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+STATIC = ROOT / "src" / "pellucid" / "render" / "static"  # built from web/, not committed
 PINNED = os.environ.get("PELLUCID_CPU_ONLY") == "1"  # Set by the Makefile, which installs from constraints.txt.
 IMPORTED_AS = {"pillow": "PIL"}  # Where the import is called otherwise than the package.
 
@@ -101,9 +102,12 @@ def test_what_is_imported_at_the_top_of_a_module_is_a_declared_dependency():
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
-    """The wheel and the source archive, built from a copy of what could be committed."""
+    """The wheel and the source archive, built from a copy of what could be committed, and of the built browser side.
+
+    With that beside it nothing is built anew, so that no test needs the network.
+    """
     copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
-    for path in tracked():
+    for path in [*tracked(), *STATIC.glob("*")]:
         target = copy / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -119,6 +123,7 @@ def test_wheel_holds_the_package_its_data_and_licenses_and_nothing_else(built):
     assert {name.split("/")[0] for name in names} == {"pellucid", f"pellucid-{PROJECT['version']}.dist-info"}
     wanted = {p.relative_to(ROOT / "src").as_posix() for p in tracked() if p.is_relative_to(ROOT / "src" / "pellucid")}
     assert wanted - names == set()
+    assert {f"pellucid/render/static/{path.name}" for path in STATIC.glob("*")} - names == set()
     licenses = {name.rsplit("/", 1)[1] for name in names if "/licenses/" in name}
     assert licenses == {"LICENSE", "NOTICE"}
     assert wheel.stat().st_size < 5_000_000
@@ -129,6 +134,19 @@ def test_source_archive_is_enough_to_run_the_tests(built):
     with tarfile.open(archive) as files:
         inside = {name.partition("/")[2] for name in files.getnames()}
     assert {"Makefile", "constraints.txt", "pyproject.toml", "tests/test_packaging.py", "examples/cat.jpg"} <= inside
+    assert {"web/package-lock.json", "web/src/page/app.ts", "web/bundle.py"} <= inside
+    assert {path.relative_to(ROOT).as_posix() for path in STATIC.glob("*")} <= inside
+    assert [name for name in inside if "node_modules" in name] == []
+
+
+def test_the_browser_side_was_built_from_the_sources_that_are_here():
+    if not STATIC.exists():
+        pytest.skip("it was not built: make bundle")
+    done = subprocess.run(
+        [sys.executable, "-c", "import bundle; print(bundle.fresh())"],
+        cwd=ROOT / "web", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n", "make bundle"
 
 
 def test_no_path_of_a_machine_and_no_registry_host_in_the_repository():

@@ -11,6 +11,8 @@ export const ROW = 15;
 export const FOOT = 6;
 export const PICTURE = 52;
 
+const CONTAINERS = new Set(["Sequential", "ModuleList", "ModuleDict"]); // they say nothing: the name says more
+
 export interface Content {
   family: string;
   title: string;
@@ -64,5 +66,9 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
     if (label) lines.push(shortened(label));
   } else if (parameters) lines.push(`${amount(parameters)} parameters`);
   const framed = name && name !== kind ? `${name} · ${kind}` : kind;
+  if (CONTAINERS.has(groups.kind[group]) && count === 1 && name) {
+    kind = name;
+    lines[0] = groups.kind[group];
+  }
   return { family, title: shortened(kind), lines, framed: shortened(framed) };
 }

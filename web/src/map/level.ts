@@ -18,7 +18,7 @@ export interface Edge {
   given: boolean; // is `end` given, by the port of a frame?
   bends: number[];
   lane: boolean;
-  main: boolean; // it comes from the row above and from the latest item of all that enter its target
+  main: boolean; // of those that come from the row above, the one that its target should stand under
   across: number; // where its lane runs
 }
 

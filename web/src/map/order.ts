@@ -72,15 +72,15 @@ function last(level: Level, e: number): number {
   return edge.bends.length ? edge.bends[edge.bends.length - 1] : edge.source;
 }
 
+/** The middle one of those that come from the row above; of two the one whose item ran later; -1 for none. */
 function mainOf(level: Level, found: number[]): number {
-  let best = -1;
-  let at = -1;
+  const near: number[] = [];
   for (let i = 0; i < found.length; i++) {
     const edge = level.edges[found[i]];
-    if (!edge.bends.length && !edge.lane && edge.source > best) {
-      best = edge.source;
-      at = i;
-    }
+    if (!edge.bends.length && !edge.lane) near.push(i);
   }
-  return at;
+  if (!near.length) return -1;
+  const left = near[(near.length - 1) >> 1];
+  const right = near[near.length >> 1];
+  return level.edges[found[left]].source > level.edges[found[right]].source ? left : right;
 }

@@ -13,6 +13,7 @@ NARROWEST = 64
 BAR, ROW, FOOT = 22, 15, 6  # heights of the title's bar, of a line, and below the last line
 PICTURE = 52  # the height of a thumbnail with its margins
 GROUP = "group"
+CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})  # classes that say nothing: the name says more
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +71,6 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     elif parameters:
         lines.append(f"{amount(parameters)} parameters")
     framed = f"{name} · {kind}" if name and name != kind else kind
+    if groups.kind[group] in CONTAINERS and count == 1 and name:
+        kind, lines = name, [groups.kind[group], *lines[1:]]
     return Content(family, shortened(kind), tuple(lines), shortened(framed))

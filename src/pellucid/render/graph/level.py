@@ -25,7 +25,7 @@ class Edge:
     end: float | None
     bends: list[int] = field(default_factory=list)
     lane: bool = False
-    main: bool = False  # it comes from the row above and from the latest item of all that enter its target
+    main: bool = False  # of those that come from the row above, the one that its target should stand under
     across: float = 0.0  # where its lane runs
 
 

@@ -59,9 +59,9 @@ def _last(level: Level, e: int) -> int:
 
 
 def _main(level: Level, found: list[int]) -> int:
-    best, at = -1, -1
-    for i, e in enumerate(found):
-        edge = level.edges[e]
-        if not edge.bends and not edge.lane and edge.source > best:
-            best, at = edge.source, i
-    return at
+    """The middle one of those that come from the row above; of two the one whose item ran later; -1 for none."""
+    near = [i for i, e in enumerate(found) if not level.edges[e].bends and not level.edges[e].lane]
+    if not near:
+        return -1
+    left, right = near[(len(near) - 1) // 2], near[len(near) // 2]
+    return left if level.edges[found[left]].source > level.edges[found[right]].source else right

@@ -1,0 +1,234 @@
+"""Scenes and layouts: what must hold for any graph, and that Python and TypeScript agree (tests of web/ run the same)."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pellucid.architecture.graph import Graph
+from pellucid.architecture.text import from_text
+from pellucid.render.graph.layered import Placed, Rect, layout
+from pellucid.render.graph.outline import outline
+from pellucid.render.graph.scene import open_first, scene
+from tests import graphs
+
+VECTORS = sorted((Path(__file__).parent.parent / "web" / "vectors").glob("*.json"))
+NASTY = {
+    "residual": graphs.residual(3), "transformer": graphs.transformer(120), "u": graphs.u_shaped(9),
+    "dense": graphs.dense(24), "experts": graphs.experts(12), "torn": graphs.torn(), "constants": graphs.constants(),
+    "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "chain": graphs.chain(30),
+}  # fmt: skip
+
+
+def views(graph: Graph):
+    """First, whole with runs folded, whole, and closed; down and to the right."""
+    tree, every = outline(graph), range(len(graph.groups))
+    for opened, unfolded in ((open_first(tree), ()), (every, ()), (every, every), ({0}, ())):
+        seen = scene(tree, set(opened), set(unfolded))
+        yield layout(seen, "down")
+        yield layout(seen, "right")
+
+
+def inside(inner: Rect, outer: Rect) -> bool:
+    return (
+        inner.x >= outer.x - 1e-6
+        and inner.y >= outer.y - 1e-6
+        and inner.x + inner.width <= outer.x + outer.width + 1e-6
+        and inner.y + inner.height <= outer.y + outer.height + 1e-6
+    )
+
+
+def overlap(a: Rect, b: Rect) -> bool:
+    apart = a.x + a.width <= b.x + 1e-6 or b.x + b.width <= a.x + 1e-6
+    return not (apart or a.y + a.height <= b.y + 1e-6 or b.y + b.height <= a.y + 1e-6)
+
+
+def corners(route: tuple[float, ...]) -> list[tuple[float, float]]:
+    return list(zip(route[::2], route[1::2], strict=True))
+
+
+def crosses(start: tuple[float, float], end: tuple[float, float], box: Rect) -> bool:
+    """Does a segment enter the inside of a box (Liang and Barsky, 1984)?"""
+    low, high = 0.0, 1.0
+    for axis, (near, size) in enumerate(((box.x, box.width), (box.y, box.height))):
+        near, far = near + 1e-3, near + size - 1e-3
+        step = end[axis] - start[axis]
+        if step == 0:
+            if not near < start[axis] < far:
+                return False
+            continue
+        times = sorted(((near - start[axis]) / step, (far - start[axis]) / step))
+        low, high = max(low, times[0]), min(high, times[1])
+    return low < high
+
+
+def check(placed: Placed) -> None:
+    """Everything that must hold for every layout."""
+    seen = placed.scene
+    whole = Rect(0, 0, placed.width, placed.height)
+    for box, rect in zip(seen.boxes, placed.boxes, strict=True):
+        assert (rect.width, rect.height) == pytest.approx((box.width, box.height))
+        assert inside(rect, placed.frames[box.frame])
+        assert inside(rect, whole)
+    for frame, rect in zip(seen.frames[1:], placed.frames[1:], strict=True):
+        assert inside(rect, placed.frames[frame.parent])
+    for first, a in enumerate(placed.boxes):
+        assert not [b for b in placed.boxes[first + 1 :] if overlap(a, b)]
+        around = {seen.boxes[first].frame}
+        while -1 not in around:
+            around |= {seen.frames[f].parent for f in around}
+        assert not [f for f, rect in enumerate(placed.frames) if f not in around and overlap(a, rect)]
+    for wire, route in zip(seen.wires, placed.routes, strict=True):
+        assert bool(route) is not wire.far
+        if route:
+            check_route(placed, wire.source, wire.target, corners(route))
+
+
+def check_route(placed: Placed, source: int, target: int, points: list[tuple[float, float]]) -> None:
+    """A wire leaves its source, enters its target, always runs forwards, and passes beside every box."""
+    axis = 1 if placed.direction == "down" else 0
+    start, end = placed.boxes[source], placed.boxes[target]
+    if placed.direction == "down":
+        assert points[0][1] == pytest.approx(start.y + start.height)
+        assert points[-1][1] == pytest.approx(end.y)
+        assert start.x <= points[0][0] <= start.x + start.width
+        assert end.x <= points[-1][0] <= end.x + end.width
+    else:
+        assert points[0][0] == pytest.approx(start.x + start.width)
+        assert points[-1][0] == pytest.approx(end.x)
+    assert all(a[axis] <= b[axis] + 1e-6 for a, b in pairwise(points))
+    for a, b in pairwise(points):
+        assert not [box for box in placed.boxes if crosses(a, b, box)]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nothing_overlaps_and_every_wire_runs_forwards_beside_the_boxes(name: str):
+    for placed in views(NASTY[name]):
+        check(placed)
+
+
+@given(st.integers(0, 10**6))
+def test_nothing_overlaps_in_random_graphs(seed: int):
+    for placed in views(graphs.wild(seed, 30)):
+        check(placed)
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_vectors_are_what_both_languages_find(path: Path):
+    vector = json.loads(path.read_text(encoding="utf-8"))
+    tree = outline(from_text(json.dumps(vector["graph"])))
+    assert sorted(open_first(tree)) == vector["first"]
+    assert sorted(open_first(tree, 12)) == vector["few"]
+    for view in vector["views"]:
+        seen = scene(tree, set(view["opened"]), set(view["unfolded"]), set(view["pictured"]))
+        assert [[w.source, w.target, w.count, w.shape, w.far] for w in seen.wires] == view["scene"]["wires"]
+        placed = layout(seen, view["direction"])
+        flat = [v for rect in placed.boxes for v in (rect.x, rect.y, rect.width, rect.height)]
+        assert flat == pytest.approx([v for rect in view["placed"]["boxes"] for v in rect], abs=1e-6)
+        lines = [v for route in placed.routes for v in route]
+        assert lines == pytest.approx([v for route in view["placed"]["routes"] for v in route], abs=1e-6)
+
+
+def test_time_is_linear():
+    """Twice the operations take twice the steps: with everything open, and with a mask that feeds every layer."""
+    steps = []
+    for operations in (500, 1000, 2000, 4000):
+        graph = graphs.transformer(operations)
+        every = range(len(graph.groups))
+        steps.append(layout(scene(graph, set(every), set(every))).steps / len(graph.nodes))
+    assert max(steps) < 1.1 * min(steps)
+
+
+def test_the_whole_network_is_seen_in_about_sixty_boxes():
+    for graph in (graphs.transformer(3000), graphs.residual(40), *NASTY.values()):
+        opened = open_first(graph)
+        assert len(scene(graph, opened).boxes) <= max(60, len(scene(graph, {0}).boxes))
+        assert all(graph.groups.parent[group] in opened for group in opened - {0})
+    assert len(scene(graphs.transformer(3000), open_first(graphs.transformer(3000))).boxes) > 30
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_with_everything_open_each_edge_is_one_wire(name: str):
+    graph = NASTY[name]
+    every = set(range(len(graph.groups)))
+    seen = scene(graph, every, every)
+    if len(graph.nodes):
+        assert len(seen.boxes) == len(graph.nodes)  # a module with one operation is drawn as that
+    edges = {(s, t) for s, t in zip(graph.edges.source, graph.edges.target, strict=True) if s != t}
+    first = [outline(graph).inside(box.index)[0] if box.kind == "group" and len(graph.nodes) else box.index
+             for box in seen.boxes]  # fmt: skip
+    assert {(first[w.source], first[w.target]) for w in seen.wires} == edges
+
+
+def test_alike_blocks_in_a_row_are_one_box_or_one_frame():
+    graph = graphs.transformer(200)
+    layers = graph.groups.path.index("layers")
+    count = sum(parent == layers for parent in graph.groups.parent)
+    (run,) = [box for box in scene(graph, {0, layers}).boxes if box.kind == "run"]
+    assert (run.count, run.title) == (count, f"Block ×{count}")
+    first = graph.groups.path.index("layers.0")
+    opened = scene(graph, {0, layers, first})
+    (frame,) = [frame for frame in opened.frames if frame.group == first]
+    assert frame.count == count
+    (head,) = [b for b, box in enumerate(opened.boxes) if box.title == "Head"]
+    (last,) = [wire.source for wire in opened.wires if wire.target == head]
+    assert opened.boxes[last].title == "Add"  # what the last of them gives stands for comes out of the first
+    every = scene(graph, {0, layers}, {first})
+    assert sum(box.title == "Block" for box in every.boxes) == count
+
+
+def test_blocks_beside_each_other_are_not_taken_for_a_row():
+    titles = [box.title for box in scene(graphs.experts(3), {0, 1}).boxes]
+    assert titles.count("Block") == 3
+    assert "Block ×12" in [box.title for box in scene(graphs.experts(12), {0, 1}).boxes]
+
+
+def test_opening_a_group_leaves_other_frames_as_they_are():
+    graph = graphs.transformer(150)
+    tree = outline(graph)
+    path = graph.groups.path.index
+    opened = {0, path("layers"), path("layers.0"), path("layers.0.norm1")}
+    before = layout(scene(tree, opened))
+    after = layout(scene(tree, opened | {path("layers.0.mlp")}))
+
+    def shape(placed: Placed) -> list[tuple[float, float]]:
+        (f,) = [f for f, frame in enumerate(placed.scene.frames) if frame.group == path("layers.0.norm1")]
+        rects = [r for b, r in zip(placed.scene.boxes, placed.boxes, strict=True) if b.frame == f]
+        return [(r.x - placed.frames[f].x, r.y - placed.frames[f].y) for r in rects]
+
+    for a, b in zip(shape(before), shape(after), strict=True):
+        assert a == pytest.approx(b)
+
+
+def test_a_residual_runs_straight_at_the_side():
+    graph = graphs.residual(2)
+    every = set(range(len(graph.groups)))
+    placed = layout(scene(graph, every, every))
+    around = [
+        corners(route)
+        for wire, route in zip(placed.scene.wires, placed.routes, strict=True)
+        if placed.scene.boxes[wire.target].title == "add" and placed.scene.boxes[wire.source].title == "relu"
+    ]
+    assert len(around) == 3
+    for points in around:
+        straight = max(b[1] - a[1] for a, b in pairwise(points) if a[0] == b[0])
+        assert straight > 0.5 * (points[-1][1] - points[0][1])
+
+
+def test_what_feeds_very_many_is_named_and_not_drawn():
+    graph = graphs.transformer(1000)
+    every = set(range(len(graph.groups)))
+    far = [wire for wire in scene(graph, every, every).wires if wire.far]
+    assert len(far) > 20
+    assert {wire.source for wire in far} == {1}  # the mask
+    assert not [wire for wire in scene(graphs.transformer(1000, masked=False), every, every).wires if wire.far]
+
+
+def test_a_layout_depends_on_nothing_but_its_scene():
+    seen = scene(NASTY["u"], open_first(NASTY["u"]))
+    assert layout(seen) == layout(seen)

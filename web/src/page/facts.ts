@@ -1,0 +1,91 @@
+// What is known of a box, as rows of a name and a value.
+
+import type { Box, View } from "../map/scene.ts";
+import { said, valueOf } from "./measures.ts";
+import type { Measure } from "../map/graph.ts";
+import type { State } from "./state.ts";
+
+export interface Fact {
+  name: string;
+  value: string;
+  share?: number; // of the whole network
+}
+
+const plural = (count: number, what: string): string => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
+/** The facts of a box, those of its structure first. */
+export function factsOf(state: State, measures: Map<string, Measure>, box: Box): Fact[] {
+  const { graph, tree } = state;
+  const facts: Fact[] = [];
+  const add = (name: string, value: string): void => void (value && facts.push({ name, value }));
+  const leaf = box.kind === "node" ? box.index : tree.size[box.index] === 1 ? leafOf(state, box.index) : -1;
+  if (box.kind !== "node") {
+    const groups = graph.groups;
+    add("Kind", groups.kind[box.index]);
+    add("Path", groups.path[box.index]);
+    if (groups.call[box.index]) add("Run", `number ${groups.call[box.index] + 1} of this module`);
+    if (box.count > 1) add("Repeated", `${box.count} alike, one after the other`);
+    add("Inside", plural(tree.size[box.index] * box.count, "operation"));
+  }
+  if (leaf >= 0) {
+    const { op, shape, dtype, label, site, family } = graph.nodes;
+    add("Operation", op[leaf]);
+    add("Family", family[leaf]);
+    add("Output", shape[leaf] >= 0 ? `${graph.shapes[shape[leaf]]} ${dtype[leaf]}`.trim() : dtype[leaf]);
+    add(label[leaf].includes("=") ? "Settings" : "Label", label[leaf]);
+    add("Site", site[leaf]);
+  }
+  for (const measure of measures.values()) {
+    const value = valueOf(measure, tree, box);
+    if (value === null) continue;
+    const fact: Fact = { name: measure.title, value: exact(value, measure.unit) };
+    const whole = measure.scale === "log" ? measure.groups[0] : null;
+    if (whole) fact.share = Math.min(value / whole, 1);
+    facts.push(fact);
+  }
+  return facts;
+}
+
+function exact(value: number, unit: string): string {
+  const short = said(value, unit);
+  return Number.isInteger(value) && Math.abs(value) >= 1000 ? `${short} (${value.toLocaleString("en")})` : short;
+}
+
+function leafOf(state: State, group: number): number {
+  let item = ~group;
+  while (item < 0) item = state.tree.items[~item][0];
+  return item;
+}
+
+export interface Neighbor {
+  box: number;
+  shape: string;
+}
+
+/** The boxes that feed a box and those that it feeds, by their place in the order of running. */
+export function neighbors(view: View, b: number): { before: Neighbor[]; after: Neighbor[] } {
+  const before: Neighbor[] = [];
+  const after: Neighbor[] = [];
+  for (const wire of view.wires) {
+    if (wire.target === b) before.push({ box: wire.source, shape: wire.shape });
+    if (wire.source === b) after.push({ box: wire.target, shape: wire.shape });
+  }
+  return { before, after };
+}
+
+/** The facts of the whole network. */
+export function totalsOf(state: State): Fact[] {
+  const { graph } = state;
+  const found: Fact[] = [];
+  const given = graph.totals ?? {};
+  const names: [string, string, string][] = [
+    ["parameters", "parameters", ""], ["flops", "FLOPs", ""], ["activation_bytes", "of activations", "B"],
+    ["operations", "operations", ""], ["modules", "modules", ""], ["depth", "deep", ""],
+  ];
+  for (const [key, name, unit] of names) {
+    const value = given[key];
+    if (typeof value === "number") found.push({ name, value: said(value, unit) });
+  }
+  if (!found.length) found.push({ name: "operations", value: graph.nodes.op.length.toLocaleString("en") });
+  return found;
+}

@@ -1,0 +1,155 @@
+// The canvas: what is on it, from where it is seen, and when it is drawn anew.
+
+import type { View } from "../map/scene.ts";
+import { Camera, type Place } from "./camera.ts";
+import type { Coloring } from "./measures.ts";
+import { Minimap } from "./minimap.ts";
+import { type Motion, between, eased, motion } from "./motion.ts";
+import { Near } from "./near.ts";
+import { type Look, paint } from "./paint.ts";
+import { CanvasPen } from "./pen.ts";
+import { Sheet } from "./sheet.ts";
+import type { Shell } from "./shell.ts";
+import type { Item, Stage, State } from "./state.ts";
+import { type Theme, themeOf } from "./theme.ts";
+
+const NOTHING: View = { boxes: [], frames: [], wires: [], boxOf: () => -1 };
+const NOWHERE: Stage["placed"] = {
+  direction: "down", boxes: new Float64Array(), frames: new Float64Array(), corners: new Float64Array(),
+  first: new Uint32Array(1), width: 1, height: 1, steps: 0,
+};
+
+export class Screen {
+  readonly camera = new Camera();
+  stage: Stage = { view: NOTHING, placed: NOWHERE };
+  sheet = Sheet.of(this.stage, 1, 1, false);
+  near = new Near(this.stage);
+  theme: Theme = themeOf(false);
+  coloring: Coloring | null = null;
+  folded = true;
+  selected = -1;
+  hovered = -1;
+  found: ReadonlySet<number> = new Set();
+  private moving: Motion | null = null;
+  private drawing = false;
+  private readonly minimap: Minimap;
+
+  constructor(private readonly state: State, private readonly shell: Shell) {
+    this.minimap = new Minimap(shell.minimap, (to) => this.centerOn(to));
+    this.resize();
+    new ResizeObserver(() => this.resize()).observe(shell.stage);
+  }
+
+  /** Put another stage on the screen, in motion from the one before where that is wanted. */
+  take(stage: Stage): void {
+    const { stage: before, sheet: was } = this;
+    this.stage = stage;
+    this.sheet = Sheet.of(stage, this.camera.width, this.camera.height, this.folded);
+    this.near = new Near(stage);
+    this.hovered = -1;
+    const first = !before.view.boxes.length;
+    this.moving = first ? null : motion(this.state, before, was, stage, this.sheet, performance.now());
+  }
+
+  still(): void {
+    this.moving = null;
+  }
+
+  look(): Look {
+    const { stage, near, sheet, theme, coloring, selected, hovered, found, camera } = this;
+    const share = this.moving ? eased(this.moving, performance.now()) : 1;
+    if (share >= 1) this.moving = null;
+    const moving = this.moving ? between(this.moving, share) : null;
+    return { stage, near, sheet, moving, theme, coloring, selected, hovered, found, scale: camera.scale, seen: camera.seen };
+  }
+
+  /** Ask for a new picture, once for each frame of the screen. */
+  draw(): void {
+    if (this.drawing) return;
+    this.drawing = true;
+    requestAnimationFrame(() => {
+      this.drawing = false;
+      this.render();
+      if (this.moving) this.draw();
+    });
+  }
+
+  render(): void {
+    const { canvas } = this.shell;
+    const ratio = devicePixelRatio || 1;
+    const to = canvas.getContext("2d", { alpha: false })!;
+    to.setTransform(1, 0, 0, 1, 0, 0);
+    to.fillStyle = this.theme.page;
+    to.fillRect(0, 0, canvas.width, canvas.height);
+    const { scale, x, y } = this.camera;
+    to.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
+    paint(new CanvasPen(to), this.state, this.look());
+    this.minimap.draw(this.camera, this.sheet, this.theme);
+  }
+
+  /** Draw the small map anew: after a change of what it shows. */
+  survey(): void {
+    this.minimap.take(this.stage, this.sheet, this.theme, this.coloring);
+    this.draw();
+  }
+
+  /** A place on the screen as one of the map. */
+  toMap(at: Place): Place {
+    return this.sheet.toMap(this.camera.toMap(at));
+  }
+
+  /** The upper middle of an item's box or frame, on the sheet. */
+  placeOf(item: Item): Place | null {
+    const { view, placed } = this.stage;
+    const f = this.frameOf(item);
+    const [rects, at] = f > 0 ? [placed.frames, f] : [placed.boxes, this.state.boxOf(view, item)];
+    if (at < 0) return null;
+    const { x, y } = this.sheet.toSheet(rects[4 * at], rects[4 * at + 1]);
+    return { x: x + rects[4 * at + 2] / 2, y };
+  }
+
+  /** The frame of an open group, or -1. */
+  frameOf(item: Item): number {
+    return item < 0 ? this.stage.view.frames.findIndex((frame) => frame.group === ~item) : -1;
+  }
+
+  /** Bring a box into view. */
+  show(b: number): void {
+    const [x, y, width, height] = this.sheet.around(this.stage.placed.boxes.subarray(4 * b, 4 * b + 4));
+    this.camera.show(x, y, width, height);
+  }
+
+  /** Show a frame whole. */
+  showFrame(f: number): void {
+    this.camera.fit(...this.sheet.around(this.stage.placed.frames.subarray(4 * f, 4 * f + 4)));
+  }
+
+  fit(): void {
+    this.camera.fit(0, 0, this.sheet.width, this.sheet.height);
+    this.draw();
+  }
+
+  zoom(factor: number): void {
+    this.camera.zoom(factor, { x: this.camera.width / 2, y: this.camera.height / 2 });
+    this.draw();
+  }
+
+  private centerOn(to: Place): void {
+    this.camera.x = this.camera.width / 2 - to.x * this.camera.scale;
+    this.camera.y = this.camera.height / 2 - to.y * this.camera.scale;
+    this.draw();
+  }
+
+  private resize(): void {
+    const { stage, canvas } = this.shell;
+    const { camera } = this;
+    const ratio = devicePixelRatio || 1;
+    camera.x += (stage.clientWidth - camera.width) / 2;
+    camera.y += (stage.clientHeight - camera.height) / 2;
+    camera.width = stage.clientWidth;
+    camera.height = stage.clientHeight;
+    canvas.width = Math.round(stage.clientWidth * ratio);
+    canvas.height = Math.round(stage.clientHeight * ratio);
+    this.render();
+  }
+}

@@ -1,0 +1,116 @@
+// The elements of the page: one row of tools, the map, and the panels around it.
+
+import type { Measure } from "../map/graph.ts";
+import { button, make } from "./dom.ts";
+import { totalsOf } from "./facts.ts";
+import type { State } from "./state.ts";
+
+export interface Deeds {
+  fit(): void;
+  zoom(factor: number): void;
+  turn(): void;
+  fold(): void;
+  theme(): void;
+  tree(): void;
+  help(): void;
+  restart(): void;
+  openAll(): void;
+  closeAll(): void;
+  png(): void;
+  svg(): void;
+  color(name: string): void;
+}
+
+export interface Shell {
+  root: HTMLElement;
+  stage: HTMLElement;
+  canvas: HTMLCanvasElement;
+  minimap: HTMLCanvasElement;
+  inspector: HTMLElement;
+  legend: HTMLElement;
+  tip: HTMLElement;
+  tree: HTMLElement;
+  treePanel: HTMLElement;
+  search: HTMLInputElement;
+  found: HTMLElement;
+  status: HTMLElement;
+  help: HTMLDialogElement;
+}
+
+const KEYS: [string, string][] = [
+  ["click", "open a module, close a frame by its title, select an operation"],
+  ["drag, wheel, pinch", "move and zoom"],
+  ["↓ ↑", "follow the network forwards and backwards"],
+  ["← →", "the boxes beside"],
+  ["Enter, Backspace", "open, close what is around"],
+  ["/", "search; [ and ] go through what was found"],
+  ["F, +, −", "see all, zoom"],
+  ["Esc", "select nothing"],
+];
+
+export function shell(state: State, measures: Map<string, Measure>, deeds: Deeds): Shell {
+  const canvas = make("canvas", { class: "map", tabindex: 0, role: "img", "aria-roledescription": "map of a network" });
+  const minimap = make("canvas", { class: "minimap", "aria-hidden": "true" });
+  const inspector = make("aside", { class: "inspector", "aria-label": "What is selected", hidden: true });
+  const legend = make("div", { class: "legend" });
+  const tip = make("div", { class: "tip", hidden: true });
+  const tree = make("ul", { role: "tree", "aria-label": "The network as a tree" });
+  const treePanel = make("nav", { class: "tree away", "aria-label": "The network as a tree" }, tree);
+  const found = make("ul", { class: "found", role: "listbox", id: "found", "aria-label": "What was found", hidden: true });
+  const search = make("input", {
+    type: "search", placeholder: "Search  /", "aria-label": "Search", role: "combobox", "aria-controls": "found", "aria-expanded": "false", autocomplete: "off",
+  });
+  const status = make("p", { class: "status", role: "status", "aria-live": "polite" });
+  const help = helpOf();
+  const stage = make("main", {}, canvas, minimap, legend, tip);
+  const root = make(
+    "div",
+    { class: "pellucid-map" },
+    header(state, measures, deeds, make("div", { class: "search" }, search, found)),
+    make("div", { class: "middle" }, treePanel, stage, inspector),
+    status,
+    help,
+  );
+  return { root, stage, canvas, minimap, inspector, legend, tip, tree, treePanel, search, found, status, help };
+}
+
+function header(state: State, measures: Map<string, Measure>, deeds: Deeds, search: HTMLElement): HTMLElement {
+  const totals = totalsOf(state).map(({ name, value }) => make("span", {}, make("b", {}, value), ` ${name}`));
+  const choices = [...measures].map(([name, measure]) => make("option", { value: name }, measure.title));
+  const color = make("select", { "aria-label": "Color by" }, make("option", { value: "" }, "Color: kind"), ...choices);
+  color.addEventListener("change", () => deeds.color(color.value));
+  return make(
+    "header",
+    { class: "bar" },
+    button("☰", "The network as a tree", deeds.tree, { class: "tree-button" }),
+    make("h1", {}, state.graph.name || "network"),
+    make("div", { class: "totals" }, ...totals),
+    search,
+    color,
+    menu("Show", [["As at first", deeds.restart], ["All operations", deeds.openAll], ["Outermost modules", deeds.closeAll], ["In columns, or as one", deeds.fold], ["Down, or to the right", deeds.turn]]),
+    menu("Save", [["PNG of what is seen", deeds.png], ["SVG of what is seen", deeds.svg]]),
+    make("div", { class: "group" }, button("−", "Zoom out", () => deeds.zoom(1 / 1.4)), button("⤢", "See all (F)", deeds.fit), button("+", "Zoom in", () => deeds.zoom(1.4))),
+    button("◐", "Light or dark", deeds.theme),
+    button("?", "Keys", deeds.help),
+  );
+}
+
+function menu(name: string, entries: [string, () => void][]): HTMLElement {
+  const details = make("details", { class: "menu" }, make("summary", {}, name));
+  const list = make("div");
+  for (const [text, deed] of entries) {
+    list.append(make("button", { type: "button", onclick: () => ((details.open = false), deed()) }, text));
+  }
+  details.addEventListener("focusout", (event) => {
+    if (!details.contains(event.relatedTarget as Node | null)) details.open = false;
+  });
+  details.append(list);
+  return details;
+}
+
+function helpOf(): HTMLDialogElement {
+  const rows = KEYS.flatMap(([keys, what]) => [make("dt", {}, keys), make("dd", {}, what)]);
+  const dialog = make("dialog", { class: "help", "aria-label": "Keys" }, make("h2", {}, "Ways around"), make("dl", {}, ...rows));
+  dialog.append(make("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close"));
+  return dialog;
+}

@@ -1,0 +1,103 @@
+// What the page shows: the graph, what is open in it, and the scene and places that follow.
+
+import { type Graph, ROOT } from "../map/graph.ts";
+import type { Direction, Placed } from "../map/layered.ts";
+import { openFirst } from "../map/opening.ts";
+import { type Outline, inside, opens, outline } from "../map/outline.ts";
+import { type Box, type View, scene } from "../map/scene.ts";
+
+/** An item of a graph that can be pointed at: i an operation, ~g a group. */
+export type Item = number;
+
+export class State {
+  readonly tree: Outline;
+  opened: Set<number>;
+  unfolded = new Set<number>();
+  direction: Direction = "down";
+  readonly pictures = new Map<Item, number>(); // from an item to the number of its picture
+
+  constructor(readonly graph: Graph) {
+    this.tree = outline(graph);
+    this.opened = openFirst(this.tree);
+    (graph.overlay?.pictures ?? []).forEach((picture, p) => {
+      this.pictures.set(picture.node, p);
+      // A group is pictured by what came last in it.
+      for (let g = graph.nodes.group[picture.node]; g > ROOT; g = graph.groups.parent[g]) this.pictures.set(~g, p);
+    });
+  }
+
+  scene(): View {
+    return scene(this.tree, this.opened, this.unfolded, new Set(this.pictures.keys()));
+  }
+
+  canOpen(box: Box): boolean {
+    return box.kind !== "node" && opens(this.tree, box.index);
+  }
+
+  /** Open a group, or what a run of groups holds. */
+  open(group: number): void {
+    this.opened.add(group);
+  }
+
+  close(group: number): void {
+    if (group !== ROOT) this.opened.delete(group);
+  }
+
+  /** Show the members of a run one by one. */
+  unfold(group: number): void {
+    this.unfolded.add(this.tree.leader[group]);
+  }
+
+  fold(group: number): void {
+    this.unfolded.delete(this.tree.leader[group]);
+  }
+
+  isRun(group: number): boolean {
+    return this.tree.run.has(this.tree.leader[group]);
+  }
+
+  restart(): void {
+    this.opened = openFirst(this.tree);
+    this.unfolded.clear();
+  }
+
+  openAll(): void {
+    this.opened = new Set(this.graph.groups.parent.keys());
+  }
+
+  closeAll(): void {
+    this.opened = new Set([ROOT]);
+    this.unfolded.clear();
+  }
+
+  /** Open whatever hides an item. */
+  reveal(item: Item): void {
+    const { parent } = this.graph.groups;
+    const { leader, run } = this.tree;
+    for (let g = item >= 0 ? this.graph.nodes.group[item] : ~item; g > ROOT; g = parent[g]) {
+      if (item >= 0 || g !== ~item) if (opens(this.tree, g)) this.opened.add(g);
+      if (run.has(leader[g]) && g !== leader[g]) this.unfolded.add(leader[g]);
+    }
+  }
+
+  /** The box in which an item is seen, or -1. */
+  boxOf(view: View, item: Item): number {
+    const at = view.boxes.findIndex((box) => (box.kind === "node" ? box.index : ~box.index) === item);
+    if (at >= 0 || (item < 0 && !this.tree.size[~item])) return at;
+    return view.boxOf(item >= 0 ? item : inside(this.tree, ~item)[0]);
+  }
+
+  /** The full name of a box. */
+  pathOf(box: Pick<Box, "kind" | "index">): string {
+    const { nodes, groups } = this.graph;
+    return box.kind === "node" ? nodes.site[box.index] || groups.path[nodes.group[box.index]] : groups.path[box.index];
+  }
+}
+
+export const itemOf = (box: Pick<Box, "kind" | "index">): Item => (box.kind === "node" ? box.index : ~box.index);
+
+/** A scene with its places. */
+export interface Stage {
+  view: View;
+  placed: Placed;
+}
