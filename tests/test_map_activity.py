@@ -142,6 +142,17 @@ def test_an_input_that_does_not_fit_is_said_by_the_layer_that_refused_it():
         pl.map(nn.Sequential(nn.Linear(3, 2)), torch.zeros(1, 4))
 
 
+def test_what_an_explanation_has_no_rule_for_is_seen_on_the_map():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Mish(), nn.Flatten(), nn.Sequential(nn.ReLU(), nn.Softmax(1)))
+    x = torch.randn(1, 3, 6, 6)
+    e = pl.methods.guided_backprop(model, x, 0)
+    trust = pl.map(model, x).explained_by(e)
+    uncovered = {n for n, v in zip(trust.graph.nodes.op, trust.overlay.measures["trust"].nodes, strict=True) if v == 0}
+    assert uncovered == {"softmax"} == set(e.without_rule)
+    groups = {trust.graph.site_of(g): v for g, v in enumerate(trust.overlay.measures["trust"].groups)}
+    assert groups["0"] == 1 and groups["3"] == 0.5 and groups[""] == 4 / 5
+
+
 def test_an_unknown_color_is_refused_and_the_known_ones_are_listed():
     found = pl.map(nn.Linear(3, 2), (1, 3))
     with pytest.raises(pl.BadOption, match="parameters, flops, memory"):
