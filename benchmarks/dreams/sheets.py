@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import pellucid as pl
-from benchmarks.dreams import quality
+from benchmarks.dreams import quality, vit
 from benchmarks.dreams.judge import at_size
 from benchmarks.dreams.subjects import CLASSES, KEPT, ROOT, classes, kept, lite
 from pellucid.core.target import Target
@@ -33,6 +33,8 @@ CAPTIONS = {
     "textures to parts of things.",
     "dreams_vgg16": "Eight channels at each of four depths of the VGG-16 trunk, whose last layers were trained on for "
     "edges.",
+    "dreams_vit": "A small vision transformer trained on cells of blood smears (four kinds of windows): windows of each "
+    "kind, what it looks for in each, and eight channels of its tokens behind its first, third and last block.",
     "dreams_peers": "The same eight classes by Pellucid's default (96 steps), by Lucent as it comes (96 and 512 steps) "
     "and by Horama's MACO as it comes (96 steps, four classes; it shows crops of 1280 pixels to the network).",
 }
@@ -88,14 +90,25 @@ def of_vgg16() -> dict[str, Any]:
     return written("dreams_vgg16", rows)
 
 
+def of_vit() -> dict[str, Any]:
+    """A transformer with weights of its own, beside what it was trained on."""
+    net, share = vit.trained()
+    x, labels = vit.windows("test", 2)
+    words = [vit.KINDS[i] for i in labels.tolist()]
+    kinds = dreamed(net, [pl.logit(i) for i in range(len(vit.KINDS))])
+    rows = [("Windows", vit.PREPARATION.restore(x), words), ("What it looks for in each kind", kinds, vit.KINDS)]
+    found = written("dreams_vit", [*rows, *(_row(net, site, 128, axis=-1) for site in vit.DEPTHS)])
+    return found | {"test windows right": share}
+
+
 def _widths(net: Any) -> dict[str, int]:
     modules = dict(net.model.named_modules())
     return {site: int(modules[site].weight.shape[0]) for site in DEPTHS}
 
 
-def _row(net: Any, site: str, width: int, **knobs: Any) -> Row:
+def _row(net: Any, site: str, width: int, axis: int = 1, **knobs: Any) -> Row:
     numbers = [round((i + 0.5) * width / ACROSS) for i in range(ACROSS)]
-    shown = dreamed(net, [pl.channel(site, n) for n in numbers], **knobs)
+    shown = dreamed(net, [pl.channel(site, n, axis=axis) for n in numbers], **knobs)
     return site, shown, [f"channel {n}" for n in numbers]
 
 
@@ -132,5 +145,6 @@ SHEETS: dict[str, Callable[[], dict[str, Any]]] = {
     "classes": of_classes,
     "channels": of_channels,
     "vgg16": of_vgg16,
+    "vit": of_vit,
     "peers": of_peers,
 }
