@@ -33,8 +33,8 @@ CAPTIONS = {
     "textures to parts of things.",
     "dreams_vgg16": "Eight channels at each of four depths of the VGG-16 trunk, whose last layers were trained on for "
     "edges.",
-    "dreams_vit": "A small vision transformer trained on cells of blood smears (four kinds of windows): windows of each "
-    "kind, what it looks for in each, and eight channels of its tokens behind its first, third and last block.",
+    "dreams_vit": "A small vision transformer trained on cells of blood smears (four kinds of windows): windows of "
+    "each kind, what it looks for in each, and eight channels of its tokens behind its first, third and last block.",
     "dreams_peers": "The same eight classes by Pellucid's default (96 steps), by Lucent as it comes (96 and 512 steps) "
     "and by Horama's MACO as it comes (96 steps, four classes; it shows crops of 1280 pixels to the network).",
 }
