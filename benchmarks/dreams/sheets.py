@@ -12,13 +12,16 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 import pellucid as pl
 from benchmarks.dreams import quality, vit
 from benchmarks.dreams.judge import at_size
 from benchmarks.dreams.subjects import CLASSES, KEPT, ROOT, classes, kept, lite
+from benchmarks.trust.blood import blood_rig
 from pellucid.core.target import Target
 from pellucid.render.png import png
+from pellucid.views.concepts import concepts_view
 from pellucid.views.dream import colors
 from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import Heading, Stack, View
@@ -101,6 +104,21 @@ def of_vit() -> dict[str, Any]:
     return found | {"test windows right": share}
 
 
+def of_concepts() -> dict[str, Any]:
+    """What a network that finds white blood cells has for concepts, and how much of each lies in the cells' boxes."""
+    rig = blood_rig(40)
+    cells = rig.scenes.labels == 1
+    x, truth = rig.scenes.x[cells], rig.scenes.truth[cells].float()[:, None]
+    net = pl.open(rig.model, labels=("none", "white cell"), name="a finder of white cells")
+    found = pl.concepts.craft(net, x, 1, concepts=5, crops=(0.3, 0.5))
+    maps = F.interpolate(found.maps.float(), truth.shape[2:], mode="bilinear")
+    inside = ((maps * truth).flatten(2).sum(2) / maps.flatten(2).sum(2).clamp(min=1e-9)).mean(0)
+    drawn = Image.open(io.BytesIO(png(concepts_view(found), 960, 1.25))).convert("RGB")
+    place = IMAGES / "concepts_cells.jpg"
+    facts = {"importance": found.importance[:, 0].tolist(), "inside": inside.tolist(), "area": float(truth.mean())}
+    return {"file": place.name, "bytes": saved(drawn, place), "pictures": len(x), **facts}
+
+
 def _widths(net: Any) -> dict[str, int]:
     modules = dict(net.model.named_modules())
     return {site: int(modules[site].weight.shape[0]) for site in DEPTHS}
@@ -146,5 +164,6 @@ SHEETS: dict[str, Callable[[], dict[str, Any]]] = {
     "channels": of_channels,
     "vgg16": of_vgg16,
     "vit": of_vit,
+    "concepts": of_concepts,
     "peers": of_peers,
 }
