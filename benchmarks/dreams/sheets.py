@@ -113,7 +113,7 @@ def of_concepts() -> dict[str, Any]:
     found = pl.concepts.craft(net, x, 1, concepts=5, crops=(0.3, 0.5))
     maps = F.interpolate(found.maps.float(), truth.shape[2:], mode="bilinear")
     inside = ((maps * truth).flatten(2).sum(2) / maps.flatten(2).sum(2).clamp(min=1e-9)).mean(0)
-    drawn = Image.open(io.BytesIO(png(concepts_view(found), 960, 1.25))).convert("RGB")
+    drawn = Image.open(io.BytesIO(png(concepts_view(found), 960, 1.0))).convert("RGB")
     place = IMAGES / "concepts_cells.jpg"
     facts = {"importance": found.importance[:, 0].tolist(), "inside": inside.tolist(), "area": float(truth.mean())}
     return {"file": place.name, "bytes": saved(drawn, place), "pictures": len(x), **facts}

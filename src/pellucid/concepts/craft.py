@@ -56,8 +56,9 @@ def craft(
     """The concepts that a network has for a class, the most important first, with their trust card.
 
     `data` are pictures of the class, at least three, of one size.  `at` is a site that holds a map without negative
-    values; by default the last module that does.  Concepts that stay empty are left out.  A stopped run has the pictures that were finished.  Raises
-    `BadInput`, before heavy work, when the pictures or the site do not fit; the error names sites that do.
+    values; by default the last module that does.  Concepts that stay empty are left out.  A stopped run has the
+    pictures that were finished.  Raises `BadInput`, before heavy work, when the pictures or the site do not fit; the
+    error names sites that do.
 
     >>> import pellucid as pl
     >>> net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
