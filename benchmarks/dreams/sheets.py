@@ -21,7 +21,7 @@ from benchmarks.dreams.subjects import CLASSES, KEPT, ROOT, classes, kept, lite
 from benchmarks.trust.blood import blood_rig
 from pellucid.core.target import Target
 from pellucid.render.png import png
-from pellucid.views.concepts import concepts_view
+from pellucid.views.concepts import concepts_figure
 from pellucid.views.dream import colors
 from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import Heading, Stack, View
@@ -106,14 +106,14 @@ def of_vit() -> dict[str, Any]:
 
 def of_concepts() -> dict[str, Any]:
     """What a network that finds white blood cells has for concepts, and how much of each lies in the cells' boxes."""
-    rig = blood_rig(40)
+    rig = blood_rig(160)
     cells = rig.scenes.labels == 1
-    x, truth = rig.scenes.x[cells], rig.scenes.truth[cells].float()[:, None]
+    x, truth = rig.scenes.x[cells][::4], rig.scenes.truth[cells][::4].float()[:, None]  # of one smear there are several
     net = pl.open(rig.model, labels=("none", "white cell"), name="a finder of white cells")
     found = pl.concepts.craft(net, x, 1, concepts=5, crops=(0.3, 0.5))
     maps = F.interpolate(found.maps.float(), truth.shape[2:], mode="bilinear")
     inside = ((maps * truth).flatten(2).sum(2) / maps.flatten(2).sum(2).clamp(min=1e-9)).mean(0)
-    drawn = Image.open(io.BytesIO(png(concepts_view(found), 960, 1.0))).convert("RGB")
+    drawn = Image.open(io.BytesIO(png(concepts_figure(found), 960, 2.0))).convert("RGB").reduce(2)
     place = IMAGES / "concepts_cells.jpg"
     facts = {"importance": found.importance[:, 0].tolist(), "inside": inside.tolist(), "area": float(truth.mean())}
     return {"file": place.name, "bytes": saved(drawn, place), "pictures": len(x), **facts}
