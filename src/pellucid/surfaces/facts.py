@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from pellucid.concepts.saved import KINDS
 from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
@@ -26,6 +25,7 @@ from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.maps.map_trust import MapTrust
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
+from pellucid.surfaces.kept import CONCEPTS
 from pellucid.views.predictions import predictions
 
 
@@ -155,7 +155,7 @@ def _of_concepts(subject: Shown) -> dict[str, Any]:
     return {**short, **origin}
 
 
-for _kind in KINDS.values():
+for _kind in CONCEPTS.values():
     facts.register(_kind, _of_concepts)
 
 
