@@ -25,7 +25,7 @@ API = ROOT / "api.json"
 LAYERS = (
     ("core",),
     ("doors", "rules", "probes"),
-    ("methods", "dream", "concepts", "causal", "decision", "diagnosis"),
+    ("methods", "dream", "concepts", "architecture", "causal", "decision", "diagnosis"),
     ("trials",),
     ("checks",),
     ("views",),

@@ -114,7 +114,7 @@ def _ends(op: Operation, step: Step) -> tuple[float, float] | None:
 
 
 def thumbnail(value: Tensor) -> Thumbnail | None:
-    """The first sample's channels that vary most from place to place, or its tokens by features, as small pictures; None for other shapes.
+    """The first sample's channels that vary most from place to place, or its tokens by features; None for other shapes.
 
     >>> thumbnail(torch.ones(1, 8, 32, 32)).channels, thumbnail(torch.ones(1, 8)) is None
     ((0, 1, 2, 3), True)

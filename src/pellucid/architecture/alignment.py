@@ -101,13 +101,9 @@ def _kind(p: Part) -> Hashable:
     return p.kind, tuple(op for op, _, _ in p.inside)
 
 
-def _in_order(
-    old: Sequence[Part], new: Sequence[Part], look: Callable[[Part], Hashable]
-) -> list[tuple[Part, Part]]:
+def _in_order(old: Sequence[Part], new: Sequence[Part], look: Callable[[Part], Hashable]) -> list[tuple[Part, Part]]:
     matcher = SequenceMatcher(None, [look(p) for p in old], [look(p) for p in new], autojunk=False)
-    return [
-        (old[block.a + i], new[block.b + i]) for block in matcher.get_matching_blocks() for i in range(block.size)
-    ]
+    return [(old[block.a + i], new[block.b + i]) for block in matcher.get_matching_blocks() for i in range(block.size)]
 
 
 def _differences(old: Part, new: Part) -> list[str]:

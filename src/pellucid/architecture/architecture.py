@@ -8,6 +8,8 @@ from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Overlay
 from pellucid.architecture.text import to_text
 from pellucid.architecture.totals import Totals
+from pellucid.architecture.trust import covered
+from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 
 
@@ -34,6 +36,15 @@ class Architecture(Shown):
         if by and by not in self.overlay.measures:
             raise BadOption(f"There is nothing to color by {by!r}.", f"There is: {', '.join(self.overlay.measures)}.")
         return replace(self, color=by)
+
+    def explained_by(self, explanation: Explanation) -> Architecture:
+        """The same map with what an explanation's rules cover laid over it as "trust", and its trust card in the notes.
+
+        An operation that is not covered ran under the plain gradient: what flows through it is not the method's.
+        """
+        said = [f"{c.name}: {c.verdict.name.lower()}." for c in explanation.checks]
+        overlay = self.overlay.with_measures({"trust": covered(self.graph, explanation)})
+        return replace(self, overlay=overlay, notes=(*self.notes, *said))
 
     def opened(self, depth: int | None) -> Architecture:
         """The same map with groups opened down to a depth; None: as many as can be seen at once."""

@@ -81,7 +81,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     of_a, of_b = (map_(net, _structure(x)) for net in (left, right))
     parts = align(of_a.graph, of_b.graph)
     weights = sorted(_weights(left, right, parts), key=lambda w: -(w.relative if w.relative is not None else 1e9))
-    notes, found = [], None
+    notes, found, size = [], None, 0
     if x is not None and _has_numbers(x):
         given = as_tensors(x, left.inputs)  # type: ignore[arg-type]  # tensors: that was asked just now
         size = len(next(iter(given.values())))
@@ -136,9 +136,7 @@ def weight_change(name: str, other: str, v: Tensor, w: Tensor) -> WeightChange:
 Similar = tuple[tuple[str, ...], tuple[str, ...], Tensor]
 
 
-def _similar(
-    a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: Tensors, y: Tensors
-) -> Similar | None:
+def _similar(a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: Tensors, y: Tensors) -> Similar | None:
     """CKA between the outputs of modules, over batches of samples."""
     sites = [_sites(of_a), _sites(of_b)]
     if not all(sites):

@@ -15,9 +15,9 @@ _NAMES: Mapping[Family, str] = {
         matmulinteger qlinearmatmul fusedmatmul tensordot inner outer chain_matmul multi_dot qgemm matmulnbits""",
     "attention": """scaled_dot_product_attention multi_head_attention_forward attention multiheadattention
         groupqueryattention flex_attention qattention _native_multi_head_attention""",
-    "activation": """relu relu6 leaky_relu leakyrelu prelu rrelu elu selu celu gelu fastgelu quickgelu biasgelu silu swish
-        mish sigmoid logsigmoid hardsigmoid hard_sigmoid hardswish tanh hardtanh tanhshrink softsign softplus softmax
-        log_softmax logsoftmax softmin hardmax threshold thresholdedrelu glu hardshrink softshrink shrink erf
+    "activation": """relu relu6 leaky_relu leakyrelu prelu rrelu elu selu celu gelu fastgelu quickgelu biasgelu silu
+        swish mish sigmoid logsigmoid hardsigmoid hard_sigmoid hardswish tanh hardtanh tanhshrink softsign softplus
+        softmax log_softmax logsoftmax softmin hardmax threshold thresholdedrelu glu hardshrink softshrink shrink erf
         gumbel_softmax""",
     "normalization": """batch_norm batchnorm batchnormalization layer_norm layernorm layernormalization
         simplifiedlayernormalization skiplayernormalization skipsimplifiedlayernormalization group_norm groupnorm
@@ -44,10 +44,13 @@ _NAMES: Mapping[Family, str] = {
         topk sort argsort any all amax amin reducemean reducesum reducemax reducemin reduceprod reducel1 reducel2
         reducelogsum reducelogsumexp reducesumsquare sumsquare cdist cross matrix_exp det inverse triu tril trilu
         fft ifft rfft irfft stft dft scatter_add index_add subtract multiply divide negative""",
-    "recurrent": "lstm gru rnn lstm_cell lstmcell gru_cell grucell rnn_tanh rnn_relu rnn_tanh_cell rnncell rnn_relu_cell",
+    "recurrent": """lstm gru rnn lstm_cell lstmcell gru_cell grucell rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell
+        rnncell""",
     "io": "input output",
 }  # fmt: skip
-_FAMILY: Mapping[str, Family] = {name: family for family, names in _NAMES.items() for name in names.split()}
+_FAMILY: dict[str, Family] = {}
+for _family, _names in _NAMES.items():
+    _FAMILY.update(dict.fromkeys(_names.split(), _family))
 
 
 @lru_cache(4096)
@@ -61,7 +64,10 @@ def family_of(op: str) -> Family:
     for candidate in (name, name.rstrip("_"), name.rstrip("_").lower(), _without_rank(name)):
         if candidate in _FAMILY:
             return _FAMILY[candidate]
-    return next((family for part, family in _PARTS if part in name.lower()), "other")
+    for part, family in _PARTS:
+        if part in name.lower():
+            return family
+    return "other"
 
 
 # what a class that somebody wrote calls itself: a part of its name says what it does
@@ -74,4 +80,3 @@ _PARTS: tuple[tuple[str, Family], ...] = (
 
 def _without_rank(name: str) -> str:
     return re.sub(r"_?[123]d$", "", name.rstrip("_").lower())
-

@@ -25,7 +25,7 @@ class Call:
     said: str = ""
 
 
-def call_of(x: Given, model: nn.Module) -> Call:
+def call_of(x: Any, model: nn.Module) -> Call:
     """The call for an input: tensors, or shapes (a tuple of numbers, several of them, or either by name).
 
     Of a shape zeros are made, whole numbers where the network begins with an embedding.  Raises `BadInput` for anything
@@ -44,7 +44,9 @@ def call_of(x: Given, model: nn.Module) -> Call:
             return Call((_tensor(x, model),), {}, real=False)
         several = tuple(_tensor(v, model) for v in x)
         return Call(several, {}, all(isinstance(v, Tensor) for v in x))
-    raise BadInput(f"{x!r} is no input for a map.", "Give a tensor, several by name, or a shape such as (1, 3, 224, 224).")
+    raise BadInput(
+        f"{x!r} is no input for a map.", "Give a tensor, several by name, or a shape such as (1, 3, 224, 224)."
+    )
 
 
 def _tensor(v: Any, model: nn.Module) -> Tensor:

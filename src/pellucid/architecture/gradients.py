@@ -52,5 +52,3 @@ def _flows(tape: Tape, index: int) -> bool:
     value = tape.values[op.outputs[0]]
     batch = next(v.shape[0] for v in tape.values if v.origin == "input")
     return value.varies and value.dtype.startswith(("float", "bfloat")) and value.shape[:1] == (batch,)
-
-

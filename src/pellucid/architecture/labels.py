@@ -37,7 +37,17 @@ _SAID: Mapping[str, tuple[tuple[int, str, Any], ...]] = {
     "pad": ((1, "pad", None), (2, "mode", "constant")),
     "einsum": ((0, "equation", None),),
 }  # fmt: skip
-_SHORT = {"min_val": "from ", "max_val": "to ", "min": "from ", "max": "to ", "kernel_size": "", "output_size": "to ", "equation": "", "num_heads": "heads ", "num_groups": "groups "}
+_SHORT = {
+    "min_val": "from ",
+    "max_val": "to ",
+    "min": "from ",
+    "max": "to ",
+    "kernel_size": "",
+    "output_size": "to ",
+    "equation": "",
+    "num_heads": "heads ",
+    "num_groups": "groups ",
+}
 
 
 def label(op: Operation, step: Step, tape: Tape) -> str:
@@ -73,4 +83,3 @@ def value_text(value: Any, joint: str = "x") -> str:
     if isinstance(value, int | float):
         return f"{value:g}"
     return value[:40] if isinstance(value, str) else ""
-

@@ -32,6 +32,7 @@ from pellucid.doors.reading import reading
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000
+_RUN = "With an input (or its shape) it is run, and costs are those of that pass."
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
 
@@ -45,8 +46,8 @@ def map(
     zeros, dead and saturated units, gradients, pictures of channels; with `time` how long each operation took.
 
     With `fake` nothing is computed and no weight is needed, so that a network on the meta device, larger than memory,
-    is mapped in seconds; by default that is done with large networks where no numbers were given.  A network that is given no input, and
-    does not say what it takes, is mapped as a tree of modules, without operations; a note says so.
+    is mapped in seconds; by default that is done with large networks where no numbers were given.  A network that is
+    given no input, and does not say what it takes, is mapped as a tree of modules, without operations; a note says so.
 
     Raises `BadInput` for an input that does not fit, and what `pl.open` raises.
 
@@ -57,6 +58,8 @@ def map(
     """
     if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
         return _without_weights(what, x)
+    if x is None and isinstance(what, str | Path) and _is_onnx(what):
+        return of_onnx(Path(what))
     net = what if isinstance(what, Network) else open_network(what)
     notes = tuple(net.notes)
     if isinstance(x, str | Path):
@@ -87,6 +90,26 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     if tape.data_dependent:
         notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
     return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
+
+
+def of_onnx(path: Path) -> Architecture:
+    """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
+    from pellucid.architecture.from_onnx import from_onnx
+    from pellucid.doors.onnx.parsed import parsed
+
+    model = parsed(path)
+    graph = from_onnx(model, path.stem, str(path))
+    size = sum(w.bytes for w in model.graph.weights.values())
+    notes = [f"Read from {path.name} without running it. {_RUN}"]
+    unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
+    if any(flops is None for flops in unknown):
+        notes.append("FLOPs are those of convolutions and matrix products whose shapes the file tells.")
+    return Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes))
+
+
+def _is_onnx(what: str | Path) -> bool:
+    path = Path(what)
+    return path.suffix.lower() == ".onnx" and path.is_file()
 
 
 def _without_weights(model: nn.Module, x: Any) -> Architecture:
@@ -144,5 +167,3 @@ def _with_numbers(
     if time:
         overlay = overlay.with_measures(timed(tape, model, call, found.graph))
     return replace(found, overlay=overlay, notes=notes)
-
-

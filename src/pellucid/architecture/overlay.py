@@ -1,4 +1,4 @@
-"""Numbers laid over a graph: one column a measure, for every node and every group, and small pictures of activations."""
+"""Numbers laid over a graph, one column a measure, for every node and group, and small pictures of activations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Scale: TypeAlias = Literal["log", "linear", "share"]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number a node and a group, None where there is none.  `scale` says how it is best drawn: shares are 0 to 1."""
+    """One number a node and a group, None where there is none.  `scale` says how it is drawn: shares are 0 to 1."""
 
     title: str
     unit: str

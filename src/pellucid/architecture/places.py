@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Number
 from pellucid.core.recording.tape import Tape
+
+Column: TypeAlias = tuple[Number, ...]
 
 
 def nodes_by_operation(tape: Tape, graph: Graph) -> dict[int, int]:
@@ -26,7 +29,7 @@ def last_nodes(tape: Tape, graph: Graph) -> tuple[int | None, ...]:
     return tuple(made.get(graph.site_of(group)) for group in range(len(graph.groups)))
 
 
-def spread(found: Mapping[int, float], graph: Graph, last: Sequence[int | None]) -> tuple[tuple[Number, ...], ...]:
+def spread(found: Mapping[int, float], graph: Graph, last: Sequence[int | None]) -> tuple[Column, Column]:
     """Numbers by node as two columns: of the nodes, and of the groups, which have their output's."""
     nodes = tuple(found.get(node) for node in range(len(graph.nodes)))
     return nodes, tuple(None if node is None else nodes[node] for node in last)

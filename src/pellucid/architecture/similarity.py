@@ -24,7 +24,7 @@ from pellucid.core.errors import BadInput
 FEWEST = 4  # samples, from which on the unbiased estimate exists
 
 
-def gram(x: Float[Tensor, "samples *features"]) -> Float[Tensor, "samples samples"]:
+def gram(x: Float[Tensor, "count *shape"]) -> Float[Tensor, "count count"]:
     """The Gram matrix of a representation, in double precision, of features shifted to mean zero.
 
     The shift changes nothing in CKA, but keeps large common offsets from drowning small differences in rounding.
@@ -48,7 +48,7 @@ def hsic(k: Float[Tensor, "n n"], m: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     return both / (n * (n - 3))
 
 
-def cka(x: Float[Tensor, "samples *left"], y: Float[Tensor, "samples *right"]) -> float:
+def cka(x: Float[Tensor, "count *shape"], y: Float[Tensor, "count *shape"]) -> float:
     """Linear CKA of two representations of the same samples: 1 for the same up to rotation and scale, about 0 for
     unrelated ones.  Being unbiased it may fall a little below zero.  NaN where one of them is constant.
 

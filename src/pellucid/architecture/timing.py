@@ -52,4 +52,3 @@ def timed(tape: Tape, model: nn.Module, call: Call, graph: Graph, repeats: int =
     ran = set(nodes.values())
     shown = tuple(v if node in ran else None for node, v in enumerate(found))
     return {"time": Measure("Time", "s", shown, of_groups, "log")}
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = Non
     return Weights(name, facts, skipped, filters)
 
 
-def _facts(tensors: Mapping[str, Tensor], spectra: bool | None) -> Iterator[WeightFacts]:
+def _facts(tensors: Mapping[str, Any], spectra: bool | None) -> Iterator[WeightFacts]:
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and not tensor.is_meta and tensor.numel() and not tensor.is_complex():
             wanted = tensor.numel() <= LARGEST if spectra is None else spectra
@@ -115,8 +116,10 @@ def facts_of(name: str, tensor: Tensor, *, spectrum: bool = True) -> WeightFacts
     v = (tensor.dequantize() if tensor.is_quantized else tensor).double().cpu()
     v = v.to_dense() if v.layout != torch.strided else v
     low, high = float(v.min()), float(v.max())
-    counted = torch.histc(v.flatten(), BINS, low, high) if low < high else torch.zeros(BINS).index_fill_(
-        0, torch.tensor([BINS // 2]), v.numel()
+    counted = (
+        torch.histc(v.flatten(), BINS, low, high)
+        if low < high
+        else torch.zeros(BINS).index_fill_(0, torch.tensor([BINS // 2]), v.numel())
     )
     singular = torch.linalg.svdvals(v.flatten(1)).tolist() if spectrum and v.ndim > 1 else []
     return WeightFacts(

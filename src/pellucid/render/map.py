@@ -11,8 +11,8 @@ import numpy as np
 
 from pellucid.architecture.overlay import Measure, Thumbnail
 from pellucid.architecture.tree import output_nodes
-from pellucid.render.columns import GAP, fitting, in_columns, wanted
 from pellucid.render.colormap import colors, ink_on
+from pellucid.render.columns import GAP, fitting, in_columns, wanted
 from pellucid.render.font import shortened, width_of
 from pellucid.render.graph.boxes import BAR, PICTURE, ROW, SIDE
 from pellucid.render.graph.layered import Placed, Rect, layout
@@ -32,7 +32,7 @@ UNITS = ("", "k", "M", "G", "T", "P")
 
 
 def network(view: Map, columns: int | None = None, room: float | None = None) -> Drawing:
-    """The map at its natural size, in `columns`, or in as many as fit the `room`; by default as a whole in landscape."""
+    """The map at its natural size, in `columns`, or as many as fit the `room`; by default as a whole in landscape."""
     placed = _placed(view)
     count = columns or (wanted if room is None else partial(fitting, room=room))(placed.width, placed.height)
     pictures = _pictures(view)

@@ -143,8 +143,8 @@ def scaled(mark: Mark, by: float) -> Mark:
         case Line():
             return replace(mark, points=tuple((x * by, y * by) for x, y in mark.points), width=mark.width * by)
         case Box():
-            sizes = {"width": mark.width * by, "height": mark.height * by, "radius": mark.radius * by}
-            return replace(mark, x=mark.x * by, y=mark.y * by, **sizes)
+            left, top, right, down, turn = (v * by for v in (mark.x, mark.y, mark.width, mark.height, mark.radius))
+            return replace(mark, x=left, y=top, width=right, height=down, radius=turn)
         case Dot():
             return replace(mark, x=mark.x * by, y=mark.y * by, radius=mark.radius * by)
         case Words():

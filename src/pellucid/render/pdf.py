@@ -123,7 +123,7 @@ class _Page:
         wide = font.width_of(text, mark.size, mark.bold)
         x = mark.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.anchor] * wide
         try:
-            code = text.replace(MINUS, "–").encode(_ENCODING)  # noqa: RUF001  # the dash is as wide as the sign
+            code = text.replace(MINUS, "–").encode(_ENCODING)  # the dash is as wide as the sign
         except UnicodeEncodeError:
             self._drawn(text, x, mark, wide)
             return

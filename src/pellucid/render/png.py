@@ -16,6 +16,7 @@ from pellucid.render.marks import LIGHT, Box, Dot, Line, Mark, Pixels, Point, Wo
 from pellucid.views.view import View
 
 LARGEST = 64_000_000
+QUICKLY = 8_000_000  # pixels from which on a little space is given for much time
 
 
 def png(view: View, width: int = 960, scale: float = 2.0) -> bytes:
@@ -36,7 +37,7 @@ def png(view: View, width: int = 960, scale: float = 2.0) -> bytes:
     for mark in drawing.marks:
         _paint(image, mark, scale)
     out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
+    image.save(out, "PNG", optimize=size[0] * size[1] <= QUICKLY)
     return out.getvalue()
 
 

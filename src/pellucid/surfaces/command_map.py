@@ -71,9 +71,7 @@ def _kind(compare: str | None, weights: bool) -> type[Shown]:
     return Difference if compare else Weights if weights else Architecture
 
 
-def _found(
-    model: str, given: Any, compare: str | None, weights: bool, depth: int | None, color: str | None
-) -> Shown:
+def _found(model: str, given: Any, compare: str | None, weights: bool, depth: int | None, color: str | None) -> Shown:
     from pellucid.architecture.difference import map_difference
     from pellucid.architecture.map import map as map_
     from pellucid.architecture.weights import weights as weights_
@@ -120,4 +118,4 @@ def _numbers(text: str, part: str) -> tuple[int, ...]:
     sizes = part.strip().lower().replace("×", "x").split("x")
     if not all(size.isdecimal() and 0 < len(size) < 10 for size in sizes):
         raise BadOption(f"--shape {text!r}: {part!r} is no shape.", "Write whole numbers, batch first: 1x3x224x224.")
-    return tuple(map(int, sizes))
+    return tuple(int(size) for size in sizes)

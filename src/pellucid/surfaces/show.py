@@ -18,6 +18,7 @@ from pellucid.core.archive import SUFFIX
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.shown import Shown
 from pellucid.render.dot import dot
+from pellucid.render.graph import page as map_page
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
 from pellucid.render.pdf import pdf
@@ -112,9 +113,16 @@ def _pdf(subject: Shown) -> bytes:
     return pdf(view, title=_title(view))
 
 
+def _map_page(subject: Architecture) -> bytes:
+    """The map that moves; where its script was not built, the still report."""
+    view = view_of(subject)
+    return _html(view) if map_page.built() is None else map_page.page(subject.text, _title(view)).encode()
+
+
 # what some kinds of result are written as in a form of their own
 OWN: Mapping[type[Shown], Mapping[str, Callable[[Any], bytes]]] = {
     Architecture: {
+        ".html": _map_page,
         ".json": lambda subject: subject.text.encode(),
         ".pdf": _pdf,
         ".dot": lambda subject: dot(subject.graph).encode(),

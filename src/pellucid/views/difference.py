@@ -107,4 +107,3 @@ def _closest(row: Sequence[float], sites: Sequence[str]) -> tuple[str, float | N
         return "", None
     value, site = max(known, key=lambda k: k[0])
     return site, value
-

@@ -225,8 +225,9 @@ class Tape:
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
         that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
-        values that are alive behind it, `begin` is called when all is ready for the first.  Equal to the original output bit for bit on equal inputs, in eval mode, on the
-        same machine.  Raises `BadInput` for a missing input, a tape without numbers, or other parameters.
+        values that are alive behind it; `begin` is called when all is ready for the first.  Equal to the original
+        output bit for bit on equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a
+        tape without numbers, or other parameters.
 
         >>> import torch
         >>> from pellucid.core.recording.record import record_module

@@ -1,0 +1,200 @@
+"""From an ONNX file to a graph, without running it and without torch: operators, weights, shapes, modules if known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+from pellucid.architecture.draft import Draft, Row, Run
+from pellucid.architecture.graph import ROOT, Graph, Shape
+from pellucid.doors.onnx import graph as onnx
+
+_LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
+            "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip
+_USUAL = {"strides": {1}, "dilations": {1}, "pads": {0}, "group": {1}, "keepdims": {1}, "alpha": {1.0}}
+_OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them over
+
+
+def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
+    """The graph of a parsed ONNX model.
+
+    Initializers are parameters of what reads them, floating ones counted; constants and values that nobody computes are
+    not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs
+    are known of convolutions and matrix products where shapes are; a batch that only has a name counts as one sample.
+
+    >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
+    >>> x, y = Value("x", "float32", (1, 4)), Value("y", "float32", (1, 4))
+    >>> found = from_onnx(Model(Graph("g", (x,), (y,), (Node("Relu", ("x",), ("y",)),), {}, {}), {}, {}, name="one"))
+    >>> found.nodes.op, len(found.edges)
+    (('input', 'Relu', 'output'), 2)
+    """
+    draft = Draft(name or model.name, source)
+    draft.group(Run(-1, "", model.kinds.get("", "") or name or model.name))
+    filling = _Filling(draft, model)
+    scope = _Scope({}, dict(model.graph.weights), filling.types(model.graph))
+    for value in model.graph.inputs:
+        if value.name not in model.graph.weights:
+            shape = _shape(value.shape)
+            scope.made[value.name] = draft.add(Row("input", ROOT, shape, value.dtype, label=value.name))
+    filling.nodes(model.graph, scope, ROOT, ())
+    for value in model.graph.outputs:
+        at = draft.add(Row("output", ROOT, _shape(value.shape), value.dtype, label=value.name))
+        if value.name in scope.made:
+            draft.edge(scope.made[value.name], at, _shape(value.shape))
+    if not any(row.flops for row in draft.rows):  # no product's shapes are known: nothing is, not even a nought
+        draft.rows = [row._replace(flops=None) for row in draft.rows]
+    return draft.finished()
+
+
+class _Scope:
+    """What is known where a node stands: who made a value, which values are stored, and their types."""
+
+    __slots__ = ("made", "stored", "types")
+
+    def __init__(self, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]) -> None:
+        self.made, self.stored, self.types = made, stored, types
+
+    def inner(self, body: onnx.Graph) -> _Scope:
+        types = {v.name: v for v in (*body.inputs, *body.outputs)} | dict(body.values)
+        return _Scope(dict(self.made), {**self.stored, **body.weights}, {**self.types, **types})
+
+
+class _Filling:
+    def __init__(self, draft: Draft, model: onnx.Model) -> None:
+        self.draft, self.model = draft, model
+        self.groups: dict[tuple[int, tuple[str, ...]], int] = {}
+        self.batch = {v.shape[0] for v in model.graph.inputs if v.shape and isinstance(v.shape[0], str)}
+
+    def types(self, graph: onnx.Graph) -> dict[str, onnx.Value]:
+        return {v.name: v for v in (*graph.inputs, *graph.outputs)} | dict(graph.values)
+
+    def nodes(self, graph: onnx.Graph, scope: _Scope, root: int, above: tuple[str, ...]) -> None:
+        for node in graph.nodes:
+            if node.op == "Constant" and not node.domain:
+                for value in node.attributes.values():
+                    if isinstance(value, onnx.Weights):
+                        scope.stored[node.outputs[0]] = value
+                continue
+            group = self._group(root, node.path)
+            bodies = node.bodies if node.attributes else {}
+            ends = [end for key, body in bodies.items() for end in self._body(node, key, body, scope, group)]
+            at = self.draft.add(self._row(node, group, scope))
+            for source in ends:
+                self.draft.edge(source, at, None)
+            for name in node.inputs:
+                if name in scope.made:
+                    self.draft.edge(scope.made[name], at, self._shape(name, scope))
+            scope.made.update(dict.fromkeys((n for n in node.outputs if n), at))
+
+    def _body(self, node: onnx.Node, key: str, body: onnx.Graph, scope: _Scope, group: int) -> Iterator[int]:
+        """A subgraph as a group of its own; gives the nodes whose values it hands on."""
+        path = f"{self.draft.runs[group].path}.{node.name or node.op}.{key}".lstrip(".")
+        inside = self.draft.group(Run(group, path, f"{node.op} {key}"))
+        inner = scope.inner(body)
+        first = _OUTER.get(node.op)
+        if first is not None:
+            for value, name in zip(body.inputs[first:], node.inputs[first:], strict=False):
+                if name in scope.made:
+                    inner.made[value.name] = scope.made[name]
+        self.nodes(body, inner, inside, ())
+        own = {inner.made[v.name] for v in body.outputs if v.name in inner.made}
+        yield from sorted(own - set(scope.made.values()))
+
+    def _group(self, root: int, path: tuple[str, ...]) -> int:
+        """The group of a chain of modules, made where it is first met."""
+        known = self.groups.get((root, path))
+        if known is not None or not path:
+            return root if known is None else known
+        parent = self._group(root, path[:-1])
+        dotted = ".".join(path)
+        above = self.draft.runs[root].path
+        full = f"{above}.{dotted}" if above else dotted
+        self.groups[root, path] = self.draft.group(Run(parent, full, self.model.kinds.get(dotted, "")))
+        return self.groups[root, path]
+
+    def _row(self, node: onnx.Node, group: int, scope: _Scope) -> Row:
+        output = next((n for n in node.outputs if n), "")
+        shape = self._shape(output, scope)
+        stored = [scope.stored[n] for n in node.inputs if n in scope.stored]
+        weights = {w.name or output: w.count for w in stored if _is_parameter(w)}
+        known = scope.types.get(output)
+        dtype = known.dtype if known is not None and known.dtype != "undefined" else ""
+        return Row(
+            node.title,
+            group,
+            shape,
+            dtype,
+            weights,
+            self._flops(node, shape, scope),
+            _bytes(shape, dtype, self.batch),
+            _label(node, stored),
+            node.name,
+        )
+
+    def _shape(self, name: str, scope: _Scope) -> Shape | None:
+        if name in scope.stored:
+            return scope.stored[name].shape
+        value = scope.types.get(name)
+        return None if value is None else _shape(value.shape)
+
+    def _flops(self, node: onnx.Node, shape: Shape | None, scope: _Scope) -> int | None:
+        """Two a multiply-add of products whose shapes are known; 0 of what has none."""
+        if node.domain or node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            return None if node.domain or node.op in ("LSTM", "GRU", "RNN", "Attention", "Einsum") else 0
+        taken = [self._numbers(self._shape(n, scope)) for n in node.inputs[:2]]
+        made = self._numbers(shape)
+        if made is None or len(taken) < 2 or taken[0] is None or taken[1] is None:
+            return None
+        left, right = taken[0], taken[1]
+        if node.op in ("Conv", "ConvTranspose"):
+            return 2 * prod(made if node.op == "Conv" else left) * prod(right[1:])
+        if not left:
+            return None
+        turned = node.op == "Gemm" and node.attributes.get("transA", 0)
+        return 2 * prod(made) * (left[0] if turned else left[-1])
+
+    def _numbers(self, shape: Shape | None) -> tuple[int, ...] | None:
+        if shape is None:
+            return None
+        sizes = [1 if size in self.batch else size for size in shape]
+        return tuple(s for s in sizes if isinstance(s, int)) if all(isinstance(s, int) for s in sizes) else None
+
+
+def _shape(dims: onnx.Dims | None) -> Shape | None:
+    return None if dims is None else tuple("?" if size is None else size for size in dims)
+
+
+def _is_parameter(w: onnx.Weights) -> bool:
+    """Numbers that were learned: floating ones, and the small integers of quantized weights with more than one axis."""
+    return ("float" in w.dtype and w.count > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
+
+
+def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:
+    if shape is None:
+        return 0
+    sizes = [1 if size in batch else size for size in shape]
+    if not all(isinstance(size, int) for size in sizes):
+        return 0
+    return (prod(int(size) for size in sizes) * onnx.BITS.get(dtype, 0) + 7) // 8
+
+
+def _label(node: onnx.Node, stored: list[onnx.Weights]) -> str:
+    shapes = [w.shape for w in stored if _is_parameter(w)]
+    largest = max(shapes, key=lambda s: (len(s), prod(s)), default=())
+    said = ["x".join(map(str, largest))] if largest else []
+    if node.attributes:
+        said += [text for name in _LABELED if (text := _said(name, node.attributes))]
+    return ", ".join(said)
+
+
+def _said(name: str, attributes: Mapping[str, Any]) -> str:
+    if name not in attributes:
+        return ""
+    value = attributes[name]
+    values = value if isinstance(value, tuple) else (value,)
+    if not values or set(values) == _USUAL.get(name) or any(not isinstance(v, int | float | str) for v in values):
+        return ""
+    one = values[0] if len(set(values)) == 1 and len(values) > 1 else None
+    text = str(one) if one is not None else "x".join(map(str, values))
+    return f"{name.rstrip('s') if name in ('strides', 'pads', 'dilations') else name} {text}"[:60]

@@ -1,0 +1,125 @@
+"""ONNX files as graphs, not run: costs by the formulas, modules by names, bodies inside their operators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pellucid as pl
+from pellucid.architecture.from_onnx import from_onnx
+from pellucid.doors.onnx.parse import model as parsed_model
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402  # after it is known to be there
+
+FLOAT = TensorProto.FLOAT
+
+
+def value(name, *shape, kind=FLOAT):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def weight(name, *shape):
+    return numpy_helper.from_array(np.ones(shape, np.float32), name)
+
+
+def saved(folder: Path, nodes, inputs, outputs, weights=(), name="model.onnx") -> Path:
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(weights))
+    path = folder / name
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
+def small(folder: Path, batch) -> Path:
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["h"], "/stem/conv/Conv", strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["h"], ["r"], "/stem/act/Relu"),
+        helper.make_node("Flatten", ["r"], ["f"], "/Flatten"),
+        helper.make_node("Gemm", ["f", "v"], ["y"], "/fc/Gemm"),
+    ]
+    weights = [weight("w", 8, 3, 3, 3), weight("b", 8), weight("v", 128, 10)]
+    return saved(folder, nodes, [value("x", batch, 3, 8, 8)], [value("y", batch, 10)], weights)
+
+
+@pytest.mark.parametrize("batch", [1, "batch"])
+def test_costs_are_those_of_the_formulas_and_groups_those_of_the_names(tmp_path, batch):
+    found = pl.map(small(tmp_path, batch))
+    graph = found.graph
+    assert graph.nodes.op == ("input", "Conv", "Relu", "Flatten", "Gemm", "output")
+    assert found.totals.parameters == 8 * 27 + 8 + 1280 and found.totals.parameter_bytes == 4 * found.totals.parameters
+    assert graph.nodes.flops[1] == 2 * (8 * 16) * 27 and graph.nodes.flops[4] == 2 * 128 * 10
+    assert graph.nodes.shape[1] == (batch, 8, 4, 4) and graph.nodes.label[1] == "8x3x3x3, stride 2, pad 1"
+    assert graph.groups.path == ("", "stem", "stem.conv", "stem.act", "fc")
+    assert set(zip(graph.edges.source, graph.edges.target, strict=True)) == {(i, i + 1) for i in range(5)}
+    assert graph.nodes.bytes[1] == 4 * 8 * 16 and "without running" in found.notes[0]
+
+
+def test_the_body_of_a_branch_lies_in_a_group_and_feeds_its_operator(tmp_path):
+    branch = {
+        key: helper.make_graph([helper.make_node(op, ["x"], [key])], key, [], [value(key, 4)])
+        for key, op in (("then_branch", "Relu"), ("else_branch", "Tanh"))
+    }
+    nodes = [helper.make_node("If", ["c"], ["y"], "choose", **branch)]
+    path = saved(tmp_path, nodes, [value("x", 4), value("c", kind=TensorProto.BOOL)], [value("y", 4)])
+    graph = pl.map(path).graph
+    at = {op: i for i, op in enumerate(graph.nodes.op)}
+    edges = set(zip(graph.edges.source, graph.edges.target, strict=True))
+    assert {(0, at["Relu"]), (0, at["Tanh"]), (at["Relu"], at["If"]), (at["Tanh"], at["If"]), (1, at["If"])} <= edges
+    assert graph.groups.path[graph.nodes.group[at["Relu"]]] == "choose.then_branch"
+
+
+def test_what_is_carried_through_a_loop_comes_from_outside(tmp_path):
+    body = helper.make_graph(
+        [helper.make_node("Mul", ["s", "x"], ["t"])], "body",
+        [value("i", kind=TensorProto.INT64), value("ok", kind=TensorProto.BOOL), value("s", 4)],
+        [value("ok", kind=TensorProto.BOOL), value("t", 4)],
+    )  # fmt: skip
+    nodes = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Loop", ["m", "", "n"], ["y"], body=body)]
+    path = saved(tmp_path, nodes, [value("x", 4), value("m", kind=TensorProto.INT64)], [value("y", 4)])
+    graph = pl.map(path).graph
+    at = {op: i for i, op in enumerate(graph.nodes.op)}
+    edges = set(zip(graph.edges.source, graph.edges.target, strict=True))
+    assert {(at["Neg"], at["Mul"]), (0, at["Mul"]), (at["Mul"], at["Loop"]), (at["Neg"], at["Loop"])} <= edges
+
+
+def test_constants_are_no_boxes_and_learned_ones_are_parameters():
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value=numpy_helper.from_array(np.array([1, 8]))),
+        helper.make_node("Constant", [], ["scale"], value=numpy_helper.from_array(np.ones((2, 4), np.float32))),
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("MatMul", ["scale", "x"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", 4, 2)], [value("y", 2, 2), value("r", 1, 8)])
+    found = from_onnx(parsed_model(helper.make_model(graph)))
+    assert found.nodes.op == ("input", "Reshape", "MatMul", "output", "output")
+    assert found.nodes.parameters == (0, 0, 8, 0, 0) and found.nodes.flops[2] == 2 * 4 * 4
+
+
+def test_what_no_shape_is_known_of_costs_nothing_that_is_claimed(tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    path = saved(tmp_path, nodes, [value("x", "a", "b")], [value("y", "a", 4)], [weight("w", 3, 4)])
+    found = pl.map(path)
+    assert found.totals.flops is None and found.totals.parameters == 12
+
+
+def test_repeated_blocks_of_a_file_are_found(tmp_path):
+    nodes, before = [], "x"
+    for i in range(12):
+        nodes += [
+            helper.make_node("MatMul", [before, f"w{i}"], [f"m{i}"], f"/layers.{i}/fc/MatMul"),
+            helper.make_node("Add", [f"m{i}", before], [f"a{i}"], f"/layers.{i}/Add"),
+        ]
+        before = f"a{i}"
+    path = saved(tmp_path, nodes, [value("x", 1, 4)], [value(before, 1, 4)], [weight(f"w{i}", 4, 4) for i in range(12)])
+    groups = pl.map(path).graph.groups
+    leaders = {groups.path[groups.alike[g]] for g in range(len(groups)) if groups.path[g].count(".") == 1}
+    assert leaders == {"layers.0"}
+
+
+def test_a_damaged_file_is_refused_with_a_sentence(tmp_path):
+    path = small(tmp_path, 1)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(pl.PellucidError):
+        pl.map(path)
