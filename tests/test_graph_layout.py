@@ -1,4 +1,4 @@
-"""Scenes and layouts: what must hold for any graph, and that Python and TypeScript agree (tests of web/ run the same)."""
+"""Scenes and layouts: what must hold for any graph, and that Python finds what TypeScript finds (web/test)."""
 
 from __future__ import annotations
 

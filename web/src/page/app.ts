@@ -50,7 +50,7 @@ export class App {
     follow(canvas, this.screen.camera, {
       press: (at) => this.press(at),
       hover: (at) => this.hover(at),
-      changed: () => this.screen.draw(),
+      changed: () => this.screen.glide(),
     });
     document.addEventListener("keydown", (event) => this.key(event));
     const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -68,7 +68,7 @@ export class App {
       tree: () => this.toggleTree(),
       help: () => this.shell.help.showModal(),
       restart: () => this.change(() => this.state.restart(), true),
-      openAll: () => this.change(() => this.state.openAll(), true),
+      openAll: (unfold) => this.change(() => this.state.openAll(unfold), true),
       closeAll: () => this.change(() => this.state.closeAll(), true),
       png: () => savePng(this.state, this.screen.look(), this.screen.camera),
       svg: () => saveSvg(this.state, this.screen.look()),

@@ -91,10 +91,14 @@ function frameTitles(pen: Pen, look: Look): void {
   for (const f of near.framesIn(...look.seen)) {
     const { title, width: needed } = stage.view.frames[f];
     const [x, y, width] = stage.placed.frames.subarray(4 * f, 4 * f + 3);
-    const natural = needed - 2 * SIDE;
-    const size = Math.min(TITLE * Math.max(1, Math.min(9 / (TITLE * scale), (width - 16) / natural)), 19);
+    const room = width - 16;
+    const wanted = Math.min(Math.max(TITLE, 9 / scale), 19);
+    const full = ((needed - 2 * SIDE) * wanted) / TITLE <= room;
+    const words = full ? title : title.split(" · ")[0]; // the name alone, where there is no room for the kind
+    const natural = full ? needed - 2 * SIDE : bold(words);
+    const size = Math.min(wanted, Math.max(TITLE, (TITLE * room) / natural));
     if (size * scale < READABLE) continue;
-    pen.label(title, x + 10, y + 4 + size, size, true, theme.quiet, theme.frames[(near.depth[f] - 1) % 4], width - 20);
+    pen.label(words, x + 10, y + 4 + size, size, true, theme.quiet, theme.frames[(near.depth[f] - 1) % 4], width - 20);
   }
 }
 

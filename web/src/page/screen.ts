@@ -19,6 +19,9 @@ const NOWHERE: Stage["placed"] = {
   first: new Uint32Array(1), width: 1, height: 1, steps: 0,
 };
 
+const SLOW = 40; // milliseconds of one picture above which moving shows the last one moved
+const REST = 140; // milliseconds without a move after which it is drawn anew
+
 export class Screen {
   readonly camera = new Camera();
   stage: Stage = { view: NOTHING, placed: NOWHERE };
@@ -32,6 +35,9 @@ export class Screen {
   found: ReadonlySet<number> = new Set();
   private moving: Motion | null = null;
   private drawing = false;
+  private cost = 0; // of the last picture, in milliseconds
+  private readonly last = { picture: document.createElement("canvas"), scale: 1, x: 0, y: 0 };
+  private resting = 0;
   private readonly minimap: Minimap;
 
   constructor(private readonly state: State, private readonly shell: Shell) {
@@ -74,16 +80,54 @@ export class Screen {
     });
   }
 
+  /** The camera moved: draw anew, or where that is slow first move the last picture. */
+  glide(): void {
+    if (this.cost < SLOW) return this.draw();
+    if (!this.resting) this.keep();
+    clearTimeout(this.resting);
+    this.resting = window.setTimeout(() => {
+      this.resting = 0;
+      this.draw();
+    }, REST);
+    requestAnimationFrame(() => this.resting && this.shift());
+  }
+
   render(): void {
-    const { canvas } = this.shell;
+    const began = performance.now();
+    const to = this.blank();
     const ratio = devicePixelRatio || 1;
+    const { scale, x, y } = this.camera;
+    to.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
+    paint(new CanvasPen(to), this.state, this.look());
+    this.minimap.draw(this.camera, this.sheet, this.theme);
+    Object.assign(this.last, { scale, x, y });
+    this.cost = performance.now() - began;
+  }
+
+  private blank(): CanvasRenderingContext2D {
+    const { canvas } = this.shell;
     const to = canvas.getContext("2d", { alpha: false })!;
     to.setTransform(1, 0, 0, 1, 0, 0);
     to.fillStyle = this.theme.page;
     to.fillRect(0, 0, canvas.width, canvas.height);
-    const { scale, x, y } = this.camera;
-    to.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
-    paint(new CanvasPen(to), this.state, this.look());
+    return to;
+  }
+
+  private keep(): void {
+    const { canvas } = this.shell;
+    const { picture } = this.last;
+    picture.width = canvas.width;
+    picture.height = canvas.height;
+    picture.getContext("2d")!.drawImage(canvas, 0, 0);
+  }
+
+  private shift(): void {
+    const { picture, scale, x, y } = this.last;
+    const by = this.camera.scale / scale;
+    const ratio = devicePixelRatio || 1;
+    const to = this.blank();
+    to.setTransform(by, 0, 0, by, (this.camera.x - x * by) * ratio, (this.camera.y - y * by) * ratio);
+    to.drawImage(picture, 0, 0);
     this.minimap.draw(this.camera, this.sheet, this.theme);
   }
 

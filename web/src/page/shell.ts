@@ -14,7 +14,7 @@ export interface Deeds {
   tree(): void;
   help(): void;
   restart(): void;
-  openAll(): void;
+  openAll(unfold: boolean): void;
   closeAll(): void;
   png(): void;
   svg(): void;
@@ -87,7 +87,7 @@ function header(state: State, measures: Map<string, Measure>, deeds: Deeds, sear
     make("div", { class: "totals" }, ...totals),
     search,
     color,
-    menu("Show", [["As at first", deeds.restart], ["All operations", deeds.openAll], ["Outermost modules", deeds.closeAll], ["In columns, or as one", deeds.fold], ["Down, or to the right", deeds.turn]]),
+    menu("Show", [["As at first", deeds.restart], ["Outermost modules", deeds.closeAll], ["All modules, repeats folded", () => deeds.openAll(false)], ["Every operation", () => deeds.openAll(true)], ["In columns, or as one", deeds.fold], ["Down, or to the right", deeds.turn]]),
     menu("Save", [["PNG of what is seen", deeds.png], ["SVG of what is seen", deeds.svg]]),
     make("div", { class: "group" }, button("−", "Zoom out", () => deeds.zoom(1 / 1.4)), button("⤢", "See all (F)", deeds.fit), button("+", "Zoom in", () => deeds.zoom(1.4))),
     button("◐", "Light or dark", deeds.theme),

@@ -61,8 +61,9 @@ export class State {
     this.unfolded.clear();
   }
 
-  openAll(): void {
+  openAll(unfold: boolean): void {
     this.opened = new Set(this.graph.groups.parent.keys());
+    this.unfolded = new Set(unfold ? this.tree.run.keys() : []);
   }
 
   closeAll(): void {

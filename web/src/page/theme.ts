@@ -78,5 +78,5 @@ export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
 /** Black or white, whichever is easier to read on a color. */
 export function inkOn([r, g, b]: Rgb): string {
   const linear = (v: number): number => (v <= 10 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) > 0.179 ? "#15171a" : "#ffffff";
+  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) > 0.179 ? "#000000" : "#ffffff";
 }

@@ -56,10 +56,10 @@ def page(graph_json_text: str, title: str) -> str:
 
 
 def data(json_text: str) -> str:
-    """JSON as it can stand inside a script element: what could end it or begin a comment is written as its number.
+    r"""JSON as it can stand inside a script element: what could end it or begin a comment is written as its number.
 
     >>> data('{"a": "</script>"}')
-    '{"a": "\\\\u003c/script>"}'
+    '{"a": "\\u003c/script>"}'
     """
     return json_text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
