@@ -39,7 +39,10 @@ def reshape_stated(node: Node, x: Tensor) -> Tensor:
 @operator("Reshape", since=5, read=(1,), shapely=True)
 def reshape(node: Node, x: Tensor, to: Tensor) -> Tensor:
     """The same numbers in another shape; 0 keeps an axis as it is, -1 is what is left."""
-    return _reshaped(x, ints(to), zero_stays=not node.get("allowzero", 0))
+    wanted = ints(to)
+    if node.kind.one and wanted[:1] == [1] and x.dim() and x.shape[0] != 1:
+        wanted[0] = x.shape[0]  # exported for one sample: here it means as many as there are
+    return _reshaped(x, wanted, zero_stays=not node.get("allowzero", 0))
 
 
 def _reshaped(x: Tensor, to: list[int], zero_stays: bool) -> Tensor:
