@@ -26,10 +26,10 @@ def module(model: Model) -> OnnxModule:
     fed = [v for v in graph.inputs if v.name not in graph.weights]
     root = OnnxModule(fed, [v.name for v in graph.outputs], [v.name for v in fed if v.kind == "optional"])
     batches = {v.shape[0] if v.shape else None for v in fed if v.kind == "tensor"}
-    root.batch = 1 if batches == {1} else None
+    root.one, root.batch = batches == {1}, 1 if batches == {1} else None
     weights = _Held({})
     weights.add(graph)
-    _Builder(graph, [v.name for v in fed], weights, model.kinds, root.batch == 1).into(root)
+    _Builder(graph, [v.name for v in fed], weights, model.kinds, root.one).into(root)
     return root.eval()
 
 
@@ -286,7 +286,7 @@ def _filled_in(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 def _attribute(text: str) -> str:
     """A name as a module's attribute: no dots, nothing unprintable."""
     clean = re.sub(r"[^\w-]", "_", text)[:80] or "_"
-    return f"{clean}_" if hasattr(nn.Module, clean) or clean in ("kind", "plans", "inputs", "outputs") else clean
+    return f"{clean}_" if hasattr(nn.Module, clean) or clean in ("kind", "plans", "inputs", "outputs", "one", "batch") else clean
 
 
 def _add(parent: nn.Module, name: str, child: nn.Module) -> str:

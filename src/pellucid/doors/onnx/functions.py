@@ -10,8 +10,8 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Function, Graph, Model, Node, Reference, Value
+from pellucid.doors.onnx.guard import MOST_NODES
 
-MOST_NODES = 1_000_000
 _DEEPEST = 40
 
 Known = Callable[[str, str, int], object]

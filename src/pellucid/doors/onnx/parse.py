@@ -11,7 +11,9 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import DTYPES, Dims, Function, Graph, Model, Node, Reference, Value, Weights
+from pellucid.doors.onnx.guard import MOST_NODES
 from pellucid.doors.onnx.scopes import Scopes, source
+from pellucid.doors.onnx.stored import array, check, dense
 
 _DEEPEST = 40  # subgraphs in subgraphs
 _NEWEST = 28  # operator set of the default domain that was read when this was written
@@ -34,6 +36,8 @@ def decoded(data: bytes, name: str) -> Any:
 
 def model(proto: Any, name: str = "", folder: Path | None = None) -> Model:
     """A decoded file as plain data.  `folder` is where its external data lies; without it none is read."""
+    if len(proto.graph.node) > MOST_NODES:
+        raise BadModel(f"{name} has more than {MOST_NODES:,} operations.", "Open a smaller part of it.")
     opsets = {_domain(entry.domain): int(entry.version) for entry in proto.opset_import}
     if opsets.get("", 0) > _NEWEST:
         raise BadModel(
@@ -134,11 +138,13 @@ class _Reader:
 
     def weights(self, proto: Any) -> Weights:
         shape, dtype = tuple(proto.dims), DTYPES.get(proto.data_type, "undefined")
-        return Weights(proto.name, dtype, shape, partial(_array, proto, self.folder))
+        if self.folder is not None:
+            check(proto, self.folder)
+        return Weights(proto.name, dtype, shape, partial(array, proto, self.folder))
 
     def sparse(self, proto: Any) -> Weights:
         dtype = DTYPES.get(proto.values.data_type, "undefined")
-        return Weights(proto.values.name, dtype, tuple(proto.dims), partial(_dense, proto, self.folder))
+        return Weights(proto.values.name, dtype, tuple(proto.dims), partial(dense, proto, self.folder))
 
 
 def _text(data: bytes) -> str:
@@ -178,16 +184,3 @@ def _typed(name: str, proto: Any) -> Value:
 def _dims(proto: Any) -> Dims:
     known = {"dim_value": lambda d: d.dim_value, "dim_param": lambda d: d.dim_param}
     return tuple(known.get(d.WhichOneof("value"), lambda _: None)(d) for d in proto.dim)
-
-
-def _array(proto: Any, folder: Path | None) -> Any:
-    """The numbers of a stored tensor as an array of its own."""
-    from pellucid.doors.onnx.stored import array
-
-    return array(proto, folder)
-
-
-def _dense(proto: Any, folder: Path | None) -> Any:
-    from pellucid.doors.onnx.stored import dense
-
-    return dense(proto, folder)

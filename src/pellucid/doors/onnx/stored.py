@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -121,6 +120,6 @@ def contained(folder: Path, location: str) -> Path:
             raise BadModel(f"The weights {shown!r} are a link to another file.", "Copy the file itself there.")
     if not path.is_file():
         raise BadModel(f"The weights {shown!r} that belong to the model are not beside it.", "Copy that file too.")
-    if os.stat(path).st_nlink > 1:
+    if path.stat().st_nlink > 1:
         raise BadModel(f"The weights {shown!r} are a hard link to another file.", "Copy the file itself there.")
     return path

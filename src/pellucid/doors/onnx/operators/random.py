@@ -1,4 +1,4 @@
-"""Random numbers, from the Run's generator: the same for the same seed, node and shape, whatever the file's seed says."""
+"""Random numbers, from the Run's generator: the same for the same seed of the run, node and shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resizing in every way of the standard: torch's own functions where they mean the same, else a matrix for each axis."""
+"""Resizing in every way of the standard: by torch's own functions where they mean the same, else a matrix an axis."""
 
 from __future__ import annotations
 
