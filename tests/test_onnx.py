@@ -85,9 +85,7 @@ def test_methods_see_the_same_network(method: str, block: str, tmp_path):
 def test_a_dream_is_the_same(tmp_path):
     model, x = Net("module", "relu", "plain", 5), picture(4)
     net = opened(model, x, tmp_path)
-    ours, theirs = (
-        pl.dream.maximize(n, pl.channel("conv2", 1), steps=4, like=x[:1]) for n in (net, pl.open(model))
-    )
+    ours, theirs = (pl.dream.maximize(n, pl.channel("conv2", 1), steps=4, like=x[:1]) for n in (net, pl.open(model)))
     torch.testing.assert_close(ours.pictures, theirs.pictures, rtol=1e-4, atol=1e-4)
 
 
@@ -197,7 +195,8 @@ def test_weights_beside_the_file(tmp_path):
 FUNCTIONS = """agraph (float[N,3] x) => (float[N,3] y) { y = local.twice<by=3.0>(x) }
 <domain: "local", opset_import: ["" : 18, "local" : 1]> twice <by> (a) => (b) { h = local.once<by: float = @by>(a)
 b = local.once<by: float = @by>(h) }
-<domain: "local", opset_import: ["" : 18]> once <by> (a) => (b) { c = Constant<value_float: float = @by>() b = Mul(a, c) }
+<domain: "local", opset_import: ["" : 18]> once <by> (a) => (b) {
+c = Constant<value_float: float = @by>() b = Mul(a, c) }
 """
 
 

@@ -96,7 +96,9 @@ def test_functions_that_explode(tmp_path):
 
 def test_graphs_of_too_many_nodes(tmp_path, monkeypatch):
     monkeypatch.setattr(parse, "MOST_NODES", 2)
-    path = written("agraph (float[N,3] x) => (float[N,3] y) { a = Neg(x) b = Neg(a) y = Neg(b) }", tmp_path / "net.onnx")
+    path = written(
+        "agraph (float[N,3] x) => (float[N,3] y) { a = Neg(x) b = Neg(a) y = Neg(b) }", tmp_path / "net.onnx"
+    )
     assert "more than 2 operations" in refused(path)
 
 

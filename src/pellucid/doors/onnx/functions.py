@@ -131,7 +131,7 @@ def _standard(domain: str, op: str, version: int) -> Function | None:
     from pellucid.doors.onnx.parse import function
 
     try:
-        schema = get_schema(op, version, domain)
+        schema: Any = get_schema(op, version, domain)
     except SchemaError:
         return None
     fitting = [v for v in schema.function_opset_versions if v <= version]

@@ -117,7 +117,7 @@ class Node(nn.Module):
             return None
         if isinstance(part, int):
             return values[part]
-        held = self._parameters.get(part)
+        held: Any = self._parameters.get(part)
         if held is None:
             held = self._buffers.get(part)
         return self.fixed[part] if held is None else held

@@ -21,7 +21,7 @@ _NEWEST = 28  # operator set of the default domain that was read when this was w
 
 def decoded(data: bytes, name: str) -> Any:
     """The protocol buffer of an ONNX file.  Raises `BadModel` when it is none."""
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import ModelProto
 
     proto = ModelProto()
@@ -62,7 +62,8 @@ def function(proto: Any, defaults: Mapping[str, Any], opsets: Mapping[str, int])
     """A function of the standard as data; `defaults` are the messages of the attributes that it can do without."""
     reader = _Reader(dict(opsets), None)
     found = reader.function(proto)
-    return replace(found, defaults={name: reader.attribute(a, 0) for name, a in defaults.items()} | found.defaults)
+    stated = {name: reader.attribute(a, 0) for name, a in defaults.items()}
+    return replace(found, defaults={**stated, **found.defaults})
 
 
 def _domain(text: str) -> str:
@@ -182,5 +183,5 @@ def _typed(name: str, proto: Any) -> Value:
 
 
 def _dims(proto: Any) -> Dims:
-    known = {"dim_value": lambda d: d.dim_value, "dim_param": lambda d: d.dim_param}
-    return tuple(known.get(d.WhichOneof("value"), lambda _: None)(d) for d in proto.dim)
+    kinds = [d.WhichOneof("value") for d in proto.dim]
+    return tuple(None if kind is None else getattr(d, kind) for d, kind in zip(proto.dim, kinds, strict=True))

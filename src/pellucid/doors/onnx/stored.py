@@ -36,7 +36,7 @@ def dense(proto: Any, folder: Path | None = None) -> Any:
     values, indices, shape = array(proto.values, folder), array(proto.indices, folder), tuple(proto.dims)
     if prod(shape) * values.itemsize > 1 << 30 or min(shape, default=0) < 0:
         raise BadModel(f"A sparse weight of shape {shape} would take more than 1 GiB.", _AGAIN)
-    flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
+    flat: Any = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
     if len(flat) != len(values) or (len(flat) and (flat.min() < 0 or flat.max() >= prod(shape))):
         raise BadModel(f"A sparse weight of shape {shape} has indices that do not fit.", _AGAIN)
     full = np.zeros(prod(shape), values.dtype)

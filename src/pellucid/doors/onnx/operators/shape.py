@@ -99,7 +99,8 @@ def constant_of_shape(node: Node, to: Tensor) -> Tensor:
 @operator("Expand", read=(1,), shapely=True)
 def expand(node: Node, x: Tensor, to: Tensor) -> Tensor:
     """Repeated along axes of length 1 until it fits beside a tensor of that shape."""
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(ints(to))))
+    shape: tuple[int, ...] = torch.broadcast_shapes(x.shape, tuple(ints(to)))  # type: ignore[no-untyped-call]
+    return x.expand(shape)
 
 
 @operator("Tile", since=1, read=(1, 2))
