@@ -182,7 +182,9 @@ def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> It
     if view.measure is not None and value is not None:
         said = amount(value, view.measure)
         if texts:
-            texts[-1] = said
+            both = f"{texts[0]} · {said}"
+            alone = len(texts) == 1 and width_of(both, LINE) <= at.width - 2 * SIDE
+            texts[-1] = both if alone else said
         elif width_of(seen.title, TITLE, True) + width_of(said, LINE) + 3 * SIDE < at.width:
             yield Words(at.x + at.width - SIDE, at.y + 15, said, LINE, title_role, "end")
     for i, text in enumerate(texts):
