@@ -5,9 +5,11 @@ import { farWires } from "./fanout.ts";
 import { ROOT } from "./graph.ts";
 import { type Outline, inside, opens } from "./outline.ts";
 
+const TOGETHER = 4; // inputs or outputs that are one card
+
 export type Kind = "node" | "group" | "run";
 
-/** A card: an operation, a closed group, or a run of `count` alike groups folded into one. */
+/** A card: an operation, a closed group, a run of `count` alike groups folded into one, or `count` inputs or outputs. */
 export interface Box {
   kind: Kind;
   index: number;
@@ -99,8 +101,13 @@ class Walk {
       const item = items.pop()!;
       const frame = frames.pop()!;
       if (item >= 0) {
+        const count = this.together(item, frame, items, frames);
         this.ofNode[item] = this.boxes.length;
-        this.add("node", item, frame, 1);
+        for (let k = 1; k < count; k++) {
+          this.ofNode[items.pop()!] = this.boxes.length;
+          frames.pop();
+        }
+        this.add("node", item, frame, count);
         continue;
       }
       const group = ~item;
@@ -113,6 +120,17 @@ class Walk {
       if (this.ofGroup[g] < 0) this.ofGroup[g] = this.ofGroup[parent[g]];
       if (this.shadow[g] < 0) this.shadow[g] = this.shadow[parent[g]];
     }
+  }
+
+  /** How many inputs or outputs in a row share one card. */
+  private together(node: number, frame: number, items: number[], frames: number[]): number {
+    const { op, family } = this.tree.graph.nodes;
+    let count = 1;
+    for (let k = items.length - 1; k >= 0 && family[node] === "io"; k--, count++) {
+      const item = items[k];
+      if (frames[k] !== frame || item < 0 || op[item] !== op[node] || family[item] !== "io") break;
+    }
+    return count < TOGETHER ? 1 : count;
   }
 
   /** How many groups this one stands for; 0 when another stands for it. */
@@ -128,7 +146,7 @@ class Walk {
     const node = kind === "node";
     const pictured = this.shown.pictured.has(node ? index : ~index);
     const constant = node && graph.nodes.op[index].toLowerCase() === "constant";
-    const content = node ? nodeBox(graph, index) : groupBox(this.tree, index, count);
+    const content = node ? nodeBox(graph, index, count) : groupBox(this.tree, index, count);
     const [width, height] = sized(content, pictured);
     const { family, title, lines } = content;
     this.boxes.push({ kind, index, frame, count, family, title, lines, width, height, pictured, constant });

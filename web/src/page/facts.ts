@@ -80,7 +80,7 @@ export function totalsOf(state: State): Fact[] {
   const given = graph.totals ?? {};
   const names: [string, string, string][] = [
     ["parameters", "parameters", ""], ["flops", "FLOPs", ""], ["activation_bytes", "of activations", "B"],
-    ["operations", "operations", ""], ["modules", "modules", ""], ["depth", "deep", ""],
+    ["operations", "operations", ""],
   ];
   for (const [key, name, unit] of names) {
     const value = given[key];

@@ -43,7 +43,7 @@ export class Inspector {
   private actions(b: number, box: Box): HTMLElement {
     const row = make("div", { class: "row" });
     if (this.state.canOpen(box)) row.append(make("button", { type: "button", onclick: () => this.deeds.toggle(b) }, "Open"));
-    if (box.count > 1) {
+    if (box.kind === "run") {
       row.append(make("button", { type: "button", onclick: () => this.deeds.unfold(box.index) }, `Show all ${box.count}`));
     }
     return row;

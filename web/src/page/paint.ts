@@ -89,12 +89,12 @@ function frameTitles(pen: Pen, look: Look): void {
   const { near, theme, scale, stage } = look;
   if (scale < 0.25) return;
   for (const f of near.framesIn(...look.seen)) {
-    const { title, width: needed } = stage.view.frames[f];
+    const { title, count, width: needed } = stage.view.frames[f];
     const [x, y, width] = stage.placed.frames.subarray(4 * f, 4 * f + 3);
     const room = width - 16;
     const wanted = Math.min(Math.max(TITLE, 9 / scale), 19);
     const full = ((needed - 2 * SIDE) * wanted) / TITLE <= room;
-    const words = full ? title : title.split(" · ")[0]; // the name alone, where there is no room for the kind
+    const words = full ? title : title.split(" · ")[0] + (count > 1 ? ` ×${count}` : ""); // the name alone, where there is no room for the kind
     const natural = full ? needed - 2 * SIDE : bold(words);
     const size = Math.min(wanted, Math.max(TITLE, (TITLE * room) / natural));
     if (size * scale < READABLE) continue;

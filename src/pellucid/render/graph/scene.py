@@ -14,12 +14,15 @@ from pellucid.render.graph.outline import Outline, outline
 
 __all__ = ["Box", "Frame", "Kind", "Scene", "Wire", "open_first", "outline", "scene"]
 
+TOGETHER = 4  # inputs or outputs that are one card
 Kind: TypeAlias = Literal["node", "group", "run"]
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """A card: an operation, a closed group, or a run of `count` alike groups folded into one.
+
+    `count` inputs or outputs of the network that stand together are one card too, with the `index` of the first.
 
     `index` is that of the operation, of the group, or of the first group of the run; `frame` the position of the frame
     around it.  `family` is "group" where more than one operation is inside.  `pictured`: room is left for a thumbnail.
@@ -118,8 +121,7 @@ class _View:
         while waiting:
             item, frame = waiting.pop()
             if item >= 0:
-                self.of_node[item] = len(self.boxes)
-                self._add("node", item, frame, 1)
+                self._node(item, frame, waiting)
                 continue
             group = ~item
             count = self._count(group)
@@ -135,6 +137,22 @@ class _View:
             if self.shadow[group] < 0:
                 self.shadow[group] = self.shadow[above]
 
+    def _node(self, node: int, frame: int, waiting: list[tuple[int, int]]) -> None:
+        """A card for an operation; many inputs or outputs in a row share one."""
+        nodes = self.tree.graph.nodes
+        members = [node]
+        if nodes.family[node] == "io":
+            for item, around in reversed(waiting):
+                if around != frame or item < 0 or nodes.op[item] != nodes.op[node] or nodes.family[item] != "io":
+                    break
+                members.append(item)
+        if len(members) < TOGETHER:
+            members = [node]
+        for member in members:
+            self.of_node[member] = len(self.boxes)
+        del waiting[len(waiting) - len(members) + 1 :]
+        self._add("node", node, frame, len(members))
+
     def _count(self, group: int) -> int:
         """How many groups this one stands for; 0 when another stands for it."""
         leader = self.tree.leader[group]
@@ -148,7 +166,7 @@ class _View:
         pictured = item in self.pictured
         graph = self.tree.graph
         constant = kind == "node" and graph.nodes.op[index].lower() == "constant"
-        content = node_box(graph, index) if kind == "node" else group_box(self.tree, index, count)
+        content = node_box(graph, index, count) if kind == "node" else group_box(self.tree, index, count)
         family, title, lines, width, height = content.sized(pictured)
         box = Box(kind, index, frame, count, family, title, lines, width, height, pictured, constant)
         self.boxes.append(box)
