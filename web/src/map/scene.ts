@@ -5,8 +5,6 @@ import { farWires } from "./fanout.ts";
 import { ROOT } from "./graph.ts";
 import { type Outline, inside, opens } from "./outline.ts";
 
-const TOGETHER = 4; // inputs or outputs that are one card
-
 export type Kind = "node" | "group" | "run";
 
 /** A card: an operation, a closed group, a run of `count` alike groups folded into one, or `count` inputs or outputs. */
@@ -101,13 +99,9 @@ class Walk {
       const item = items.pop()!;
       const frame = frames.pop()!;
       if (item >= 0) {
-        const count = this.together(item, frame, items, frames);
-        this.ofNode[item] = this.boxes.length;
-        for (let k = 1; k < count; k++) {
-          this.ofNode[items.pop()!] = this.boxes.length;
-          frames.pop();
-        }
-        this.add("node", item, frame, count);
+        const count = tree.together[item];
+        this.ofNode[item] = count ? this.boxes.length : this.boxes.length - 1;
+        if (count) this.add("node", item, frame, count);
         continue;
       }
       const group = ~item;
@@ -120,17 +114,6 @@ class Walk {
       if (this.ofGroup[g] < 0) this.ofGroup[g] = this.ofGroup[parent[g]];
       if (this.shadow[g] < 0) this.shadow[g] = this.shadow[parent[g]];
     }
-  }
-
-  /** How many inputs or outputs in a row share one card. */
-  private together(node: number, frame: number, items: number[], frames: number[]): number {
-    const { op, family } = this.tree.graph.nodes;
-    let count = 1;
-    for (let k = items.length - 1; k >= 0 && family[node] === "io"; k--, count++) {
-      const item = items[k];
-      if (frames[k] !== frame || item < 0 || op[item] !== op[node] || family[item] !== "io") break;
-    }
-    return count < TOGETHER ? 1 : count;
   }
 
   /** How many groups this one stands for; 0 when another stands for it. */

@@ -14,7 +14,6 @@ from pellucid.render.graph.outline import Outline, outline
 
 __all__ = ["Box", "Frame", "Kind", "Scene", "Wire", "open_first", "outline", "scene"]
 
-TOGETHER = 4  # inputs or outputs that are one card
 Kind: TypeAlias = Literal["node", "group", "run"]
 
 
@@ -121,7 +120,7 @@ class _View:
         while waiting:
             item, frame = waiting.pop()
             if item >= 0:
-                self._node(item, frame, waiting)
+                self._node(item, frame)
                 continue
             group = ~item
             count = self._count(group)
@@ -137,21 +136,11 @@ class _View:
             if self.shadow[group] < 0:
                 self.shadow[group] = self.shadow[above]
 
-    def _node(self, node: int, frame: int, waiting: list[tuple[int, int]]) -> None:
-        """A card for an operation; many inputs or outputs in a row share one."""
-        nodes = self.tree.graph.nodes
-        members = [node]
-        if nodes.family[node] == "io":
-            for item, around in reversed(waiting):
-                if around != frame or item < 0 or nodes.op[item] != nodes.op[node] or nodes.family[item] != "io":
-                    break
-                members.append(item)
-        if len(members) < TOGETHER:
-            members = [node]
-        for member in members:
-            self.of_node[member] = len(self.boxes)
-        del waiting[len(waiting) - len(members) + 1 :]
-        self._add("node", node, frame, len(members))
+    def _node(self, node: int, frame: int) -> None:
+        count = self.tree.together[node]
+        self.of_node[node] = len(self.boxes) if count else len(self.boxes) - 1
+        if count:
+            self._add("node", node, frame, count)
 
     def _count(self, group: int) -> int:
         """How many groups this one stands for; 0 when another stands for it."""
