@@ -201,6 +201,17 @@ def modules() -> Graph:
     return net.graph()
 
 
+def outputs() -> Graph:
+    """Many inputs and outputs, some of them after something else."""
+    net = Drawn("outputs")
+    x = net.add("cat", "", *(net.add("input", "") for _ in range(5)))
+    for _ in range(6):
+        net.add("output", "", net.add("relu", "m", x))
+    for _ in range(4):
+        net.add("output", "", x)
+    return net.graph()
+
+
 def words() -> Graph:
     """Names that are long, foreign, or try to be more than names."""
     net = Drawn("</script><script>alert(1)</script>\u2028")

@@ -124,7 +124,7 @@ test("the number of a run is the sum of what adds up", () => {
   const [leader, members] = [...state.tree.run][0];
   const total = members.reduce((sum, member) => sum + state.graph.groups.parameters[member], 0);
   assert.equal(valueOf(parameters, state.tree, { kind: "run", index: leader, count: members.length }), total);
-  const share = { ...parameters, scale: "share" as const };
+  const share = { ...parameters, adds: false };
   assert.equal(valueOf(share, state.tree, { kind: "run", index: leader, count: members.length }), total / members.length);
 });
 
@@ -133,7 +133,7 @@ test("colors go from the smallest to the largest number that is seen; what has n
   const { boxes } = state.scene();
   const nodes = state.graph.nodes.op.map((_, i) => (i ? 10 ** i : null));
   const groups = state.graph.groups.path.map(() => null);
-  const found = coloring("x", { title: "x", unit: "", scale: "log", nodes, groups }, state.tree, boxes);
+  const found = coloring("x", { title: "x", unit: "", scale: "log", nodes, groups, adds: false }, state.tree, boxes);
   const seen = boxes.filter((box) => box.kind === "node" && box.index > 0);
   assert.equal(found.low, Math.min(...seen.map((box) => nodes[box.index]!)));
   assert.equal(found.high, Math.max(...seen.map((box) => nodes[box.index]!)));

@@ -25,7 +25,7 @@ GRAPHS = {
     "empty": graphs.Drawn("empty").graph(), "one": graphs.chain(0), "chain": graphs.chain(5),
     "residual": graphs.residual(3), "transformer": graphs.transformer(90), "u": graphs.u_shaped(7),
     "dense": graphs.dense(7), "experts": graphs.experts(9), "torn": graphs.torn(), "constants": graphs.constants(),
-    "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(),
+    "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "outputs": graphs.outputs(),
     **{f"wild-{seed}": graphs.wild(seed) for seed in range(4)},
 }  # fmt: skip
 

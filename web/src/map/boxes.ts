@@ -36,10 +36,13 @@ export function sized(content: Content, pictured: boolean): [number, number] {
 
 export const framedWidth = (content: Content): number => bold(content.framed) + 2 * SIDE;
 
-export function nodeBox(graph: Graph, node: number): Content {
+/** The box of an operation, or of `count` inputs or outputs. */
+export function nodeBox(graph: Graph, node: number, count: number): Content {
+  const op = graph.nodes.op[node];
+  const family = graph.nodes.family[node];
   const label = graph.nodes.label[node];
-  const lines = label ? [shortened(label)] : [];
-  return { family: graph.nodes.family[node], title: shortened(graph.nodes.op[node]), lines, framed: "" };
+  if (count > 1) return { family, title: shortened(`${op} ×${count}`), lines: [], framed: "" };
+  return { family, title: shortened(op), lines: label ? [shortened(label)] : [], framed: "" };
 }
 
 /** The last part of a path. */

@@ -29,8 +29,8 @@ export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
 function seen(tree: Outline, group: number): number[] {
   const found: number[] = [];
   for (const item of tree.items[group]) {
-    if (item >= 0) found.push(-1);
-    else if (tree.leader[~item] === ~item) found.push(~item);
+    if (item >= 0 && tree.together[item]) found.push(-1);
+    else if (item < 0 && tree.leader[~item] === ~item) found.push(~item);
   }
   return found;
 }

@@ -72,7 +72,7 @@ function last(level: Level, e: number): number {
   return edge.bends.length ? edge.bends[edge.bends.length - 1] : edge.source;
 }
 
-/** The middle one of those that come from the row above; of two the one whose item ran later; -1 for none. */
+/** The middle one of those that come from the row above, -1 for none; of two the larger item, or the later one. */
 function mainOf(level: Level, found: number[]): number {
   const near: number[] = [];
   for (let i = 0; i < found.length; i++) {
@@ -82,5 +82,8 @@ function mainOf(level: Level, found: number[]): number {
   if (!near.length) return -1;
   const left = near[(near.length - 1) >> 1];
   const right = near[near.length >> 1];
-  return level.edges[found[left]].source > level.edges[found[right]].source ? left : right;
+  const a = level.edges[found[left]].source;
+  const b = level.edges[found[right]].source;
+  const larger = level.height[a] - level.height[b] || a - b;
+  return larger > 0 ? left : right;
 }

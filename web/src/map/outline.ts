@@ -3,6 +3,7 @@
 
 import { type Graph, depths } from "./graph.ts";
 
+const TOGETHER = 4; // inputs or outputs in a row that share a card
 const SIDE_BY_SIDE = 8; // that many alike groups which do not follow each other (experts) are folded too
 
 export interface Outline {
@@ -11,6 +12,7 @@ export interface Outline {
   size: Int32Array;
   leader: Int32Array;
   run: Map<number, number[]>;
+  together: Int32Array; // how many inputs or outputs share the card of an operation, 0 for all but the first of them
   order: Int32Array; // edges by source
   start: Int32Array; // the items, one level below their common group, in which an edge begins and ends
   end: Int32Array;
@@ -23,7 +25,7 @@ export function outline(graph: Graph): Outline {
   const order = Int32Array.from(source.keys());
   order.sort((a, b) => source[a] - source[b] || target[a] - target[b]);
   const [leader, run] = runs(graph, items, size, followed(graph, items, start, end));
-  return { graph, items, size, leader, run, order, start, end };
+  return { graph, items, size, leader, run, together: together(graph, items), order, start, end };
 }
 
 /** All operations of a group, in the order in which its items hold them. */
@@ -75,6 +77,22 @@ function inOrder(items: number[][]): void {
     listed.sort((a, b) => begins(a) - begins(b));
     first[g] = listed.length ? begins(listed[0]) : -1;
   }
+}
+
+function together(graph: Graph, items: number[][]): Int32Array {
+  const { op, family } = graph.nodes;
+  const found = new Int32Array(op.length).fill(1);
+  for (const listed of items) {
+    for (let at = 0, end = 0; at < listed.length; at = end) {
+      end = at + 1;
+      if (listed[at] < 0 || family[listed[at]] !== "io") continue;
+      while (end < listed.length && listed[end] >= 0 && op[listed[end]] === op[listed[at]]) end++;
+      if (end - at < TOGETHER) continue;
+      for (let i = at; i < end; i++) found[listed[i]] = 0;
+      found[listed[at]] = end - at;
+    }
+  }
+  return found;
 }
 
 function endsOf(graph: Graph): [Int32Array, Int32Array] {

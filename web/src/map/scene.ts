@@ -7,7 +7,7 @@ import { type Outline, inside, opens } from "./outline.ts";
 
 export type Kind = "node" | "group" | "run";
 
-/** A card: an operation, a closed group, or a run of `count` alike groups folded into one. */
+/** A card: an operation, a closed group, a run of `count` alike groups folded into one, or `count` inputs or outputs. */
 export interface Box {
   kind: Kind;
   index: number;
@@ -99,8 +99,9 @@ class Walk {
       const item = items.pop()!;
       const frame = frames.pop()!;
       if (item >= 0) {
-        this.ofNode[item] = this.boxes.length;
-        this.add("node", item, frame, 1);
+        const count = tree.together[item];
+        this.ofNode[item] = count ? this.boxes.length : this.boxes.length - 1;
+        if (count) this.add("node", item, frame, count);
         continue;
       }
       const group = ~item;
@@ -128,7 +129,7 @@ class Walk {
     const node = kind === "node";
     const pictured = this.shown.pictured.has(node ? index : ~index);
     const constant = node && graph.nodes.op[index].toLowerCase() === "constant";
-    const content = node ? nodeBox(graph, index) : groupBox(this.tree, index, count);
+    const content = node ? nodeBox(graph, index, count) : groupBox(this.tree, index, count);
     const [width, height] = sized(content, pictured);
     const { family, title, lines } = content;
     this.boxes.push({ kind, index, frame, count, family, title, lines, width, height, pictured, constant });

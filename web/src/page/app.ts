@@ -1,13 +1,13 @@
 // The page: everything that can be done with it.
 
-import type { Graph, Measure } from "../map/graph.ts";
+import type { Graph } from "../map/graph.ts";
 import { FRAME_TITLE } from "../map/layered.ts";
 import { arrange } from "./arrange.ts";
 import type { Place } from "./camera.ts";
 import { savePng, saveSvg } from "./export.ts";
 import { Inspector } from "./inspector.ts";
 import { legend } from "./legend.ts";
-import { coloring, measuresOf } from "./measures.ts";
+import { type Shown, coloring, measuresOf } from "./measures.ts";
 import { follow } from "./pointer.ts";
 import { Screen } from "./screen.ts";
 import { Search } from "./search.ts";
@@ -26,7 +26,7 @@ export class App {
   private readonly state: State;
   private readonly shell: Shell;
   private readonly screen: Screen;
-  private readonly measures: Map<string, Measure>;
+  private readonly measures: Map<string, Shown>;
   private readonly inspector: Inspector;
   private readonly search: Search;
   private colorBy = "";
@@ -192,7 +192,7 @@ export class App {
   private readonly deeds: Record<string, () => void> = {
     Enter: () => this.screen.selected >= 0 && this.toggle(this.screen.selected),
     Backspace: () => this.closeAround(),
-    Escape: () => this.select(-1),
+    Escape: () => this.leave(),
     "/": () => this.shell.search.select(),
     "[": () => this.search.step(-1),
     "]": () => this.search.step(1),
@@ -207,6 +207,12 @@ export class App {
   private walk(way: Way): void {
     const next = step(this.screen.stage, this.screen.selected, way);
     if (next >= 0) this.select(next, true);
+  }
+
+  private leave(): void {
+    this.search.clear();
+    this.screen.found = new Set();
+    this.select(-1);
   }
 
   private closeAround(): void {

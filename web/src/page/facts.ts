@@ -1,8 +1,7 @@
 // What is known of a box, as rows of a name and a value.
 
 import type { Box, View } from "../map/scene.ts";
-import { said, valueOf } from "./measures.ts";
-import type { Measure } from "../map/graph.ts";
+import { type Shown, said, valueOf } from "./measures.ts";
 import type { State } from "./state.ts";
 
 export interface Fact {
@@ -14,7 +13,7 @@ export interface Fact {
 const plural = (count: number, what: string): string => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
 /** The facts of a box, those of its structure first. */
-export function factsOf(state: State, measures: Map<string, Measure>, box: Box): Fact[] {
+export function factsOf(state: State, measures: Map<string, Shown>, box: Box): Fact[] {
   const { graph, tree } = state;
   const facts: Fact[] = [];
   const add = (name: string, value: string): void => void (value && facts.push({ name, value }));
@@ -39,7 +38,7 @@ export function factsOf(state: State, measures: Map<string, Measure>, box: Box):
     const value = valueOf(measure, tree, box);
     if (value === null) continue;
     const fact: Fact = { name: measure.title, value: exact(value, measure.unit) };
-    const whole = measure.scale === "log" ? measure.groups[0] : null;
+    const whole = measure.adds ? measure.groups[0] : null;
     if (whole) fact.share = Math.min(value / whole, 1);
     facts.push(fact);
   }
@@ -80,7 +79,7 @@ export function totalsOf(state: State): Fact[] {
   const given = graph.totals ?? {};
   const names: [string, string, string][] = [
     ["parameters", "parameters", ""], ["flops", "FLOPs", ""], ["activation_bytes", "of activations", "B"],
-    ["operations", "operations", ""], ["modules", "modules", ""], ["depth", "deep", ""],
+    ["operations", "operations", ""],
   ];
   for (const [key, name, unit] of names) {
     const value = given[key];

@@ -1,9 +1,9 @@
 // The panel at the side: what is known of the box that is selected, and ways to go on from it.
 
-import type { Measure } from "../map/graph.ts";
 import type { Box, View } from "../map/scene.ts";
 import { fill, make } from "./dom.ts";
 import { type Neighbor, factsOf, neighbors } from "./facts.ts";
+import type { Shown } from "./measures.ts";
 import { channels } from "./pictures.ts";
 import { type State, itemOf } from "./state.ts";
 
@@ -20,7 +20,7 @@ export class Inspector {
   constructor(
     private readonly panel: HTMLElement,
     private readonly state: State,
-    private readonly measures: Map<string, Measure>,
+    private readonly measures: Map<string, Shown>,
     private readonly deeds: Deeds,
   ) {}
 
@@ -43,7 +43,7 @@ export class Inspector {
   private actions(b: number, box: Box): HTMLElement {
     const row = make("div", { class: "row" });
     if (this.state.canOpen(box)) row.append(make("button", { type: "button", onclick: () => this.deeds.toggle(b) }, "Open"));
-    if (box.count > 1) {
+    if (box.kind === "run") {
       row.append(make("button", { type: "button", onclick: () => this.deeds.unfold(box.index) }, `Show all ${box.count}`));
     }
     return row;
@@ -54,8 +54,9 @@ export class Inspector {
     for (const { name, value, share } of factsOf(this.state, this.measures, box)) {
       const cell = make("dd", {}, value);
       if (share !== undefined) {
-        const meter = make("meter", { min: 0, max: 1, value: share, "aria-label": `${(100 * share).toPrecision(3)} % of the network` });
-        cell.append(meter, make("span", { class: "quiet" }, `${(100 * share).toPrecision(2)} %`));
+        const part = `${+(100 * share).toPrecision(2)} %`;
+        const meter = make("meter", { min: 0, max: 1, value: share, "aria-label": `${part} of the network` });
+        cell.append(make("div", { class: "quiet share" }, meter, part));
       }
       list.append(make("dt", {}, name), cell);
     }

@@ -6,21 +6,28 @@ import type { Outline } from "../map/outline.ts";
 import type { Box } from "../map/scene.ts";
 import { type Rgb, viridis } from "./theme.ts";
 
+const ADDING = new Set(["parameters", "flops", "memory", "time"]); // of parts: what is in the whole is their sum
+
+/** A measure, and whether the numbers of parts add up to that of the whole. */
+export interface Shown extends Measure {
+  adds: boolean;
+}
+
 /** All measures of a graph by name: those of its overlay, and those that every graph has. */
-export function measuresOf(graph: Graph): Map<string, Measure> {
+export function measuresOf(graph: Graph): Map<string, Shown> {
   const { nodes, groups } = graph;
   const own: [string, Measure][] = [
     ["parameters", { title: "Parameters", unit: "", scale: "log", nodes: nodes.parameters, groups: groups.parameters }],
     ["flops", { title: "Floating-point operations", unit: "", scale: "log", nodes: nodes.flops, groups: groups.flops }],
     ["memory", { title: "Memory of activations", unit: "B", scale: "log", nodes: nodes.bytes, groups: groups.bytes }],
   ];
-  const found = new Map(own.filter(([, one]) => [one.nodes, one.groups].some((column) => column.some((v) => v))));
-  for (const [name, measure] of Object.entries(graph.overlay?.measures ?? {})) found.set(name, measure);
-  return found;
+  const known = own.filter(([, one]) => [one.nodes, one.groups].some((column) => column.some((v) => v)));
+  const all = new Map([...known, ...Object.entries(graph.overlay?.measures ?? {})]);
+  return new Map([...all].map(([name, measure]) => [name, { ...measure, adds: ADDING.has(name) }]));
 }
 
 /** The number of a box; that of a run is the sum of what adds up, else the mean. */
-export function valueOf(measure: Measure, tree: Outline, box: Pick<Box, "kind" | "index" | "count">): number | null {
+export function valueOf(measure: Shown, tree: Outline, box: Pick<Box, "kind" | "index" | "count">): number | null {
   if (box.kind === "node") return measure.nodes[box.index] ?? null;
   const members = box.count > 1 ? tree.run.get(box.index)! : [box.index];
   let total = 0;
@@ -32,7 +39,7 @@ export function valueOf(measure: Measure, tree: Outline, box: Pick<Box, "kind" |
     known += 1;
   }
   if (!known) return null;
-  return measure.scale === "log" ? total : total / known;
+  return measure.adds ? total : total / known;
 }
 
 export interface Coloring {
@@ -44,7 +51,7 @@ export interface Coloring {
 }
 
 /** Colors of all boxes that are seen, from the smallest to the largest of their numbers. */
-export function coloring(name: string, measure: Measure, tree: Outline, boxes: Box[]): Coloring {
+export function coloring(name: string, measure: Shown, tree: Outline, boxes: Box[]): Coloring {
   const log = measure.scale === "log";
   let low = Infinity;
   let high = -Infinity;

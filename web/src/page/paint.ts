@@ -89,12 +89,12 @@ function frameTitles(pen: Pen, look: Look): void {
   const { near, theme, scale, stage } = look;
   if (scale < 0.25) return;
   for (const f of near.framesIn(...look.seen)) {
-    const { title, width: needed } = stage.view.frames[f];
+    const { title, count, width: needed } = stage.view.frames[f];
     const [x, y, width] = stage.placed.frames.subarray(4 * f, 4 * f + 3);
     const room = width - 16;
     const wanted = Math.min(Math.max(TITLE, 9 / scale), 19);
     const full = ((needed - 2 * SIDE) * wanted) / TITLE <= room;
-    const words = full ? title : title.split(" · ")[0]; // the name alone, where there is no room for the kind
+    const words = full ? title : title.split(" · ")[0] + (count > 1 ? ` ×${count}` : ""); // the name alone, where there is no room for the kind
     const natural = full ? needed - 2 * SIDE : bold(words);
     const size = Math.min(wanted, Math.max(TITLE, (TITLE * room) / natural));
     if (size * scale < READABLE) continue;
@@ -128,22 +128,21 @@ function paintWires(pen: Pen, look: Look): void {
   shapes(pen, look, scale > 1.1 ? near : strong);
 }
 
-/** The shape of what flows, beside the end of its wire. */
+/** The shape of what flows, where it leaves its box. */
 function shapes(pen: Pen, look: Look, wires: number[]): void {
-  const { theme, scale, stage } = look;
+  const { theme, scale, stage, near } = look;
   const { corners, first, direction } = stage.placed;
   if (LINE * scale < READABLE - 2) return;
   const size = Math.min(Math.max(9, 9 / scale), 14);
+  const said = new Set<string>();
   for (const w of wires) {
-    const { shape, count } = stage.view.wires[w];
-    const end = first[w + 1];
-    if (!shape || end === first[w]) continue;
-    const text = count > 1 ? `${shape} and ${count - 1} more` : shape;
-    const x = corners[end - 2] + (direction === "down" ? 7 : -8);
-    const y = corners[end - 1] + (direction === "down" ? -8 : -6);
-    const wide = text.length * size * 0.56;
-    const left = direction === "down" ? x : x - wide;
-    pen.label(text, left, y, size, false, theme.quiet, theme.page, wide + 20);
+    const { source, shape } = stage.view.wires[w];
+    const at = first[w];
+    if (!shape || at === first[w + 1] || said.has(`${source} ${shape}`)) continue;
+    said.add(`${source} ${shape}`);
+    const [x, y] = direction === "down" ? [7, size + 3] : [5, -5];
+    const ground = theme.frames[(near.depth[stage.view.boxes[source].frame] + 3) % 4];
+    pen.label(shape, corners[at] + x, corners[at + 1] + y, size, false, theme.quiet, ground, 400);
   }
 }
 
@@ -211,7 +210,8 @@ function words(pen: Pen, look: Look, box: Box, x: number, y: number, width: numb
     box.lines.forEach((line, i) => pen.text(line, x + SIDE, y + BAR + 13 + ROW * i, LINE, false, look.theme.quiet, width - 2 * SIDE + 4));
     return;
   }
-  const size = Math.min((TITLE * (width - 8)) / bold(box.title), height * 0.8, LARGEST);
+  const fits = Math.min((TITLE * (width - 8)) / bold(box.title), height * 0.8, LARGEST);
+  const size = Math.max(fits, Math.min((READABLE - 1) / look.scale, 1.25 * fits)); // a little narrower than it is cut
   if (size * look.scale >= READABLE - 1) pen.text(box.title, x + width / 2, y + height / 2 + size * 0.36, size, true, ink, width - 4, true);
 }
 

@@ -87,6 +87,11 @@ export class Search {
     this.go(this.found[at]);
   }
 
+  clear(): void {
+    this.input.value = "";
+    this.look();
+  }
+
   step(by: number): void {
     if (this.found.length) this.choose((this.at + by + this.found.length) % this.found.length);
   }

@@ -1,8 +1,8 @@
 // The elements of the page: one row of tools, the map, and the panels around it.
 
-import type { Measure } from "../map/graph.ts";
 import { button, make } from "./dom.ts";
 import { totalsOf } from "./facts.ts";
+import type { Shown } from "./measures.ts";
 import type { State } from "./state.ts";
 
 export interface Deeds {
@@ -48,7 +48,7 @@ const KEYS: [string, string][] = [
   ["Esc", "select nothing"],
 ];
 
-export function shell(state: State, measures: Map<string, Measure>, deeds: Deeds): Shell {
+export function shell(state: State, measures: Map<string, Shown>, deeds: Deeds): Shell {
   const canvas = make("canvas", { class: "map", tabindex: 0, role: "img", "aria-roledescription": "map of a network" });
   const minimap = make("canvas", { class: "minimap", "aria-hidden": "true" });
   const inspector = make("aside", { class: "inspector", "aria-label": "What is selected", hidden: true });
@@ -74,7 +74,7 @@ export function shell(state: State, measures: Map<string, Measure>, deeds: Deeds
   return { root, stage, canvas, minimap, inspector, legend, tip, tree, treePanel, search, found, status, help };
 }
 
-function header(state: State, measures: Map<string, Measure>, deeds: Deeds, search: HTMLElement): HTMLElement {
+function header(state: State, measures: Map<string, Shown>, deeds: Deeds, search: HTMLElement): HTMLElement {
   const totals = totalsOf(state).map(({ name, value }) => make("span", {}, make("b", {}, value), ` ${name}`));
   const choices = [...measures].map(([name, measure]) => make("option", { value: name }, measure.title));
   const color = make("select", { "aria-label": "Color by" }, make("option", { value: "" }, "Color: kind"), ...choices);

@@ -47,9 +47,11 @@ def _bold(text: str) -> int:
     return _points(units(text) * TITLE * BOLD // 100)
 
 
-def node_box(graph: Graph, node: int) -> Content:
-    """The box of an operation."""
+def node_box(graph: Graph, node: int, count: int) -> Content:
+    """The box of an operation, or of `count` inputs or outputs."""
     label = graph.nodes.label[node]
+    if count > 1:
+        return Content(graph.nodes.family[node], shortened(f"{graph.nodes.op[node]} ×{count}"), ())
     return Content(graph.nodes.family[node], shortened(graph.nodes.op[node]), (shortened(label),) if label else ())
 
 

@@ -39,7 +39,13 @@ def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
 
 def _seen(tree: Outline, group: int) -> list[int]:
     """What is seen of an open group: groups, with one for a whole run; -1 for an operation."""
-    return [-1 if item >= 0 else ~item for item in tree.items[group] if item >= 0 or tree.leader[~item] == ~item]
+    found: list[int] = []
+    for item in tree.items[group]:
+        if item >= 0 and tree.together[item]:
+            found.append(-1)
+        elif item < 0 and tree.leader[~item] == ~item:
+            found.append(~item)
+    return found
 
 
 def _weight(tree: Outline, group: int) -> int:

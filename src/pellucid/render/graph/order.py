@@ -59,9 +59,10 @@ def _last(level: Level, e: int) -> int:
 
 
 def _main(level: Level, found: list[int]) -> int:
-    """The middle one of those that come from the row above; of two the one whose item ran later; -1 for none."""
+    """The middle one of those that come from the row above, -1 for none; of two the larger item, or the later one."""
     near = [i for i, e in enumerate(found) if not level.edges[e].bends and not level.edges[e].lane]
     if not near:
         return -1
     left, right = near[(len(near) - 1) // 2], near[len(near) // 2]
-    return left if level.edges[found[left]].source > level.edges[found[right]].source else right
+    a, b = level.edges[found[left]].source, level.edges[found[right]].source
+    return left if (level.height[a], a) > (level.height[b], b) else right

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from pellucid.architecture.graph import Graph
 
+TOGETHER = 4  # inputs or outputs in a row that share a card
 SIDE_BY_SIDE = 8  # that many alike groups which do not follow each other (experts) are folded too
 
 
@@ -18,7 +19,8 @@ class Outline:
     """What every scene of one graph needs.
 
     `items` of each group in order of running; `size` counts the operations inside; `leader` is the first group of the
-    run that a group belongs to (itself when it stands alone) and `run` the members of the run of a leader.  `ends` are
+    run that a group belongs to (itself when it stands alone) and `run` the members of the run of a leader.  `together`
+    says how many inputs or outputs share the card of an operation, 0 where it is in the card of another.  `ends` are
     the two items, one level below their common group, in which the edge begins and ends.
     """
 
@@ -27,6 +29,7 @@ class Outline:
     size: tuple[int, ...]
     leader: tuple[int, ...]
     run: dict[int, tuple[int, ...]]
+    together: tuple[int, ...]
     order: tuple[int, ...]  # edges by source
     ends: tuple[tuple[int, int], ...]
 
@@ -58,7 +61,7 @@ def outline(graph: Graph) -> Outline:
     ends = _ends(graph)
     order = tuple(sorted(range(len(graph.edges)), key=lambda e: (graph.edges.source[e], graph.edges.target[e])))
     leader, run = _runs(graph, items, size, _followed(graph, items, ends))
-    return Outline(graph, tuple(map(tuple, items)), tuple(size), tuple(leader), run, order, tuple(ends))
+    return Outline(graph, tuple(map(tuple, items)), tuple(size), tuple(leader), run, _together(graph, items), order, tuple(ends))
 
 
 def _items(graph: Graph) -> tuple[list[list[int]], list[int]]:
@@ -95,6 +98,24 @@ def _in_order(items: list[list[int]]) -> None:
         listed = items[group]
         listed.sort(key=begins)
         first[group] = begins(listed[0]) if listed else -1
+
+
+def _together(graph: Graph, items: list[list[int]]) -> tuple[int, ...]:
+    op, family = graph.nodes.op, graph.nodes.family
+    found = [1] * len(op)
+    for listed in items:
+        at = 0
+        while at < len(listed):
+            end = at + 1
+            if listed[at] >= 0 and family[listed[at]] == "io":
+                while end < len(listed) and listed[end] >= 0 and op[listed[end]] == op[listed[at]]:
+                    end += 1
+            if end - at >= TOGETHER:
+                for item in listed[at:end]:
+                    found[item] = 0
+                found[listed[at]] = end - at
+            at = end
+    return tuple(found)
 
 
 def _ends(graph: Graph) -> list[tuple[int, int]]:

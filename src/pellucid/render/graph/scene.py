@@ -21,6 +21,8 @@ Kind: TypeAlias = Literal["node", "group", "run"]
 class Box:
     """A card: an operation, a closed group, or a run of `count` alike groups folded into one.
 
+    `count` inputs or outputs of the network that stand together are one card too, with the `index` of the first.
+
     `index` is that of the operation, of the group, or of the first group of the run; `frame` the position of the frame
     around it.  `family` is "group" where more than one operation is inside.  `pictured`: room is left for a thumbnail.
     A `constant` stays beside what takes it.
@@ -118,8 +120,7 @@ class _View:
         while waiting:
             item, frame = waiting.pop()
             if item >= 0:
-                self.of_node[item] = len(self.boxes)
-                self._add("node", item, frame, 1)
+                self._node(item, frame)
                 continue
             group = ~item
             count = self._count(group)
@@ -135,6 +136,12 @@ class _View:
             if self.shadow[group] < 0:
                 self.shadow[group] = self.shadow[above]
 
+    def _node(self, node: int, frame: int) -> None:
+        count = self.tree.together[node]
+        self.of_node[node] = len(self.boxes) if count else len(self.boxes) - 1
+        if count:
+            self._add("node", node, frame, count)
+
     def _count(self, group: int) -> int:
         """How many groups this one stands for; 0 when another stands for it."""
         leader = self.tree.leader[group]
@@ -148,7 +155,7 @@ class _View:
         pictured = item in self.pictured
         graph = self.tree.graph
         constant = kind == "node" and graph.nodes.op[index].lower() == "constant"
-        content = node_box(graph, index) if kind == "node" else group_box(self.tree, index, count)
+        content = node_box(graph, index, count) if kind == "node" else group_box(self.tree, index, count)
         family, title, lines, width, height = content.sized(pictured)
         box = Box(kind, index, frame, count, family, title, lines, width, height, pictured, constant)
         self.boxes.append(box)
