@@ -38,8 +38,8 @@ CAPTIONS = {
     "edges.",
     "dreams_vit": "A small vision transformer trained on cells of blood smears (four kinds of windows): windows of "
     "each kind, what it looks for in each, and eight channels of its tokens behind its first, third and last block.",
-    "dreams_peers": "The same eight classes by Pellucid's default (96 steps), by Lucent as it comes (96 and 512 steps) "
-    "and by Horama's MACO as it comes (96 steps, four classes; it shows crops of 1280 pixels to the network).",
+    "dreams_peers": "The same classes by Pellucid (96 and 192 steps), by Lucent as it comes (96 and 512 steps, four of "
+    "them) and by Horama's MACO as it comes (96 steps, two; it shows crops of 1280 pixels to the network).",
 }
 Row = tuple[str, Tensor, Sequence[str]]
 
@@ -135,6 +135,7 @@ def of_peers() -> dict[str, Any]:
     words = [lite().label(c) for c in CLASSES]
     names = {
         "pellucid 96": "Pellucid, 96 steps",
+        "pellucid 192": "Pellucid, 192 steps",
         "lucent 128 96": "Lucent, 96 steps",
         "lucent 128 512": "Lucent, 512 steps",
         "horama 96": "Horama (MACO), 96 steps",
