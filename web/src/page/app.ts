@@ -173,7 +173,7 @@ export class App {
       tip.style.top = `${at.y + 18}px`;
     }
     tip.hidden = b < 0;
-    if (b === screen.hovered) return;
+    if (b === screen.hovered || screen.slow) return;
     screen.hovered = b;
     screen.draw();
   }

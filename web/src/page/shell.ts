@@ -49,7 +49,7 @@ const KEYS: [string, string][] = [
 ];
 
 export function shell(state: State, measures: Map<string, Shown>, deeds: Deeds): Shell {
-  const canvas = make("canvas", { class: "map", tabindex: 0, role: "img", "aria-roledescription": "map of a network" });
+  const canvas = make("canvas", { class: "map", tabindex: 0, role: "application", "aria-roledescription": "map of a network" });
   const minimap = make("canvas", { class: "minimap", "aria-hidden": "true" });
   const inspector = make("aside", { class: "inspector", "aria-label": "What is selected", hidden: true });
   const legend = make("div", { class: "legend" });
