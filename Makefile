@@ -5,6 +5,7 @@
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
 #   make proof       hold the trust card against networks whose reasons are known; writes into RESULTS.md too
 #   make dreams      measure dreams: cost of a step, quality against time, which recipe
+#   make map-bench   time the first picture of large ONNX files beside Netron; needs Chromium
 #   make docs        write the pages on the methods, with their pictures
 #   make setup | peers | test-fast | clean | clean-all
 
@@ -13,7 +14,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit shapes web bundle docs peers test-peers bench proof dreams clean clean-all
+.PHONY: help setup demo test test-fast lint types unit shapes web bundle docs peers test-peers bench proof dreams map-bench clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -133,6 +134,9 @@ proof: $(VENV)/.dev $(PEERS)/.peers
 dreams: $(PEERS)/.peers $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(PEERS_BIN)/python -m benchmarks.dreams
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.dreams --only 'sheet: vgg16'
+
+map-bench: $(PEERS)/.peers
+	$(PEERS_BIN)/python -m benchmarks.map
 
 clean:
 	rm -rf demo build dist web/build .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

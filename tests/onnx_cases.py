@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx.backend.test
 import torch
 from onnx import TensorProto
+from onnx.backend.test.case.test_case import TestCase
 from onnx.backend.test.loader import load_model_tests
 from torch import Tensor
 
@@ -46,6 +48,26 @@ def reasons() -> dict[str, str]:
 def reason(name: str) -> str:
     """What is written about a case that is not expected to pass; else nothing."""
     return next((text for pattern, text in reasons().items() if fnmatch(name, pattern)), "")
+
+
+def folders(kind: str) -> list[Path]:
+    """The cases of a kind that are stored as files: a model, inputs and outputs."""
+    found = Path(onnx.backend.test.__file__).parent / "data" / kind
+    return sorted(path for path in found.iterdir() if (path / "model.onnx").is_file())
+
+
+def stored_outcome(folder: Path) -> str:
+    """Nothing when such a case passes, else what happened."""
+    sets = []
+    for place in sorted(folder.glob("test_data_set_*")):
+        sets.append(tuple(_stored(place, name) for name in ("input", "output")))
+    model = onnx.load(folder / "model.onnx")
+    return outcome(TestCase(folder.name, folder.name, None, None, model, sets, "stored", 1e-3, 1e-5))
+
+
+def _stored(place: Path, name: str) -> list[TensorProto]:
+    count = len(list(place.glob(f"{name}_*.pb")))
+    return [TensorProto.FromString((place / f"{name}_{i}.pb").read_bytes()) for i in range(count)]
 
 
 def outcome(case: Any) -> str:

@@ -70,6 +70,13 @@ def test_planted_concepts_are_found_and_ranked_by_what_they_do(found: pl.concept
     assert verdicts["halves"] is Verdict.HOLDS
 
 
+def test_concepts_that_nothing_is_made_of_are_left_out() -> None:
+    more = pl.concepts.craft(Painted().eval(), pictures(), 1, "act", concepts=5, crops=(1 / 3,), designs=8, starts=1)
+    assert len(more.bank) == 3 and float(likeness(planted(), more.bank).min()) > 0.999
+    assert more.origin.notes == ("2 of 5 concepts stayed empty and are left out.",)
+    assert "stayed empty" in more._repr_html_()
+
+
 def test_indices_are_those_of_a_linear_score(found: pl.concepts.Concepts) -> None:
     """f(m) = sum of w_k m_k with m uniform: the total index of k is w_k^2 over the sum of all."""
     weight = found.removed.square()

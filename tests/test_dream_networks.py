@@ -126,10 +126,20 @@ def test_a_unit_that_is_off_at_the_start_is_reached(activation: Any, bias: float
 # Sizes and shapes
 
 
+class Strict(nn.Module):
+    """A network that asserts its input's size."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[2:] == like().shape[2:], "another size than in training"
+        return x.sum((2, 3))
+
+
 def test_a_network_of_one_size_is_run_at_it_from_the_start_and_says_so() -> None:
     net = randomized(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 10 * 10, 3)), 0)
     found = pl.dream.maximize(net, pl.logit(1), like=like(), steps=3, early=0.5)
     assert found.notes == ("The network takes inputs of one size: the first part is not run on smaller ones.",)
+    strict = pl.dream.maximize(Strict(), pl.logit(1), like=like(), steps=3, early=0.5)  # as transformers of timm do
+    assert strict.notes == found.notes
     free = pl.dream.maximize(net, pl.channel("1", 1), like=like(), steps=3, early=0.5)
     assert free.notes == ()  # the pass ends before what would not fit
 

@@ -14,6 +14,10 @@ import pellucid as pl
 from pellucid.architecture.difference import weight_change
 from pellucid.architecture.similarity import gram, hsic, minibatch_cka, table
 from pellucid.architecture.weights import facts_of
+from pellucid.render.terminal import terminal
+from pellucid.surfaces.facts import facts
+from pellucid.surfaces.show import view_of
+from pellucid.views.difference import changes
 
 
 def orthogonal(n, seed=0):
@@ -154,3 +158,26 @@ def test_weights_lists_every_tensor_and_says_what_it_left_out():
     assert [(t.name, t.dtype) for t in given.tensors] == [("a", "float32"), ("b", "int64")]
     with pytest.raises(pl.BadInput, match="no weights"):
         pl.weights(nn.ReLU())
+
+
+def test_the_maps_of_a_difference_are_dark_where_something_changed():
+    a = first()
+    b = nn.Sequential(*copy.deepcopy(a)[:5], nn.Linear(128, 6))
+    with torch.no_grad():
+        b[2].weight.mul_(1.25)
+    found = pl.map_difference(a, b, (1, 3, 8, 8))
+    for second, graph in ((False, found.a.graph), (True, found.b.graph)):
+        by = dict(zip(map(graph.site_of, range(len(graph.groups))), changes(found, second=second).groups, strict=True))
+        assert by["0"] == by["1"] == 0 and by["2"] == pytest.approx(0.25) and by["5"] == by[""] == 1
+
+
+def test_results_are_shown_and_saved_in_every_form(tmp_path):
+    a = first()
+    b = copy.deepcopy(a)
+    with torch.no_grad():
+        b[2].weight.mul_(1.5)
+    for found in (pl.map_difference(a, b, torch.randn(9, 3, 8, 8)), pl.weights(a)):
+        for ending in ("html", "svg", "png", "pdf", "json"):
+            assert found.save(tmp_path / f"it.{ending}").stat().st_size > 500
+        assert "2.weight" in terminal(view_of(found), width=100)
+        assert "2.weight" in str(facts(found)) and "<svg" in found._repr_html_()

@@ -32,7 +32,7 @@ from pellucid.views.graph import Map
 from tests.command_line import pellucid  # noqa: F401  # a fixture
 from tests.zoo_of_kinds import build, resnet
 
-EVIL = '</svg><script>alert(1)</script>"];}\\" \x1b[2J\u202egpj \n] {a|b} <b>'
+EVIL = '</svg><script>alert(1)</script>"];}\\" \x1b[2J\u202egpj \n] {a|b} <b>\ud800'
 ENDINGS = ("html", "svg", "png", "pdf", "json", "dot")
 FAMILIES = ("convolution", "linear", "attention", "activation", "normalization", "pooling", "shape", "arithmetic",
             "recurrent", "other", "io", "group")  # fmt: skip

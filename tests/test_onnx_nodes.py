@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from tests.onnx_cases import cases, outcome, reason
+from tests.onnx_cases import cases, folders, outcome, reason, stored_outcome
 
 SHARDS = 16
 LEAST = 1650
@@ -25,3 +25,9 @@ def test_official_cases_pass_but_for_those_with_a_reason(shard: int):
 
 def test_number_that_passes():
     assert sum(not reason(name) for name in cases()) >= LEAST
+
+
+@pytest.mark.parametrize("kind", ["pytorch-converted", "pytorch-operator"])
+def test_official_models_of_torch_pass(kind: str):
+    wrong = {folder.name: why for folder in folders(kind) if (why := stored_outcome(folder))}
+    assert not wrong

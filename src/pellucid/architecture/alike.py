@@ -15,9 +15,9 @@ def alike(parent: Sequence[int], kind: Sequence[str], nodes: Nodes, edges: Edges
     not count.  Linear in nodes and edges, times the depth of the nesting.
 
     >>> from pellucid.architecture.graph import nodes
-    >>> ops = nodes("conv", "relu", "conv", "relu")
-    >>> in_two = Nodes(ops.op, ops.family, (1, 1, 2, 2), *(getattr(ops, c) for c in ops.__slots__[3:]))
-    >>> alike((-1, 0, 0), ("Net", "Block", "Block"), in_two, Edges((0, 1, 2), (1, 2, 3), (None,) * 3))
+    >>> ops = nodes("input", "conv", "relu", "conv", "relu")
+    >>> in_two = Nodes(ops.op, ops.family, (0, 1, 1, 2, 2), *(getattr(ops, c) for c in ops.__slots__[3:]))
+    >>> alike((-1, 0, 0), ("Net", "Block", "Block"), in_two, Edges((0, 1, 2, 3), (1, 2, 3, 4), (None,) * 4))
     (0, 1, 1)
     """
     order, start = _places(parent, nodes.group)

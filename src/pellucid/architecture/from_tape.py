@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph
 from pellucid.architecture.labels import label
 from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
-from pellucid.core.structure import leaves
+from pellucid.core.structure import leaves, parts
 
 Called = tuple[str, int]  # a module's path, and which of its runs
 
@@ -36,11 +37,7 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
     for op in tape.operations:
         if not op.idle:
             _operation(draft, tape, op, groups.get((op.path, op.call), ROOT), kinds, made, stored)
-    for ref in leaves(tape.result, Ref, deep=True):
-        value = tape.values[ref.id]
-        at = draft.add(Row("output", ROOT, value.shape, value.dtype))
-        if ref.id in made:
-            draft.edge(made[ref.id], at, value.shape)
+    _outputs(draft, tape, made)
     _idle_parameters(draft, tape, groups)
     return draft.finished()
 
@@ -65,6 +62,25 @@ def _inputs(draft: Draft, tape: Tape, made: dict[int, int]) -> None:
     for value in tape.values:
         if value.origin == "input":
             made[value.id] = draft.add(Row("input", ROOT, value.shape, value.dtype, label=value.name))
+
+
+def _outputs(draft: Draft, tape: Tape, made: dict[int, int]) -> None:
+    """What the network hands back, by name; of what lies together in a container (a cache) one node with a count."""
+    for name, refs in _by_name(tape.result).items():
+        first = tape.values[refs[0].id]
+        label = name if len(refs) == 1 else f"{name} ×{len(refs)}".lstrip()
+        at = draft.add(Row("output", ROOT, first.shape, first.dtype, label=label))
+        for ref in refs:
+            if ref.id in made:
+                draft.edge(made[ref.id], at, tape.values[ref.id].shape)
+
+
+def _by_name(result: Any) -> dict[str, list[Ref]]:
+    """The tensors of an output by the names on its first level; a bare tensor has none."""
+    if isinstance(result, Ref):
+        return {"": [result]}
+    found = {name: leaves(value, Ref, deep=True) for name, value in parts(result, deep=True)}
+    return {name: refs for name, refs in found.items() if refs}
 
 
 def _operation(

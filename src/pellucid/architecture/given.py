@@ -38,7 +38,7 @@ def call_of(x: Any, model: nn.Module) -> Call:
         named = {str(name): _tensor(v, model) for name, v in x.items()}
         return Call((), named, all(isinstance(v, Tensor) for v in x.values()))
     if isinstance(x, Tensor):
-        return Call((x,), {}, real=not x.is_meta)
+        return Call((_tensor(x, model),), {}, real=not x.is_meta)
     if isinstance(x, Sequence) and not isinstance(x, str) and x:
         if all(isinstance(v, int) for v in x):
             return Call((_tensor(x, model),), {}, real=False)
@@ -51,7 +51,10 @@ def call_of(x: Any, model: nn.Module) -> Call:
 
 def _tensor(v: Any, model: nn.Module) -> Tensor:
     if isinstance(v, Tensor):
-        return v
+        weight = next((p for p in model.parameters() if p.is_floating_point() and not p.is_meta), None)
+        if weight is None or v.is_meta:
+            return v
+        return v.detach().to(weight.device, weight.dtype if v.is_floating_point() else v.dtype)
     if not isinstance(v, Sequence) or not all(isinstance(n, int) and n >= 0 for n in v):
         raise BadInput(f"{v!r} is no shape.", "Write whole numbers, batch first: (1, 3, 224, 224).")
     return torch.zeros(tuple(v), dtype=_dtype(model), device=_device(model))

@@ -163,8 +163,9 @@ def nodes(*ops: str) -> Nodes:
     ('other',)
     """
     n = len(ops)
+    other: Family = "other"
     return Nodes(
-        ops, ("other",) * n, (ROOT,) * n, (None,) * n, ("",) * n, (0,) * n, (None,) * n, (0,) * n, ("",) * n, ("",) * n
+        ops, (other,) * n, (ROOT,) * n, (None,) * n, ("",) * n, (0,) * n, (None,) * n, (0,) * n, ("",) * n, ("",) * n
     )
 
 

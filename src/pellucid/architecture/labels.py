@@ -38,6 +38,8 @@ _SAID: Mapping[str, tuple[tuple[int, str, Any], ...]] = {
     "einsum": ((0, "equation", None),),
 }  # fmt: skip
 _SHORT = {
+    "dim0": "axes ",
+    "dim1": "",
     "min_val": "from ",
     "max_val": "to ",
     "min": "from ",

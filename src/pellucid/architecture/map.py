@@ -98,7 +98,7 @@ def of_onnx(path: Path) -> Architecture:
     from pellucid.doors.onnx.parsed import parsed
 
     model = parsed(path)
-    graph = from_onnx(model, path.stem, str(path))
+    graph = from_onnx(model, path.stem, path.name)
     size = sum(w.bytes for w in model.graph.weights.values())
     notes = [f"Read from {path.name} without running it. {_RUN}"]
     unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")

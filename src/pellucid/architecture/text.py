@@ -48,7 +48,7 @@ def to_text(graph: Graph, totals: Totals | None = None, overlay: Overlay | None 
         found["totals"] = asdict(totals)
     if overlay is not None:
         found["overlay"] = _overlay(overlay)
-    return json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(found, allow_nan=False, separators=(",", ":"))
 
 
 def from_text(text: str) -> Graph:

@@ -35,7 +35,7 @@ from pellucid.core.score import Score
 from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import rows
-from pellucid.probes.factors import factorized, weights_on
+from pellucid.probes.factors import Factors, factorized, weights_on
 
 CROPS = (0.36, 0.6)  # 80 of 224 pixels, the paper's, and larger things
 LEAST = 3  # pictures
@@ -56,8 +56,9 @@ def craft(
     """The concepts that a network has for a class, the most important first, with their trust card.
 
     `data` are pictures of the class, at least three, of one size.  `at` is a site that holds a map without negative
-    values; by default the last module that does.  A stopped run has the pictures that were finished.  Raises
-    `BadInput`, before heavy work, when the pictures or the site do not fit; the error names sites that do.
+    values; by default the last module that does.  Concepts that stay empty are left out.  A stopped run has the
+    pictures that were finished.  Raises `BadInput`, before heavy work, when the pictures or the site do not fit; the
+    error names sites that do.
 
     >>> import pellucid as pl
     >>> net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
@@ -72,7 +73,9 @@ def craft(
         boxes = boxes_of(x, crops)
         site = positive_map(work.f, x.x, at)
         strips = averaged(values_at(work.f, crops_of(x, boxes), site))
-        factors = factorized(strips, concepts)
+        factors = _found(factorized(strips, concepts))
+        if (empty := concepts - len(factors.parts)) > 0:
+            x = replace(x, notes=(*x.notes, f"{empty} of {concepts} concepts stayed empty and are left out."))
         others = [factorized(strips, concepts, start=i).parts for i in range(starts)]
         halves = [factorized(strips[(boxes[:, 0] % 2 == i).to(strips.device)], concepts).parts for i in (0, 1)]
         bank = _Bank(
@@ -104,6 +107,12 @@ def applied(found: Concepts, net: Network | nn.Module, data: Samples, target: Ta
         parts = found.bank.to(strips)
         bank = _Bank(site, parts, boxes, weights_on(strips, parts), found.stability, found.halves, options)
         return _measured(work, x, bank, keep=True)
+
+
+def _found(factors: Factors) -> Factors:
+    """Without parts that nothing is made of: more were asked for than the activations hold."""
+    used = (factors.weights.amax(0) > 0) & (factors.parts.amax(1) > 0)
+    return replace(factors, parts=factors.parts[used], weights=factors.weights[:, used])
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def assigned(likeness: Float[Tensor, "rows columns"]) -> Int64[Tensor, " rows"]:
     return found
 
 
-def likeness(a: Float[Tensor, "parts columns"], b: Float[Tensor, "parts columns"]) -> Float[Tensor, " parts"]:
-    """The cosine of each part with its partner among the others."""
+def likeness(a: Float[Tensor, "parts columns"], b: Float[Tensor, "others columns"]) -> Float[Tensor, " parts"]:
+    """The cosine of each part with its partner among the others, of which there are at least as many."""
     cosines = _unit(a) @ _unit(b).T
     partner = assigned(cosines).to(cosines.device)
     matched: Tensor = cosines[torch.arange(len(a), device=cosines.device), partner]

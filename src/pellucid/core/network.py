@@ -129,7 +129,7 @@ class Network:
         try:
             with nullcontext() if self._harmless else ReadOnly(parameters_of(self.model)):
                 output = model(*x.values()) if tuple(x) == self.inputs[: len(x)] else model(**x)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
             why = None if isinstance(error, PellucidError) else misfit(error, model, x)
             if why is None:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -27,6 +28,7 @@ from pellucid.views.number import number, percent
 from pellucid.views.view import Array
 
 SMALL, ARROW = 9.0, 4.0
+SMALLEST = 0.8  # of their size, to which words shrink before they are shortened
 BUDGET = 60
 UNITS = ("", "k", "M", "G", "T", "P")
 
@@ -173,24 +175,33 @@ def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> It
     yield Box(at.x, at.y, at.width, at.height, "panel", 5, "line")
     title_role, bar = _bar(view, seen, at, value)
     yield from bar
-    yield Words(
-        at.x + SIDE, at.y + 15, shortened(visible(seen.title), TITLE, at.width - SIDE), TITLE, title_role, bold=True
+    yield _fitted(
+        Words(at.x + SIDE, at.y + 15, visible(seen.title), TITLE, title_role, bold=True), at.width - 1.5 * SIDE
     )
     texts = list(seen.lines)
     if view.measure is not None and value is not None:
         said = amount(value, view.measure)
         if texts:
-            texts[-1] = said
+            both = f"{texts[0]} · {said}"
+            alone = len(texts) == 1 and width_of(both, LINE) <= at.width - 2 * SIDE
+            texts[-1] = both if alone else said
         elif width_of(seen.title, TITLE, True) + width_of(said, LINE) + 3 * SIDE < at.width:
             yield Words(at.x + at.width - SIDE, at.y + 15, said, LINE, title_role, "end")
     for i, text in enumerate(texts):
         y = at.y + BAR + 12 + i * ROW
-        yield Words(
-            at.x + SIDE, y, shortened(visible(text), LINE, at.width - 1.5 * SIDE), LINE, "ink" if i == 0 else "quiet"
-        )
+        yield _fitted(Words(at.x + SIDE, y, visible(text), LINE, "ink" if i == 0 else "quiet"), at.width - 1.5 * SIDE)
     item = seen.index if seen.kind == "node" else ~seen.index
     if seen.pictured and item in pictures:
         yield from _thumbnails(pictures[item], at)
+
+
+def _fitted(words: Words, room: float) -> Words:
+    """Words that were measured in another font, a little smaller where they are too long, then shortened."""
+    wide = width_of(words.text, words.size, words.bold)
+    if wide <= room:
+        return words
+    size = words.size * max(room / wide, SMALLEST)
+    return replace(words, size=size, text=shortened(words.text, size, room) if room / wide < SMALLEST else words.text)
 
 
 def _bar(view: Map, seen: Seen, at: Rect, value: float | None) -> tuple[Role, list[Mark]]:

@@ -111,7 +111,7 @@ def _words(mark: Words, themed: bool, fit: bool = False) -> str:
     weight = ' font-weight="600"' if mark.bold else ""
     mono = ' font-family="ui-monospace, monospace" xml:space="preserve"' if mark.mono else ""
     # Lines were broken by the measure of our font; the reader's may be wider, so it is told how long a line is.
-    long = len(mark.text) > 2 if fit else not themed and len(mark.text) > 8
+    long = fit or (not themed and len(mark.text) > 8)
     length = f'textLength="{_n(width_of(mark.text, mark.size, mark.bold))}" lengthAdjust="spacingAndGlyphs" '
     look = f"{length if long else ''}{_paint(mark.role, themed)}"
     return f"<text {place}{anchor}{weight}{mono} {look}>{safe(mark.text)}</text>"

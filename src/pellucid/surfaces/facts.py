@@ -13,7 +13,6 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.difference import Difference
 from pellucid.architecture.tree import tree
 from pellucid.architecture.weights import Weights
-from pellucid.concepts.saved import KINDS
 from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
@@ -30,6 +29,7 @@ from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.maps.map_trust import MapTrust
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
+from pellucid.surfaces.kept import CONCEPTS
 from pellucid.views.predictions import predictions
 
 
@@ -186,7 +186,7 @@ def _of_concepts(subject: Shown) -> dict[str, Any]:
     return {**short, **origin}
 
 
-for _kind in KINDS.values():
+for _kind in CONCEPTS.values():
     facts.register(_kind, _of_concepts)
 
 

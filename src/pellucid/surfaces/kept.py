@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pellucid import methods
-from pellucid.concepts import saved as concepts
-from pellucid.core import saved
+from pellucid.concepts.between import Between
+from pellucid.concepts.found import Concepts
+from pellucid.concepts.groups import Groups
+from pellucid.concepts.references import References
+from pellucid.concepts.relevance import Relevance
+from pellucid.concepts.tested import Tcav
+from pellucid.core import by_field, saved
 from pellucid.core.archive import Archive, undamaged, unpacked
 from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
 from pellucid.dream import dream as dreams
+from pellucid.dream.atlas import Atlas
+from pellucid.dream.circuits import Expansion
 from pellucid.dream.dream import Dream
+from pellucid.dream.embedding import Embedding
 from pellucid.dream.evolution import Evolution
 from pellucid.dream.excited import saved_patches
 from pellucid.dream.filters import Filters
-from pellucid.dream.maps import saved as over_samples
+from pellucid.dream.grid import ActivationGrid
 from pellucid.dream.patches import Patches
 
 
@@ -32,18 +41,24 @@ class Keeper:
     back: Callable[[Archive, str | Path], Shown]
 
 
+CONCEPTS: Mapping[str, type[Shown]] = {
+    "concepts": Concepts, "tested concepts": Tcav, "relevance of channels": Relevance, "reference samples": References,
+    "groups of channels": Groups, "one site made of another": Between,
+}  # fmt: skip
+BY_FIELD: Mapping[str, type[Shown]] = {
+    **CONCEPTS, "embedding": Embedding, "atlas": Atlas, "activation grid": ActivationGrid,
+    "expanded weights": Expansion, "filters": Filters,
+}  # fmt: skip
 KEEPERS: Mapping[str, Keeper] = {
     saved.KIND: Keeper(
         Explanation, saved.to_bytes, lambda archive, path: saved.explanation_of(archive, path, methods.all_methods())
     ),
     saved_patches.KIND: Keeper(Patches, saved_patches.to_bytes, saved_patches.patches_of),
     saved_patches.EVOLUTION: Keeper(Evolution, saved_patches.evolution_to_bytes, saved_patches.evolution_of),
-    saved_patches.FILTERS: Keeper(Filters, saved_patches.filters_to_bytes, saved_patches.filters_of),
     dreams.KIND: Keeper(Dream, dreams.to_bytes, lambda archive, _: dreams.dream_of(archive)),
-    **{kind: Keeper(of, over_samples.to_bytes, over_samples.result_of) for kind, of in over_samples.KINDS.items()},
     **{
-        kind: Keeper(of, concepts.to_bytes, lambda archive, _: concepts.found_of(archive))
-        for kind, of in concepts.KINDS.items()
+        kind: Keeper(of, partial(by_field.to_bytes, kind), partial(by_field.of_archive, of))
+        for kind, of in BY_FIELD.items()
     },
 }
 BY_CLASS: Mapping[type[Shown], Keeper] = {keeper.of: keeper for keeper in KEEPERS.values()}

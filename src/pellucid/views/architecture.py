@@ -127,15 +127,15 @@ def _activity(found: Architecture) -> tuple[View, ...]:
     overlay, nodes = found.overlay, found.graph.nodes
     if "zeros" not in overlay.measures:
         return ()
-    rows = [
+    seen = [i for i, zeros in enumerate(overlay.measures["zeros"].nodes) if zeros is not None]
+    worst = sorted(seen, key=lambda i: -_trouble(overlay, i))[:MOST_FINDINGS]
+    rows = tuple(
         (nodes.site[i], nodes.op[i], *(_share(overlay, name, i) for name in ("zeros", "dead", "saturated")),
          *(overlay.measures[name].nodes[i] for name in ("low", "high")))
-        for i in range(len(nodes))
-        if overlay.measures["zeros"].nodes[i] is not None
-    ]  # fmt: skip
-    worst = sorted(range(len(rows)), key=lambda k: -_trouble(overlay, rows[k][0], found.graph))[:MOST_FINDINGS]
+        for i in worst
+    )  # fmt: skip
     columns = ("site", "operation", "zeros", "dead units", "saturated", "smallest", "largest")
-    table = Table(columns, tuple(rows[k] for k in worst), "The largest shares of dead and saturated units")
+    table = Table(columns, rows, "The largest shares of dead and saturated units")
     return (Fold("What happened on this input", Stack((table, Text(_ACTIVE, "quiet")))),)
 
 
@@ -150,8 +150,7 @@ def _share(overlay: Overlay, name: str, node: int) -> str:
     return "" if value is None else percent(value)
 
 
-def _trouble(overlay: Overlay, site: Cell, graph: Graph) -> float:
-    node = graph.nodes.site.index(str(site))
+def _trouble(overlay: Overlay, node: int) -> float:
     found = (overlay.measures[n].nodes[node] for n in ("dead", "saturated") if n in overlay.measures)
     return max((v for v in found if v is not None), default=0.0)
 

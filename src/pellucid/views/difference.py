@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pellucid.architecture.difference import Difference
+from pellucid.architecture.overlay import Measure
 from pellucid.views.architecture import totals_words
 from pellucid.views.graph import Map
 from pellucid.views.number import count
@@ -26,13 +27,36 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
         views.append(_weights(found, most))
     if found.similarity.numel():
         views += _similarity(found)
+    sides = ((a, found.a, changes(found, second=False)), (b, found.b, changes(found, second=True)))
     maps = Columns(
-        tuple(
-            Stack((Heading(name, 3), Map(m.graph, alt=f"The map of {name}")))
-            for name, m in ((a, found.a), (b, found.b))
-        )
+        tuple(Stack((Heading(name, 3), Map(m.graph, None, by, alt=f"The map of {name}"))) for name, m, by in sides)
     )
     return Stack((*views, maps if still else Fold("Both maps", maps)))
+
+
+def changes(found: Difference, *, second: bool) -> Measure:
+    """How much of each part is another one: 1 for what was added, removed or changed, else how far its weights moved.
+
+    A weight that moved by its own length, or farther, counts as 1; a group has the largest change inside.
+    """
+    graph = (found.b if second else found.a).graph
+    p, side = found.parts, int(second)
+    whole = {*(p.added if second else p.removed), *((c.other if second else c.site) for c in p.changed)}
+    moved: dict[str, float] = {}
+    for w in found.weights:
+        module = (w.other if second else w.name).rpartition(".")[0]
+        moved[module] = max(moved.get(module, 0.0), min(1.0, 1.0 if w.relative is None else w.relative))
+    known = {pair[side] for pair in p.pairs} | whole
+    groups: list[float] = []
+    for group in range(len(graph.groups)):
+        site = graph.site_of(group)
+        groups.append(1.0 if site in whole else moved.get(graph.groups.path[group], 0.0) if site in known else 0.0)
+    places = zip(graph.nodes.group, graph.nodes.family, strict=True)
+    nodes = tuple(None if family == "io" else groups[group] for group, family in places)
+    for group in range(len(groups) - 1, 0, -1):
+        parent = graph.groups.parent[group]
+        groups[parent] = max(groups[parent], groups[group])
+    return Measure("Change", "", nodes, tuple(groups), "share")
 
 
 def _names(found: Difference) -> tuple[str, str]:

@@ -131,7 +131,7 @@ def _reads_out(f: Score, x: Tensors, blocks: Sequence[Site]) -> bool:
     with f.net.lease() as model, torch.no_grad():
         try:
             _read_out(replace(f, model=model), several, torch.zeros(times, dtype=torch.long), blocks)
-        except (RuntimeError, ValueError, IndexError, BadModel):
+        except (RuntimeError, ValueError, IndexError, AssertionError, BadModel):
             return False
     return True
 

@@ -14,10 +14,9 @@ from pellucid.core.tensors import Tensors
 from pellucid.dream.evolution import Evolution
 from pellucid.dream.excited.cutting import Patch
 from pellucid.dream.excited.tallies import Histogram, Statistics
-from pellucid.dream.filters import Filters
 from pellucid.dream.patches import Patches
 
-KIND, EVOLUTION, FILTERS = "patches", "evolution", "filters"
+KIND, EVOLUTION = "patches", "evolution"
 _PLAIN = ("site", "channels", "how", "crop", "seen", "total", "skipped", "stopped", "network", "fingerprint", "colors",
           "axis", "without_rule")  # fmt: skip
 _TALLIES = {"values": Statistics, "peaks": Statistics, "means": Statistics, "histogram": Histogram}
@@ -83,18 +82,3 @@ def evolution_of(archive: Archive, path: str | Path) -> Evolution:
             for i, facts in enumerate(archive.facts["columns"])
         ]
         return Evolution(tuple(archive.facts["labels"]), tuple(columns))
-
-
-def filters_to_bytes(found: Filters) -> bytes:
-    """The file's content."""
-    held = ("weights", "norms")
-    facts = {f.name: getattr(found, f.name) for f in fields(found) if f.name not in held}
-    return packed(FILTERS, facts, {name: getattr(found, name) for name in held})
-
-
-def filters_of(archive: Archive, path: str | Path) -> Filters:
-    """The filters that an archive holds; raises `BadInput` when it is damaged."""
-    with undamaged(path):
-        facts = {f.name: archive.facts[f.name] for f in fields(Filters) if f.name in archive.facts}
-        pairs = tuple((int(i), int(j), float(cosine)) for i, j, cosine in facts["duplicates"])
-        return Filters(**{**facts, **archive.tensors, "dead": tuple(facts["dead"]), "duplicates": pairs})

@@ -134,6 +134,12 @@ def runs_at(score: Score, x: Tensors) -> bool:
     try:
         with torch.no_grad():
             score.scored(x, torch.zeros(batch_size(x), dtype=torch.long))
-    except (RuntimeError, ValueError, IndexError, BadModel):  # the same network took its own size a moment ago
+    except (
+        RuntimeError,
+        ValueError,
+        IndexError,
+        AssertionError,
+        BadModel,
+    ):  # the same network took its own size a moment ago
         return False
     return True
