@@ -66,9 +66,9 @@ def opened(browser, tmp_path):
     """Open the page of a graph; afterwards nothing may have been asked for but the page itself."""
     found: list[Opened] = []
 
-    def open_page(graph, overlay: Overlay | None = None, **options) -> Opened:
+    def open_page(graph, overlay: Overlay | None = None, notes=(), show=None, **options) -> Opened:
         path = tmp_path / "map.html"
-        path.write_text(page(to_text(graph, totals(graph), overlay), graph.name), encoding="utf-8")
+        path.write_text(page(to_text(graph, totals(graph), overlay, notes, show), graph.name), encoding="utf-8")
         found.append(Opened(browser, path, **options))
         return found[-1]
 
@@ -232,6 +232,15 @@ def test_boxes_can_be_colored_and_show_pictures(opened):
     select(one, "conv stem")
     assert one.page.locator(".channels canvas").count() == 2
     assert "parameters" in one.page.inner_text(".totals")
+
+
+def test_what_was_asked_for_is_shown_first(opened):
+    graph = graphs.residual(2)
+    one = opened(graph, notes=["Run on <b>nothing</b>."], show={"color": "flops", "depth": 1})
+    assert one.boxes == 6
+    assert "Floating-point" in one.page.inner_text(".legend")
+    one.page.get_by_text("Notes", exact=True).click()
+    assert "Run on <b>nothing</b>." in one.page.inner_text(".notes")
 
 
 def test_very_many_operations_are_placed_in_a_worker(opened):

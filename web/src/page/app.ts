@@ -55,6 +55,8 @@ export class App {
     document.addEventListener("keydown", (event) => this.key(event));
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     scheme.addEventListener("change", () => this.wear(scheme.matches));
+    if (this.measures.has(graph.show?.color ?? "")) this.colorBy = graph.show!.color!;
+    this.shell.color.value = this.colorBy;
     this.wear(scheme.matches);
   }
 
