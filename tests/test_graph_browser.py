@@ -12,6 +12,7 @@ from pellucid.architecture.overlay import Overlay, Thumbnail, of_structure
 from pellucid.architecture.text import to_text
 from pellucid.architecture.totals import totals
 from pellucid.render.graph.page import built, page
+from pellucid.render.graph.scene import open_first, scene
 from tests import graphs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -34,9 +35,10 @@ def browser():
 class Opened:
     """A page that was opened from disk, with everything that it asked for and complained about."""
 
-    def __init__(self, browser, path: Path, **options) -> None:
+    def __init__(self, browser, path: Path, before: str = "", **options) -> None:
         self.context = browser.new_context(viewport={"width": 1200, "height": 800}, **options)
         self.page = self.context.new_page()
+        self.page.add_init_script(before)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -64,9 +66,9 @@ def opened(browser, tmp_path):
     """Open the page of a graph; afterwards nothing may have been asked for but the page itself."""
     found: list[Opened] = []
 
-    def open_page(graph, overlay: Overlay | None = None, **options) -> Opened:
+    def open_page(graph, overlay: Overlay | None = None, notes=(), show=None, **options) -> Opened:
         path = tmp_path / "map.html"
-        path.write_text(page(to_text(graph, totals(graph), overlay), graph.name), encoding="utf-8")
+        path.write_text(page(to_text(graph, totals(graph), overlay, notes, show), graph.name), encoding="utf-8")
         found.append(Opened(browser, path, **options))
         return found[-1]
 
@@ -120,6 +122,53 @@ def test_a_press_on_a_closed_module_opens_it_and_on_its_title_closes_it(opened):
     one.page.keyboard.press("ArrowDown")
     one.page.keyboard.press("Backspace")
     one.wait_for(6)
+
+
+def seek(one: Opened, wanted: str) -> None:
+    """Move the mouse down the middle of the map until it points at what is wanted."""
+    area = one.page.locator(".map").bounding_box()
+    for y in range(int(area["y"]) + 2, int(area["y"] + area["height"]), 3):
+        one.page.mouse.move(area["x"] + area["width"] / 2, y)
+        tip = one.page.locator(".tip").text_content() if one.page.is_visible(".tip") else ""
+        title = not tip and one.page.locator(".map.press").count()
+        if tip.startswith(wanted) if wanted else title:
+            return
+    raise AssertionError(f"{wanted or 'a title'} is nowhere")
+
+
+def test_the_mouse_opens_a_box_and_closes_a_frame_by_its_title(opened):
+    one = opened(graphs.residual(2), reduced_motion="reduce")
+    one.page.get_by_text("Show", exact=True).click()
+    one.page.get_by_text("Outermost modules").click()
+    one.wait_for(6)
+    seek(one, "Stages")
+    one.page.mouse.down()
+    one.page.mouse.up()
+    one.wait_for(7)
+    one.page.keyboard.press("f")
+    seek(one, "")
+    one.page.mouse.down()
+    one.page.mouse.up()
+    one.wait_for(6)
+    before = one.page.evaluate("document.querySelector('.map').toDataURL()")
+    one.page.mouse.down()
+    one.page.mouse.move(300, 300, steps=4)  # a drag moves the map and opens nothing
+    one.page.mouse.up()
+    assert one.boxes == 6
+    assert one.page.evaluate("document.querySelector('.map').toDataURL()") != before
+
+
+@pytest.mark.parametrize("graph", [graphs.Drawn("empty").graph(), graphs.chain(0), graphs.modules(), graphs.loose(),
+                                   graphs.torn(), graphs.outputs()], ids=lambda graph: graph.name)  # fmt: skip
+def test_odd_graphs_can_be_walked_through(opened, graph):
+    one = opened(graph, reduced_motion="reduce")
+    one.page.focus(".map")
+    for key in ("ArrowDown", "ArrowRight", "Enter", "ArrowDown", "Enter", "Backspace", "ArrowUp", "f", "+", "[", "]"):
+        one.page.keyboard.press(key)
+    for entry in ("Every operation", "Down, or to the right", "In columns, or as one", "As at first"):
+        one.page.get_by_text("Show", exact=True).click()
+        one.page.get_by_text(entry).click()
+    assert one.boxes == len(scene(graph, open_first(graph)).boxes)
 
 
 def test_the_keyboard_follows_the_network(opened):
@@ -185,6 +234,15 @@ def test_boxes_can_be_colored_and_show_pictures(opened):
     assert "parameters" in one.page.inner_text(".totals")
 
 
+def test_what_was_asked_for_is_shown_first(opened):
+    graph = graphs.residual(2)
+    one = opened(graph, notes=["Run on <b>nothing</b>."], show={"color": "flops", "depth": 1})
+    assert one.boxes == 6
+    assert "Floating-point" in one.page.inner_text(".legend")
+    one.page.get_by_text("Notes", exact=True).click()
+    assert "Run on <b>nothing</b>." in one.page.inner_text(".notes")
+
+
 def test_very_many_operations_are_placed_in_a_worker(opened):
     one = opened(graphs.transformer(4000))
     first = one.boxes
@@ -192,6 +250,15 @@ def test_very_many_operations_are_placed_in_a_worker(opened):
     one.page.get_by_text("Every operation").click()
     assert one.wait_for_other_than(first) > 3000
     assert [url for url in one.requests if url.startswith("blob:")]
+
+
+def test_where_workers_are_refused_the_page_finds_the_places_itself(opened):
+    one = opened(graphs.transformer(2500), before="window.Worker = class { constructor() { throw new Error(); } };")
+    first = one.boxes
+    one.page.get_by_text("Show", exact=True).click()
+    one.page.get_by_text("Every operation").click()
+    assert one.wait_for_other_than(first) > 2000
+    assert not [url for url in one.requests if url.startswith("blob:")]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,14 +6,19 @@ import base64
 import hashlib
 import json
 import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from pellucid.architecture.graph import Family
 from pellucid.architecture.text import to_text
 from pellucid.render.graph import page as pages
 from pellucid.render.graph.page import MISSING, data, page
+from pellucid.render.marks import DARK, LIGHT
 from tests import graphs
 
+WEB = Path(__file__).resolve().parent.parent / "web"
 HOSTILE = to_text(graphs.words())
 
 
@@ -61,3 +66,10 @@ def test_without_the_script_the_page_is_a_drawing_that_says_so(monkeypatch):
     assert text.count("<svg") == 1
     assert "a &lt;b&gt;residual" in text
     assert "script-src" not in text
+
+
+@pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
+def test_families_have_the_colors_that_drawings_give_them(colors):
+    theme = (WEB / "src" / "page" / "theme.ts").read_text(encoding="utf-8")
+    for role in (*get_args(Family), "group"):
+        assert f'{role}: "{colors[role]}"' in theme

@@ -33,7 +33,7 @@ class Bundle(BuildHookInterface[Any]):
         """Called by hatchling before it packs anything, also for an editable install."""
         try:
             bundle()
-        except (OSError, subprocess.SubprocessError, RuntimeError) as problem:
+        except (OSError, subprocess.SubprocessError, ImportError) as problem:
             self.app.display_warning(f"The browser side was not built, maps will be still drawings: {problem}")
 
 

@@ -11,7 +11,7 @@ import { Near } from "../src/page/near.ts";
 import { find } from "../src/page/search.ts";
 import { Sheet } from "../src/page/sheet.ts";
 import { type Stage, State, itemOf } from "../src/page/state.ts";
-import { inkOn, viridis } from "../src/page/theme.ts";
+import { inkOn, themeOf, viridis } from "../src/page/theme.ts";
 import { step } from "../src/page/walk.ts";
 
 const folder = join(import.meta.dirname, "../../vectors");
@@ -142,16 +142,28 @@ test("colors go from the smallest to the largest number that is seen; what has n
   assert.equal(found.of(boxes[0]), null);
 });
 
+const light = ([r, g, b]: number[]): number => {
+  const linear = (v: number): number => (v <= 10.3 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+};
+
+const hex = (text: string): number[] => [1, 3, 5].map((k) => parseInt(text.slice(k, k + 2), 16));
+
+/** The contrast of two colors, as WCAG 2 defines it. */
+function contrast(one: number[], other: number[]): number {
+  const [a, b] = [light(one), light(other)].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}
+
 test("text on a color is readable: at least 4.5 to 1", () => {
-  const light = ([r, g, b]: number[]): number => {
-    const linear = (v: number): number => (v <= 10.3 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  };
-  const hex = (text: string): number[] => [1, 3, 5].map((k) => parseInt(text.slice(k, k + 2), 16));
   for (let share = 0; share <= 1; share += 0.01) {
-    const color = viridis(share);
-    const [a, b] = [light(color), light(hex(inkOn(color)))].sort((x, y) => y - x);
-    assert.ok((a + 0.05) / (b + 0.05) >= 4.5, `at ${share}`);
+    assert.ok(contrast(viridis(share), hex(inkOn(viridis(share)))) >= 4.5, `at ${share}`);
+  }
+  for (const theme of [themeOf(false), themeOf(true)]) {
+    for (const [family, color] of Object.entries(theme.families)) assert.ok(contrast(hex(color), hex(theme.title)) >= 4.5, family);
+    for (const ground of [theme.page, theme.card, ...theme.frames]) {
+      for (const text of [theme.ink, theme.quiet, theme.accent]) assert.ok(contrast(hex(text), hex(ground)) >= 4.5, `${text} on ${ground}`);
+    }
   }
 });
 

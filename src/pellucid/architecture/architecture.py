@@ -53,4 +53,5 @@ class Architecture(Shown):
     @property
     def text(self) -> str:
         """Everything as JSON text, in columns; what `save("map.json")` writes."""
-        return to_text(self.graph, self.totals, self.overlay)
+        show = {"color": self.color, "depth": self.depth}
+        return to_text(self.graph, self.totals, self.overlay, self.notes, show)

@@ -17,8 +17,16 @@ from pellucid.core.errors import BadInput
 VERSION = 1
 
 
-def to_text(graph: Graph, totals: Totals | None = None, overlay: Overlay | None = None) -> str:
+def to_text(
+    graph: Graph,
+    totals: Totals | None = None,
+    overlay: Overlay | None = None,
+    notes: Sequence[str] = (),
+    show: Mapping[str, str | int | None] | None = None,
+) -> str:
     """The JSON text of a graph, of its totals and of what is laid over it.
+
+    `notes` are for a reader; `show` says how a page shows it first: "color" a measure, "depth" how far it is open.
 
     >>> from pellucid.architecture.graph import nodes, only_root
     >>> graph = Graph("one", "", nodes("relu"), only_root("Net"), Edges())
@@ -48,6 +56,10 @@ def to_text(graph: Graph, totals: Totals | None = None, overlay: Overlay | None 
         found["totals"] = asdict(totals)
     if overlay is not None:
         found["overlay"] = _overlay(overlay)
+    if notes:
+        found["notes"] = list(notes)
+    if show:
+        found["show"] = dict(show)
     return json.dumps(found, allow_nan=False, separators=(",", ":"))
 
 

@@ -63,6 +63,8 @@ export interface Graph {
   shapes: string[];
   totals?: Record<string, number | null>;
   overlay?: Overlay;
+  notes?: string[];
+  show?: { color?: string | null; depth?: number | null };
 }
 
 export const ROOT = 0;

@@ -55,6 +55,8 @@ export class App {
     document.addEventListener("keydown", (event) => this.key(event));
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     scheme.addEventListener("change", () => this.wear(scheme.matches));
+    if (this.measures.has(graph.show?.color ?? "")) this.colorBy = graph.show!.color!;
+    this.shell.color.value = this.colorBy;
     this.wear(scheme.matches);
   }
 
@@ -173,7 +175,7 @@ export class App {
       tip.style.top = `${at.y + 18}px`;
     }
     tip.hidden = b < 0;
-    if (b === screen.hovered) return;
+    if (b === screen.hovered || screen.slow) return;
     screen.hovered = b;
     screen.draw();
   }

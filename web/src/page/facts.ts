@@ -83,7 +83,7 @@ export function totalsOf(state: State): Fact[] {
   ];
   for (const [key, name, unit] of names) {
     const value = given[key];
-    if (typeof value === "number") found.push({ name, value: said(value, unit) });
+    if (typeof value === "number" && value) found.push({ name, value: said(value, unit) });
   }
   if (!found.length) found.push({ name: "operations", value: graph.nodes.op.length.toLocaleString("en") });
   return found;

@@ -80,9 +80,14 @@ export class Screen {
     });
   }
 
+  /** Does a picture take so long that none is drawn for a mere hover? */
+  get slow(): boolean {
+    return this.cost > SLOW;
+  }
+
   /** The camera moved: draw anew, or where that is slow first move the last picture. */
   glide(): void {
-    if (this.cost < SLOW) return this.draw();
+    if (!this.slow) return this.draw();
     if (!this.resting) this.keep();
     clearTimeout(this.resting);
     this.resting = window.setTimeout(() => {

@@ -32,6 +32,7 @@ export interface Shell {
   tree: HTMLElement;
   treePanel: HTMLElement;
   search: HTMLInputElement;
+  color: HTMLSelectElement;
   found: HTMLElement;
   status: HTMLElement;
   help: HTMLDialogElement;
@@ -49,7 +50,7 @@ const KEYS: [string, string][] = [
 ];
 
 export function shell(state: State, measures: Map<string, Shown>, deeds: Deeds): Shell {
-  const canvas = make("canvas", { class: "map", tabindex: 0, role: "img", "aria-roledescription": "map of a network" });
+  const canvas = make("canvas", { class: "map", tabindex: 0, role: "application", "aria-roledescription": "map of a network" });
   const minimap = make("canvas", { class: "minimap", "aria-hidden": "true" });
   const inspector = make("aside", { class: "inspector", "aria-label": "What is selected", hidden: true });
   const legend = make("div", { class: "legend" });
@@ -60,31 +61,37 @@ export function shell(state: State, measures: Map<string, Shown>, deeds: Deeds):
   const search = make("input", {
     type: "search", placeholder: "Search  /", "aria-label": "Search", role: "combobox", "aria-controls": "found", "aria-expanded": "false", autocomplete: "off",
   });
+  const color = colorsOf(measures, deeds);
   const status = make("p", { class: "status", role: "status", "aria-live": "polite" });
   const help = helpOf();
   const stage = make("main", {}, canvas, minimap, legend, tip);
   const root = make(
     "div",
     { class: "pellucid-map" },
-    header(state, measures, deeds, make("div", { class: "search" }, search, found)),
+    header(state, deeds, make("div", { class: "search" }, search, found), color),
     make("div", { class: "middle" }, treePanel, stage, inspector),
     status,
     help,
   );
-  return { root, stage, canvas, minimap, inspector, legend, tip, tree, treePanel, search, found, status, help };
+  return { root, stage, canvas, minimap, inspector, legend, tip, tree, treePanel, search, color, found, status, help };
 }
 
-function header(state: State, measures: Map<string, Shown>, deeds: Deeds, search: HTMLElement): HTMLElement {
-  const totals = totalsOf(state).map(({ name, value }) => make("span", {}, make("b", {}, value), ` ${name}`));
+function colorsOf(measures: Map<string, Shown>, deeds: Deeds): HTMLSelectElement {
   const choices = [...measures].map(([name, measure]) => make("option", { value: name }, measure.title));
   const color = make("select", { "aria-label": "Color by" }, make("option", { value: "" }, "Color: kind"), ...choices);
   color.addEventListener("change", () => deeds.color(color.value));
+  return color;
+}
+
+function header(state: State, deeds: Deeds, search: HTMLElement, color: HTMLElement): HTMLElement {
+  const totals = totalsOf(state).map(({ name, value }) => make("span", {}, make("b", {}, value), ` ${name}`));
   return make(
     "header",
     { class: "bar" },
     button("☰", "The network as a tree", deeds.tree, { class: "tree-button" }),
     make("h1", {}, state.graph.name || "network"),
     make("div", { class: "totals" }, ...totals),
+    ...notesOf(state),
     search,
     color,
     menu("Show", [["As at first", deeds.restart], ["Outermost modules", deeds.closeAll], ["All modules, repeats folded", () => deeds.openAll(false)], ["Every operation", () => deeds.openAll(true)], ["In columns, or as one", deeds.fold], ["Down, or to the right", deeds.turn]]),
@@ -95,16 +102,28 @@ function header(state: State, measures: Map<string, Shown>, deeds: Deeds, search
   );
 }
 
+/** What is to be known of how the map came about. */
+function notesOf(state: State): HTMLElement[] {
+  const { notes = [], source } = state.graph;
+  const lines = [...(source ? [source] : []), ...notes].map((line) => make("p", {}, line));
+  return lines.length ? [unfolding("Notes", make("div", { class: "notes" }, ...lines))] : [];
+}
+
 function menu(name: string, entries: [string, () => void][]): HTMLElement {
-  const details = make("details", { class: "menu" }, make("summary", {}, name));
   const list = make("div");
+  const details = unfolding(name, list);
   for (const [text, deed] of entries) {
     list.append(make("button", { type: "button", onclick: () => ((details.open = false), deed()) }, text));
   }
+  return details;
+}
+
+/** Something that unfolds under its name, and goes when the focus goes elsewhere. */
+function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
+  const details = make("details", { class: "menu" }, make("summary", {}, name), content);
   details.addEventListener("focusout", (event) => {
     if (!details.contains(event.relatedTarget as Node | null)) details.open = false;
   });
-  details.append(list);
   return details;
 }
 

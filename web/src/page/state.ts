@@ -1,6 +1,6 @@
 // What the page shows: the graph, what is open in it, and the scene and places that follow.
 
-import { type Graph, ROOT } from "../map/graph.ts";
+import { type Graph, ROOT, depths } from "../map/graph.ts";
 import type { Direction, Placed } from "../map/layered.ts";
 import { openFirst } from "../map/opening.ts";
 import { type Outline, inside, opens, outline } from "../map/outline.ts";
@@ -18,7 +18,7 @@ export class State {
 
   constructor(readonly graph: Graph) {
     this.tree = outline(graph);
-    this.opened = openFirst(this.tree);
+    this.opened = this.first();
     (graph.overlay?.pictures ?? []).forEach((picture, p) => {
       this.pictures.set(picture.node, p);
       // A group is pictured by what came last in it.
@@ -56,8 +56,16 @@ export class State {
     return this.tree.run.has(this.tree.leader[group]);
   }
 
+  /** The groups that are open at first: down to a depth when the graph says so, else what fits. */
+  private first(): Set<number> {
+    const depth = this.graph.show?.depth;
+    if (!depth) return openFirst(this.tree);
+    const deep = depths(this.graph);
+    return new Set([...deep.keys()].filter((group) => deep[group] < depth));
+  }
+
   restart(): void {
-    this.opened = openFirst(this.tree);
+    this.opened = this.first();
     this.unfolded.clear();
   }
 

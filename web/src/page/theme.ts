@@ -20,7 +20,7 @@ const LIGHT: Theme = {
   page: "#fbfaf8",
   card: "#ffffff",
   ink: "#1f2328",
-  quiet: "#646b73",
+  quiet: "#5a6169",
   rule: "#d5d2cc",
   frame: "#c4c7cc",
   frames: ["#f4f3f1", "#eceae8", "#f4f3f1", "#eceae8"],

@@ -61,7 +61,9 @@ def outline(graph: Graph) -> Outline:
     ends = _ends(graph)
     order = tuple(sorted(range(len(graph.edges)), key=lambda e: (graph.edges.source[e], graph.edges.target[e])))
     leader, run = _runs(graph, items, size, _followed(graph, items, ends))
-    return Outline(graph, tuple(map(tuple, items)), tuple(size), tuple(leader), run, _together(graph, items), order, tuple(ends))
+    return Outline(
+        graph, tuple(map(tuple, items)), tuple(size), tuple(leader), run, _together(graph, items), order, tuple(ends)
+    )
 
 
 def _items(graph: Graph) -> tuple[list[list[int]], list[int]]:
