@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
@@ -22,15 +22,16 @@ from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.tensors import finite
 
-Reader: TypeAlias = Callable[["Network", Any], Tensor]
+Reader: TypeAlias = Callable[["Network", Any], Any]
+Words: TypeAlias = Callable[[Tensor], tuple[str, ...]]
 
 
 class Network:
     """A torch module that can be looked at.  `pellucid.open` makes one; nothing ever changes the module.
 
     `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
-    are prepared, `output` which part of a structured output the targets speak of, `source` the name under which
-    `pellucid.open` finds it again.  Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when
+    are prepared, `output` which part of a structured output the targets speak of, `words` what the token ids of one
+    sample mean, `source` the name under which `pellucid.open` finds it again.  Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when
     it is no module, or when the weights hold no usable numbers.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
@@ -49,6 +50,7 @@ class Network:
         source: str = "",
         output: str | int | None = None,
         reader: Reader | None = None,
+        words: Words | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         model, unwrapped = _unwrapped(model)
@@ -60,7 +62,11 @@ class Network:
         self.preparation = preparation
         self.output = output
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
-        self.inputs, self._takes_any = _arguments(model) if inputs is None else (tuple(inputs), True)
+        own, loose = _arguments(model)
+        self.inputs, self._takes_any = (own, loose) if inputs is None else (tuple(inputs), True)
+        # names that skip some of forward's own arguments can only be given as names
+        self._by_place = self.inputs == own[: len(self.inputs)] or not set(self.inputs) <= set(own)
+        self.words = words
         self.borrowed_because = why_not_doubled(model)
         self.notes = (*unwrapped, *notes)
         self.contiguous_only = False  # has it refused channels-last activations?
@@ -75,8 +81,11 @@ class Network:
         """The output of every module, in the order of definition."""
         return tuple(Site(path) for path in module_paths(self.model) if path)
 
-    def read(self, picture: Any) -> Tensor:
-        """A picture (file, bytes, array or PIL image) as this network's input: `[1, channels, height, width]`."""
+    def read(self, picture: Any) -> Any:
+        """A picture (file, bytes, array or PIL image) as this network's input: `[1, channels, height, width]`.
+
+        A text, or several, for a network of words: its inputs by name.
+        """
         if self._reader is None:
             raise BadInput(f"{self.name} does not say how pictures are prepared.", "Give it a tensor, or use pl.open.")
         return self._reader(self, picture)
@@ -128,7 +137,7 @@ class Network:
             raise BadInput(f"{self.name} has no input {unknown[0]!r}.", f"It takes: {', '.join(self.inputs)}.")
         try:
             with nullcontext() if self._harmless else ReadOnly(parameters_of(self.model)):
-                output = model(*x.values()) if tuple(x) == self.inputs[: len(x)] else model(**x)
+                output = model(*x.values()) if self.in_order(x) else model(**x)
         except (RuntimeError, ValueError, IndexError) as error:
             why = None if isinstance(error, PellucidError) else misfit(error, model, x)
             if why is None:
@@ -136,6 +145,10 @@ class Network:
             raise why from error
         self._harmless = True
         return output
+
+    def in_order(self, x: Mapping[str, Tensor]) -> bool:
+        """Can these inputs be given by place, as they stand?"""
+        return self._by_place and tuple(x) == self.inputs[: len(x)]
 
     def pick(self, output: Any) -> Tensor:
         """The part of the model's output that targets speak of, as a tensor."""
