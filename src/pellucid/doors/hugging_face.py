@@ -31,12 +31,13 @@ def open_file(
     *,
     preparation: Preparation | None = None,
     trusted: bool = False,
+    architecture: object = None,
     texts: Sequence[str] = (),
     tower: str = "",
 ) -> Network:
     """A transformers model from the folder that `save_pretrained` wrote: vision, text, or both (CLIP).
 
-    Weights are read as safetensors (PyTorch's format as tensors only); the architecture is what config.json says,
+    Weights are read as safetensors (PyTorch's format as tensors only); the `architecture` is what config.json says,
     never code that comes with the model, `trusted` or not.  Labels are its id2label, the preparation its image
     processor's, and `net.read("text")` uses its tokenizer.  Of CLIP, `texts` make a classifier of pictures between
     them, and `tower` ("image" or "text") takes one half; else a picture and a text are scored together.

@@ -37,8 +37,9 @@ class Given:
         wanted, found = self.wanted, tuple(v.shape[1:])
         if wanted is not None and not _fits(found, wanted):
             last = self.turned and self.shape is not None and _fits(found, self.shape)
-            says = "Put channels before height and width: x.permute(0, 3, 1, 2)." if last else "See net.read(picture)."
-            raise BadInput(f"Input {self.name!r} is {_shown(found)}; this network takes {_shown(wanted)}.", says)
+            why = ", channels before height and width" if last else ""
+            hint = "x.permute(0, 3, 1, 2)." if last else "See net.read(picture)."
+            raise BadInput(f"Input {self.name!r} is {_shown(found)}; this network takes {_shown(wanted)}{why}.", hint)
         return channels_last(v) if self.turned else v
 
 
@@ -143,7 +144,7 @@ def _last_sites(model: Any) -> Iterator[str]:
 
 def _plain(name: str) -> str:
     """A name that can be an argument's: Keras's own may have slashes, colons and dots."""
-    return re.sub(r"\W", "_", name) or "x"
+    return re.sub(r"\W", "_", re.sub(r"^keras_tensor(_\d+)?", r"input\1", name)) or "x"
 
 
 def _fits(found: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -25,6 +25,7 @@ def open_file(
     *,
     preparation: Preparation | None = None,
     trusted: bool = False,
+    architecture: object = None,
     custom: Mapping[str, Any] | None = None,
 ) -> Network:
     """A Keras model from a `.keras` archive or an HDF5 file that holds a whole model.
@@ -44,7 +45,7 @@ def open_file(
         except PellucidError:
             raise
         except Exception as error:  # the layers of every kind of model raise whatever they raise
-            reason = printable(str(error).partition("\n")[0], 240)
+            reason = printable((str(error).strip().splitlines() or [""])[-1], 240)
             hint = "Build the model in Python, fill it with model.load_weights(path), then pl.open(model)."
             raise BadModel(f"Keras cannot build {shown}: {type(error).__name__}: {reason}", hint) from error
     if not isinstance(model, nn.Module):
