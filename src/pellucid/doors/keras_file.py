@@ -96,7 +96,7 @@ def check_links(file: Any, shown: str, size: int) -> None:
 
     Links to other places of the same file are refused too: Keras writes none, and they may run in circles.
     """
-    waiting, seen, held = [file], 0, 0
+    waiting, seen, held = [file], set[int](), 0
     while waiting:
         group = waiting.pop()
         for name in group:
@@ -106,9 +106,10 @@ def check_links(file: Any, shown: str, size: int) -> None:
                 kind = "another file" if isinstance(link, h5py.ExternalLink) else "another place"
                 raise BadModel(f"{shown}: {where} is a link to {kind}, which no Keras file holds.", "Do not use it.")
             value = group[name]
-            seen += 1
-            if seen > _NODES:
-                raise BadModel(f"{shown} holds more than {_NODES} entries, or runs in circles.", "Do not use it.")
+            place = int(h5py.h5o.get_info(value.id).addr)
+            if place in seen or len(seen) > _NODES:
+                raise BadModel(f"{shown}: {where} is there twice, or one of too many entries.", "Do not use it.")
+            seen.add(place)
             if isinstance(value, h5py.Group):
                 waiting.append(value)
             elif isinstance(value, h5py.Dataset):

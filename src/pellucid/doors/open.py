@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.doors import hub, keras_model, zoo
+from pellucid.doors import hub, keras_model, scikit, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
 from pellucid.doors.model_file import refusal
@@ -92,6 +92,8 @@ def _opened(what: Any, preparation: Preparation | None) -> Network | nn.Module:
         return keras_model.open_model(what, preparation=preparation)
     if isinstance(what, Network | nn.Module):
         return what
+    if scikit.is_estimator(what) and not isinstance(what, type):
+        return scikit.open_estimator(what)
     if isinstance(what, str | Path):
         return _named(what, preparation)
     if isinstance(what, type) and issubclass(what, nn.Module):
