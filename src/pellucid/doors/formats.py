@@ -47,7 +47,7 @@ FORMATS: tuple[Format, ...] = (
         "an MXNet model",
         _to_onnx("in an environment with Python 3.8, pip install mxnet==1.9.1 onnx, and in Python "
                  "mx.onnx.export_model('NAME-symbol.json', 'NAME-0000.params', [SHAPE], onnx_file_path='model.onnx')"),
-        (".params",), ((0, b"\x12\x01\x00\x00\x00\x00\x00\x00"),), words=(b'"nodes"', b'"arg_nodes"', b'"op"'),
+        (".params", "-symbol.json"), ((0, b"\x12\x01\x00\x00\x00\x00\x00\x00"),),
     ),
     Format(
         "a Caffe model",
@@ -88,13 +88,13 @@ FORMATS: tuple[Format, ...] = (
         "a TensorFlow.js model",
         "Convert it: pip install tensorflowjs, tensorflowjs_converter --input_format=tfjs_layers_model "
         "--output_format=keras model.json model.h5, then pl.open('model.h5').",
-        words=(b'"weightsManifest"',),
+        words=(b'"modelTopology"',),
     ),
     Format(
         "a Keras architecture without weights (JSON)",
         "Build it in Python and load its weights: model = keras.models.model_from_json(text), "
         "model.load_weights(path), then pl.open(model).",
-        words=(b'"class_name"', b'"config"', b'"keras_version"'),
+        words=(b'"class_name"', b'"config"', b'"layers"'),
     ),
     Format(
         "an exported JAX function",
@@ -187,7 +187,7 @@ FORMATS: tuple[Format, ...] = (
     Format("a Cambricon model", _NONE, (".cambricon",), ((0, b"\x7fMEF"), (0, b"cambricon_offline"))),
     Format("an NNC model", _NONE, (".nnc",)),
     Format("a VNN model", _NONE, (".vnnmodel",)),
-    Format("a TVM module", _NONE, (".tvm",), words=(b'"heads"', b'"node_row_ptr"')),
+    Format("a TVM module", _NONE, (".tvm",), words=(b'"op": "tvm_op"',)),
     Format("a MediaPipe graph", "It joins several models: open one of them (.tflite).",
            words=(b"input_stream:", b"node {")),
     # graphs and other descriptions
