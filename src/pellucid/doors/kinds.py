@@ -1,0 +1,100 @@
+"""Which door a file goes through: what it is, by its contents, and the module that opens such files.
+
+A door is one line in `DOORS`: the kind (as `kind_of` says it) and a module with a function
+
+    open_file(path, *, preparation, trusted, architecture) -> Network
+
+It is imported when the first file of its kind is met.  What has no door is refused with a sentence that says what the
+file is and what to do with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from torch import nn
+
+from pellucid.core.errors import BadModel
+from pellucid.core.network import Network
+from pellucid.core.preparation import Preparation
+from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.sniff import Kind, sniff
+
+DOORS: Mapping[str, str] = {}
+
+_HEAD = 4096
+_ENTRIES = 100_000  # of an archive that are looked at
+
+
+class Door(Protocol):
+    """What a module in `DOORS` has."""
+
+    def open_file(
+        self, path: Path, *, preparation: Preparation | None, trusted: bool, architecture: nn.Module | str | None
+    ) -> Network:
+        """The network in the file or folder; raises `BadModel` or `Missing` when it cannot be had safely."""
+        ...
+
+
+def door_of(kind: str) -> Door | None:
+    """The module that opens files of this kind, or None."""
+    return cast(Door, importlib.import_module(DOORS[kind])) if kind in DOORS else None
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file or folder is.  Of an archive only the list of its members is read.
+
+    Raises `BadModel` for an empty file and for one that cannot be read, `BadInput` for a pipe or a device.
+    """
+    if path.is_dir():
+        return Kind(_folder(path))
+    shown = printable(path.name or str(path))
+    if not path.is_file():
+        file_bytes(path)  # raises: it is a pipe or a device
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        reason = printable(error.strerror or "unknown reason")
+        raise BadModel(f"{shown} cannot be read: {reason}.", "Check its permissions.") from None
+    if not head:
+        raise BadModel(f"{shown} is empty (0 bytes).", "Copy or download it again.")
+    found = sniff(head)
+    if found.name == "a ZIP archive":
+        return Kind(_archive(path))
+    if found.name == "of a kind that Pellucid does not know" and path.suffix.lower() == ".onnx":
+        return Kind("an ONNX model, or a damaged one")
+    return found
+
+
+def _archive(path: Path) -> str:
+    """Which program wrote a ZIP, by the names in its directory.  No member is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry.filename for entry in archive.infolist()[:_ENTRIES]]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+        return "a damaged or incomplete ZIP archive"
+    inner = {name.partition("/")[2] or name for name in members}
+    if {"config.json", "metadata.json"} <= set(members):
+        return "a Keras archive"
+    if any(name.startswith("models/") and name.endswith(".json") for name in inner) or "archive_format" in inner:
+        return "an exported program (torch.export)"
+    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+        return "a TorchScript archive"
+    if "data.pkl" in inner:
+        return "a PyTorch checkpoint"
+    if members and all(name.endswith(".npy") for name in members):
+        return "a NumPy archive"
+    return "a ZIP archive"
+
+
+def _folder(path: Path) -> str:
+    if (path / "config.json").is_file():
+        return "a Hugging Face folder"
+    if (path / "saved_model.pb").is_file():
+        return "a TensorFlow SavedModel folder"
+    return "a folder"
