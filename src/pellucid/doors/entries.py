@@ -75,7 +75,7 @@ class Entry:
             return torch.empty(self.shape, dtype=dtype)
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, stride, strict=True))
         data = read(self.place, self.offset * ITEM[self.dtype], (last + 1 - self.offset) * ITEM[self.dtype])
-        return torch.frombuffer(data, dtype=dtype).as_strided(self.shape, stride)
+        return torch.frombuffer(data, dtype=dtype).as_strided(self.shape, stride).contiguous()
 
 
 @dataclass(frozen=True, slots=True)

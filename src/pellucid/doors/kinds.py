@@ -24,7 +24,13 @@ from pellucid.core.preparation import Preparation
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.sniff import Kind, sniff
 
-DOORS: Mapping[str, str] = {}
+_WEIGHTS = "pellucid.doors.checkpoint"
+DOORS: Mapping[str, str] = {
+    "a PyTorch checkpoint": _WEIGHTS,
+    "a Python pickle": _WEIGHTS,
+    "a safetensors file": _WEIGHTS,
+    "the index of a checkpoint in parts": _WEIGHTS,
+}
 
 _HEAD = 4096
 _ENTRIES = 100_000  # of an archive that are looked at
@@ -66,6 +72,8 @@ def kind_of(path: Path) -> Kind:
     found = sniff(head)
     if found.name == "a ZIP archive":
         return Kind(_archive(path))
+    if found.name == "a text file" and head.lstrip()[:1] == b"{" and b'"weight_map"' in head:
+        return Kind("the index of a checkpoint in parts")
     if found.name == "of a kind that Pellucid does not know" and path.suffix.lower() == ".onnx":
         return Kind("an ONNX model, or a damaged one")
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickletools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, Protocol, cast
 
 from pellucid.core.errors import BadModel
 
@@ -56,11 +56,19 @@ class Seen:
     broken: str = ""
 
 
+class Stream(Protocol):
+    """What a pickle is read from."""
+
+    def read(self, count: int, /) -> bytes: ...
+    def readline(self) -> bytes: ...
+    def tell(self) -> int: ...
+
+
 class Cut(Exception):
     """The pickle ends or makes no sense; what was seen before that counts all the same."""
 
 
-def told(file: io.BufferedIOBase | io.BytesIO, seen: Seen, depth: int = 0) -> Any:
+def told(file: Stream, seen: Seen, depth: int = 0) -> Any:
     """The first pickle from where the file stands, as text; the file is left behind its end.
 
     Everything that it would import is added to `seen`, also when it turns out to be broken, which raises `Cut`.
@@ -72,7 +80,7 @@ def told(file: io.BufferedIOBase | io.BytesIO, seen: Seen, depth: int = 0) -> An
     """
     machine = _Machine(seen, depth)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for opcode, argument, _ in pickletools.genops(cast(IO[bytes], file)):
             seen.operations += 1
             if seen.operations > OPERATIONS:
                 raise BadModel(
@@ -81,7 +89,7 @@ def told(file: io.BufferedIOBase | io.BytesIO, seen: Seen, depth: int = 0) -> An
             if opcode.name == "STOP":
                 return machine.stack[-1] if machine.stack else None
             machine.step(opcode.name, argument)
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         seen.broken = str(error) or type(error).__name__
         raise Cut(seen.broken) from error
     raise Cut("it has no end")

@@ -1,4 +1,4 @@
-"""Checks of a file before anything in it is believed: its size, the archive's own claims, and whether it stays itself."""
+"""Checks of a file before anything in it is believed: its size, an archive's claims, and whether it stays itself."""
 
 from __future__ import annotations
 

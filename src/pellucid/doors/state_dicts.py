@@ -79,7 +79,7 @@ def _holds(file: Checkpoint, node: Any) -> bool:
 
 
 def _named(file: Checkpoint, node: Any, name: str, depth: int, met: set[int]) -> Iterator[Entry]:
-    """Every tensor under a node, with dots between the names.  No holder is entered twice: a file may nest in circles."""
+    """Every tensor under a node, with dots between the names.  No holder is entered twice: some hold themselves."""
     found = entry_of(node, name, file)
     if found is not None:
         yield found

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -16,12 +16,14 @@ from torch import Tensor
 from pellucid.core.errors import BadModel
 from pellucid.doors.entries import ITEM, Entry, Place, contiguous, refuse_claim
 from pellucid.doors.files import printable
+from pellucid.doors.pickle_names import dangerous
 from pellucid.doors.pickle_text import Cut, Global, Made, Persistent, Seen, told
 from pellucid.doors.sealed import archive, member
 
 PICKLE_LIMIT = 256 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C  # of the format before torch 1.6
 _AXES = 64
+_LINE = 1 << 20
 _STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
@@ -62,11 +64,25 @@ def checkpoint(path: Path) -> Checkpoint:
     """
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
-    return _zipped(path) if zipped else _legacy(path)
-
-
-def _zipped(path: Path) -> Checkpoint:
     seen = Seen()
+    try:
+        return _zipped(path, seen) if zipped else _legacy(path, seen)
+    finally:
+        refuse_dangerous(path, seen)  # also where the pickle breaks off after them
+
+
+def refuse_dangerous(path: Path, seen: Seen) -> None:
+    """Raise `BadModel` when unpickling would import a name that runs programs or reaches files."""
+    names = [str(name) for name in seen.names if dangerous(name)]
+    if names:
+        raise BadModel(
+            f"{printable(path.name)} would import {printable(names[0], 60)} if it were unpickled, which can run "
+            f"programs or reach files.{f' So would {len(names) - 1} more of its names.' if names[1:] else ''}",
+            "Nothing was run. Do not trust this file; ask for the weights as safetensors.",
+        )
+
+
+def _zipped(path: Path, seen: Seen) -> Checkpoint:
     with archive(path) as opened:
         names = [e.filename for e in opened.infolist()]
         inner = [n for n in names if n == "data.pkl" or n.endswith("/data.pkl")]
@@ -105,16 +121,35 @@ def _source(entry: zipfile.ZipInfo, path: Path, file: io.BufferedReader) -> Plac
     return Place(path, start, entry.file_size)
 
 
-def _legacy(path: Path) -> Checkpoint:
+class _Bounded:
+    """A file that reads no more than it has: the pickle's own claims of length are not believed."""
+
+    def __init__(self, file: IO[bytes], total: int) -> None:
+        self._file, self._total = file, total
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes."""
+        return self._file.read(min(count, self._total - self._file.tell()))
+
+    def readline(self) -> bytes:
+        """Up to the end of the line, which is short where it means something."""
+        return self._file.readline(_LINE)
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._file.tell()
+
+
+def _legacy(path: Path, seen: Seen) -> Checkpoint:
     """Five pickles (a number, a version, the system, the object, the storages' names), then the storages' bytes."""
-    seen, total = Seen(), path.stat().st_size
+    total = path.stat().st_size
     with path.open("rb") as file:
         try:
-            first = told(file, Seen())
+            bounded = _Bounded(file, total)
+            first = told(bounded, seen)
             if first != _MAGIC:
-                file.seek(0)
-                return Checkpoint(path, told(file, seen), {}, seen)
-            _, system, root, keys = told(file, seen), told(file, seen), told(file, seen), told(file, seen)
+                return Checkpoint(path, first, {}, seen)
+            _, system, root, keys = (told(bounded, seen) for _ in range(4))
         except Cut as error:
             reason = printable(str(error), 80).rstrip(".")
             raise BadModel(
