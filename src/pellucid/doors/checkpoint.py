@@ -15,11 +15,12 @@ from pellucid.doors.architectures import Blueprint, bare, beside, blueprint, rea
 from pellucid.doors.entries import Weights
 from pellucid.doors.files import printable
 from pellucid.doors.matched import Fit, fit, misfit, shape_text
+from pellucid.doors.pickled import unpickled
 from pellucid.doors.reading import read
 from pellucid.doors.recognised import recognised
 from pellucid.doors.safetensors_file import parts_of, safetensors
 from pellucid.doors.sealed import unchanged
-from pellucid.doors.state_dicts import weights_of_file
+from pellucid.doors.state_dicts import holds_objects, weights_of_file
 
 _ASK = "The file does not say how pictures are prepared for it: pl.open(..., preparation=pl.Preparation(...))."
 
@@ -36,6 +37,10 @@ def open_file(
     Raises `BadModel` with what is missing, left over or of another shape, and, where no architecture is known, with
     what the file holds.
     """
+    if trusted and architecture is None and holds_objects(path):
+        model, notes = unpickled(path)
+        asked = () if preparation else (_ASK,)
+        return Network(model, preparation=preparation, reader=read, notes=(*notes, *asked))
     with unchanged(path):
         weights = held(path)
         plan = _plan(path, weights, architecture)

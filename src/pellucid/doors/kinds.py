@@ -30,6 +30,8 @@ DOORS: Mapping[str, str] = {
     "a Python pickle": _WEIGHTS,
     "a safetensors file": _WEIGHTS,
     "the index of a checkpoint in parts": _WEIGHTS,
+    "a TorchScript archive": "pellucid.doors.scripted",
+    "an exported program (torch.export)": "pellucid.doors.exported",
 }
 
 _HEAD = 4096

@@ -18,14 +18,14 @@ _DANGEROUS = {
     *("types.FunctionType", "types.CodeType", "types.LambdaType", "inspect", "gc", "atexit", "sqlite3", "unittest"),
     *(f"builtins.{n}" for n in ("eval", "exec", "compile", "open", "getattr", "setattr", "delattr", "__import__")),
     *(f"builtins.{n}" for n in ("globals", "locals", "vars", "input", "breakpoint", "map", "filter", "memoryview")),
-    *("torch.load", "torch.hub", "torch.serialization", "torch.utils.cpp_extension", "torch.jit", "torch.package"),
+    *("torch.load", "torch.hub", "torch.serialization", "torch.utils.cpp_extension", "torch.package"),
     *("torch.storage._load_from_bytes", "torch.distributed.rpc", "torch._dynamo", "torch._inductor"),
     *("torch.fx._symbolic_trace", "torch.fx.graph_module.reduce_graph_module", "numpy.testing", "numpy.f2py"),
     *("numpy.load", "numpy.save", "numpy.fromfile", "numpy.memmap", "torch.ops", "torch.classes"),
     "a name made while it runs",
 }
 # What torch.save itself writes for tensors, and plain holders.
-_HARMLESS_MODULES = ("torch._utils", "torch._tensor", "torch.nn.parameter", "numpy.dtypes")
+_HARMLESS_MODULES = ("torch._utils", "torch._tensor", "torch.nn.parameter", "torch.jit._pickle", "numpy.dtypes")
 _HARMLESS = {
     *("collections.OrderedDict", "collections.defaultdict", "collections.Counter", "collections.deque"),
     *(f"builtins.{n}" for n in ("set", "frozenset", "dict", "list", "tuple", "int", "float", "str", "bytes")),

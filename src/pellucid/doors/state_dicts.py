@@ -9,6 +9,7 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.entries import Entry, Weights
 from pellucid.doors.files import printable
+from pellucid.doors.pickle_names import harmless
 from pellucid.doors.pickle_text import Global, Made, Persistent
 from pellucid.doors.torch_file import Checkpoint, checkpoint, entry_of
 
@@ -36,6 +37,18 @@ def weights_of_file(path: Path) -> Weights:
     if len(entries) > _TENSORS:
         raise BadModel(f"{printable(path.name)} names more than {_TENSORS} tensors.", "It is no ordinary model.")
     return Weights(path, "a PyTorch checkpoint", entries, {}, tuple(notes))
+
+
+def holds_objects(path: Path) -> bool:
+    """Is it a pickle of more than tensors in plain holders: of a whole module, say?"""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head != b"PK" and head[:1] != b"\x80":
+        return False
+    try:
+        return not all(map(harmless, checkpoint(path).seen.names))
+    except BadModel:
+        return True  # names that run programs: whoever trusts the file has been shown them
 
 
 def _what(root: Any) -> str:
@@ -94,8 +107,12 @@ def _named(file: Checkpoint, node: Any, name: str, depth: int, met: set[int]) ->
 
 
 def _module(node: Any) -> Mapping[Any, Any] | None:
-    """The parameters, lasting buffers and parts of a pickled `nn.Module`; None for anything else."""
-    state = _mapping(node.state) if isinstance(node, Made) else {}
+    """The parameters, lasting buffers and parts of a pickled module, or of a script's; None for anything else."""
+    if not isinstance(node, Made):
+        return None
+    state = _mapping(node.state)
+    if isinstance(node.callee, Global) and node.callee.module.startswith("__torch__"):  # a script's own class
+        return state
     if not {"_parameters", "_modules"} <= state.keys():
         return None
     passing = state.get("_non_persistent_buffers_set")

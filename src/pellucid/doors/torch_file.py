@@ -121,7 +121,7 @@ def _source(entry: zipfile.ZipInfo, path: Path, file: io.BufferedReader) -> Plac
     return Place(path, start, entry.file_size)
 
 
-class _Bounded:
+class Bounded:
     """A file that reads no more than it has: the pickle's own claims of length are not believed."""
 
     def __init__(self, file: IO[bytes], total: int) -> None:
@@ -145,7 +145,7 @@ def _legacy(path: Path, seen: Seen) -> Checkpoint:
     total = path.stat().st_size
     with path.open("rb") as file:
         try:
-            bounded = _Bounded(file, total)
+            bounded = Bounded(file, total)
             first = told(bounded, seen)
             if first != _MAGIC:
                 return Checkpoint(path, first, {}, seen)
