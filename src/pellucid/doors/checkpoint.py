@@ -14,13 +14,14 @@ from pellucid.core.preparation import Preparation
 from pellucid.doors.architectures import Blueprint, bare, beside, blueprint, real
 from pellucid.doors.entries import Weights
 from pellucid.doors.files import printable
+from pellucid.doors.kinds import lie
+from pellucid.doors.listing import weights
 from pellucid.doors.matched import Fit, fit, misfit, shape_text
 from pellucid.doors.pickled import unpickled
 from pellucid.doors.reading import read
 from pellucid.doors.recognised import recognised
-from pellucid.doors.safetensors_file import parts_of, safetensors
 from pellucid.doors.sealed import unchanged
-from pellucid.doors.state_dicts import holds_objects, weights_of_file
+from pellucid.doors.state_dicts import holds_objects
 
 _ASK = "The file does not say how pictures are prepared for it: pl.open(..., preparation=pl.Preparation(...))."
 
@@ -42,9 +43,9 @@ def open_file(
         asked = () if preparation else (_ASK,)
         return Network(model, preparation=preparation, reader=read, notes=(*notes, *asked))
     with unchanged(path):
-        weights = held(path)
-        plan = _plan(path, weights, architecture)
-        model, notes = loaded(plan, weights)
+        found = weights(path)
+        plan = _plan(path, found, architecture)
+        model, notes = loaded(plan, found)
     asked = () if preparation or plan.preparation else (_ASK,)
     labels = plan.labels if len(plan.labels) == _classes(model) else ()
     return Network(
@@ -53,46 +54,33 @@ def open_file(
         preparation=preparation or plan.preparation,
         name=plan.name.rpartition(":")[2],
         reader=read,
-        notes=(*weights.notes, *plan.notes, *notes, *asked),
+        notes=(*found.notes, *plan.notes, *notes, *asked),
     )
 
 
-def held(path: Path) -> Weights:
-    """The weights in a file of `torch.save`, a safetensors file, or the index of one in parts, as a list."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if head.lstrip()[:1] == b"{" and b"weight_map" in head:
-        parts = [held(part) for part in parts_of(path)]
-        entries = tuple(e for part in parts for e in part.entries)
-        if len({e.name for e in entries}) < len(entries):
-            raise BadModel(f"Two parts of {printable(path.name)} hold tensors of one name.", "Download them again.")
-        return Weights(path, f"a checkpoint in {len(parts)} parts", entries, parts[0].metadata, parts[0].notes)
-    pickled = head[:2] == b"PK" or (head[:1] == b"\x80" and head[8:9] != b"{")
-    return weights_of_file(path) if pickled else safetensors(path)
-
-
-def _plan(path: Path, weights: Weights, architecture: nn.Module | str | None) -> Blueprint:
+def _plan(path: Path, found: Weights, architecture: nn.Module | str | None) -> Blueprint:
     if architecture is not None:
         return blueprint(architecture)
     plan = beside(path)
     if plan is not None:
         return plan
-    plan, names = recognised(weights)
+    plan, names = recognised(found)
     if plan is not None:
         said = f"The architecture was recognised as {plan.name}: every name and shape fits."
         return Blueprint(plan.name, plan.build, plan.preparation, plan.labels, (*plan.notes, said))
-    raise no_architecture(path, weights, names)
+    raise no_architecture(path, found, names)
 
 
-def no_architecture(path: Path, weights: Weights, names: tuple[str, ...] = ()) -> BadModel:
+def no_architecture(path: Path, held: Weights, names: tuple[str, ...] = ()) -> BadModel:
     """The error that says what a file of weights holds, and how to name the architecture."""
-    first, last = weights.entries[0], weights.entries[-1]
-    ends = " and ".join(f"{printable(e.name, 60)} {shape_text(e.shape)}" for e in (first, last)[: len(weights.entries)])
-    tip = f"It looks like {' or '.join(names[:3])}." if names else ""
+    first, last = held.entries[0], held.entries[-1]
+    ends = " and ".join(f"{printable(e.name, 60)} {shape_text(e.shape)}" for e in (first, last)[: len(held.entries)])
+    tip = f" It looks like {' or '.join(names[:3])}." if names else ""
+    objects = " If you trust who made it, trusted=True lets it build itself." if held.whole else ""
     return BadModel(
-        f"{printable(path.name)} is {weights.kind} with {len(weights.entries)} tensors ({weights.count} numbers; first "
-        f"and last: {ends}) and no architecture. {tip}".strip(),
-        "Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50'.",
+        f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {len(held.entries)} tensors ({held.count} "
+        f"numbers; first and last: {ends}) and no architecture.{tip}",
+        f"Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50'.{objects}",
     )
 
 

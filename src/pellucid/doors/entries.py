@@ -87,6 +87,7 @@ class Weights:
     entries: tuple[Entry, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    whole: bool = False  # does the file hold a whole module, not only its weights?
 
     @property
     def count(self) -> int:

@@ -29,6 +29,7 @@ DOORS: Mapping[str, str] = {
     "a PyTorch checkpoint": _WEIGHTS,
     "a Python pickle": _WEIGHTS,
     "a safetensors file": _WEIGHTS,
+    "a NumPy archive": _WEIGHTS,
     "the index of a checkpoint in parts": _WEIGHTS,
     "a TorchScript archive": "pellucid.doors.scripted",
     "an exported program (torch.export)": "pellucid.doors.exported",
@@ -79,6 +80,31 @@ def kind_of(path: Path) -> Kind:
     if found.name == "of a kind that Pellucid does not know" and path.suffix.lower() == ".onnx":
         return Kind("an ONNX model, or a damaged one")
     return found
+
+
+def lie(path: Path, kind: str) -> str:
+    """Words for a name that says something else than the contents: " (though its name ends in .onnx)", or nothing.
+
+    >>> lie(Path("model.onnx"), "a PyTorch checkpoint"), lie(Path("model.pt"), "a PyTorch checkpoint")
+    (' (though its name ends in .onnx)', '')
+    """
+    suffix = path.suffix.lower()
+    honest = next((kinds for suffixes, kinds in _NAMES.items() if suffix in suffixes), None)
+    return "" if honest is None or kind in honest else f" (though its name ends in {suffix})"
+
+
+_TORCH = ("a PyTorch checkpoint", "a Python pickle", "a TorchScript archive", "an exported program (torch.export)")
+_NAMES = {
+    (".onnx",): ("an ONNX model", "an ONNX model, or a damaged one"),
+    (".safetensors",): ("a safetensors file",),
+    (".h5", ".hdf5"): ("an HDF5 file",),
+    (".keras",): ("a Keras archive",),
+    (".gguf",): ("a GGUF language model",),
+    (".tflite",): ("a TensorFlow Lite model",),
+    (".npz",): ("a NumPy archive",),
+    (".pt", ".pth", ".ckpt", ".pt2", ".pkl"): _TORCH,
+    (".png", ".jpg", ".jpeg", ".gif"): ("a PNG picture", "a JPEG picture", "a GIF picture"),
+}
 
 
 def _archive(path: Path) -> str:

@@ -15,7 +15,7 @@ from pellucid.core.preparation import Preparation
 from pellucid.doors import hub, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
-from pellucid.doors.kinds import door_of, kind_of
+from pellucid.doors.kinds import door_of, kind_of, lie
 from pellucid.doors.model_file import refusal
 from pellucid.doors.prepare import check
 from pellucid.doors.reading import read
@@ -151,7 +151,11 @@ def _from_file(
     door = door_of(kind.name)
     if door is None:
         raise refusal(path, kind)
-    return door.open_file(path, preparation=preparation, trusted=trusted, architecture=architecture)
+    net = door.open_file(path, preparation=preparation, trusted=trusted, architecture=architecture)
+    said = lie(path, kind.name)
+    if said:
+        net.notes = (f"The file is {kind.name}{said}.", *net.notes)
+    return net
 
 
 def _names(labels: Labels) -> tuple[str, ...]:

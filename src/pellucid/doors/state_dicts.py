@@ -36,7 +36,7 @@ def weights_of_file(path: Path) -> Weights:
         )
     if len(entries) > _TENSORS:
         raise BadModel(f"{printable(path.name)} names more than {_TENSORS} tensors.", "It is no ordinary model.")
-    return Weights(path, "a PyTorch checkpoint", entries, {}, tuple(notes))
+    return Weights(path, "a PyTorch checkpoint", entries, {}, tuple(notes), whole=_module(root) is not None)
 
 
 def holds_objects(path: Path) -> bool:
