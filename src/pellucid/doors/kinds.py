@@ -11,6 +11,7 @@ file is and what to do with it.
 from __future__ import annotations
 
 import importlib
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from pellucid.core.errors import BadModel
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.pickle_text import Cut, Seen, told
 from pellucid.doors.sniff import Kind, sniff
 
 _WEIGHTS = "pellucid.doors.checkpoint"
@@ -36,6 +38,9 @@ DOORS: Mapping[str, str] = {
 }
 
 _HEAD = 4096
+_OLD = 1 << 20
+_PERHAPS = ("a text file", "of a kind that Pellucid does not know")
+_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
 _ENTRIES = 100_000  # of an archive that are looked at
 
 
@@ -77,9 +82,22 @@ def kind_of(path: Path) -> Kind:
         return Kind(_archive(path))
     if found.name == "a text file" and head.lstrip()[:1] == b"{" and b'"weight_map"' in head:
         return Kind("the index of a checkpoint in parts")
+    if found.name in _PERHAPS and path.suffix.lower() in _PICKLED and _is_old_pickle(path):
+        return Kind("a Python pickle")
     if found.name == "of a kind that Pellucid does not know" and path.suffix.lower() == ".onnx":
         return Kind("an ONNX model, or a damaged one")
     return found
+
+
+def _is_old_pickle(path: Path) -> bool:
+    """Is it a pickle of protocol 0 or 1, which have no signature?  One that imports a name before it breaks counts."""
+    seen = Seen()
+    with path.open("rb") as file:
+        try:
+            told(io.BytesIO(file.read(_OLD)), seen)
+        except Cut:
+            return bool(seen.names)
+    return True
 
 
 def lie(path: Path, kind: str) -> str:
@@ -89,8 +107,9 @@ def lie(path: Path, kind: str) -> str:
     (' (though its name ends in .onnx)', '')
     """
     suffix = path.suffix.lower()
-    honest = next((kinds for suffixes, kinds in _NAMES.items() if suffix in suffixes), None)
-    return "" if honest is None or kind in honest else f" (though its name ends in {suffix})"
+    honest = next((kinds for suffixes, kinds in _NAMES.items() if suffix in suffixes), (kind,))
+    known = any(kind in kinds for kinds in _NAMES.values())
+    return f" (though its name ends in {suffix})" if known and kind not in honest else ""
 
 
 _TORCH = ("a PyTorch checkpoint", "a Python pickle", "a TorchScript archive", "an exported program (torch.export)")

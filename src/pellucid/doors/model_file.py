@@ -7,10 +7,13 @@ from pathlib import Path
 from pellucid.core.errors import BadModel, PellucidError
 from pellucid.doors.files import printable
 from pellucid.doors.kinds import lie
+from pellucid.doors.sealed import size
 from pellucid.doors.sniff import Kind
 
 _INSIDE = "Name a file inside it, or a network of the zoo."
 _ADVICE = {
+    "a damaged or incomplete ZIP archive": "Copy or download it again.",
+    "a Git LFS pointer, not the file itself": "Run git lfs pull first.",
     "a Keras archive": "Set KERAS_BACKEND=torch, then pl.open(keras.models.load_model(path)).",
     "an HDF5 file": "If Keras wrote it: set KERAS_BACKEND=torch, then pl.open(keras.models.load_model(path)).",
     "an ONNX model": "Open the PyTorch or Keras model that it was exported from.",
@@ -32,5 +35,6 @@ def refusal(path: Path, kind: Kind) -> PellucidError:
             f"{shown} is {kind.name}{lie(path, kind.name)}, not a model.",
             "Open a model first, then read it: net.read(path).",
         )
+    more = f" of {size(path.stat().st_size)}" if "damaged" in kind.name else ""
     advice = _ADVICE.get(kind.name) or "Open a torch module, or a network of the zoo."
-    return BadModel(f"{shown} is {kind.name}{lie(path, kind.name)}; it cannot be opened as it is.", advice)
+    return BadModel(f"{shown} is {kind.name}{more}{lie(path, kind.name)}; it cannot be opened as it is.", advice)

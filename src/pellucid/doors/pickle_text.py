@@ -95,6 +95,9 @@ def told(file: Stream, seen: Seen, depth: int = 0) -> Any:
     raise Cut("it has no end")
 
 
+_ENCODE = Global("_codecs", "encode")
+
+
 class _Machine:
     """The stack, the marks and the memo."""
 
@@ -257,6 +260,9 @@ class _Machine:
 
     def do_reduce(self, _: Any) -> None:
         callee, args = self._pop(2)
+        text = args[0] if isinstance(args, tuple) and args and callee == _ENCODE else None
+        if isinstance(text, str):  # how the older protocols write bytes
+            self._look_into(text.encode("latin-1", "replace"))
         self.stack.append(Made(callee, args if isinstance(args, tuple) else (args,)))
 
     do_newobj = do_reduce

@@ -69,7 +69,7 @@ def _chosen(file: Checkpoint, node: Any, notes: list[str], depth: int) -> Any:
     items = {k: v for k, v in _mapping(node).items() if isinstance(k, str)}
     if not items or depth > 4:
         return node
-    holding = [k for k, v in items.items() if not isinstance(v, str) and _holds(file, v)]
+    holding = [k for k, v in items.items() if not isinstance(v, str) and _holds(file, v, k)]
     averages = [k for k in holding if any(word in k.lower() for word in _AVERAGES)]
     plain = [k for k in holding if k not in averages and not any(word in k.lower() for word in _TRAINING)]
     inner = [k for k in plain if entry_of(items[k], k, file) is None]
@@ -87,8 +87,8 @@ def _chosen(file: Checkpoint, node: Any, notes: list[str], depth: int) -> Any:
     return _chosen(file, items[main], notes, depth + 1)
 
 
-def _holds(file: Checkpoint, node: Any) -> bool:
-    return next(_named(file, node, "", 0, set()), None) is not None
+def _holds(file: Checkpoint, node: Any, name: str) -> bool:
+    return next(_named(file, node, name, 0, set()), None) is not None
 
 
 def _named(file: Checkpoint, node: Any, name: str, depth: int, met: set[int]) -> Iterator[Entry]:
