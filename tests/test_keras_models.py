@@ -59,12 +59,20 @@ class Divided(nn.Module):
 
 def twin(model: Any) -> nn.Module:
     """The same network in plain torch, from the numbers of the one with channels last."""
-    (k1, b1), (k2, b2), (kd, bd) = ([torch.tensor(w) for w in model.get_layer(n).get_weights()] for n in ("first", "last", "scores"))
+    (k1, b1), (k2, b2), (kd, bd) = (
+        [torch.tensor(w) for w in model.get_layer(n).get_weights()] for n in ("first", "last", "scores")
+    )
     first, last, head, norm = nn.Conv2d(3, 5, 3), nn.Conv2d(5, 6, 3), nn.Linear(6, 4), nn.BatchNorm2d(5, eps=1e-3)
-    for module, kernel, bias in ((first, k1.permute(3, 2, 0, 1), b1), (last, k2.permute(3, 2, 0, 1), b2), (head, kd.T, bd)):
+    for module, kernel, bias in (
+        (first, k1.permute(3, 2, 0, 1), b1),
+        (last, k2.permute(3, 2, 0, 1), b2),
+        (head, kd.T, bd),
+    ):
         module.load_state_dict({"weight": kernel, "bias": bias})
     names = ("weight", "bias", "running_mean", "running_var")
-    norm.load_state_dict(dict(zip(names, map(torch.tensor, model.get_layer("norm").get_weights()), strict=True)), strict=False)
+    norm.load_state_dict(
+        dict(zip(names, map(torch.tensor, model.get_layer("norm").get_weights()), strict=True)), strict=False
+    )
     parts = {"a": Divided(), "b": first, "first": nn.ReLU(), "norm": norm, "pool": nn.MaxPool2d(2), "c": last,
              "last": nn.ReLU(), "d": nn.AdaptiveAvgPool2d(1), "e": nn.Flatten(), "scores": head}  # fmt: skip
     return nn.Sequential(OrderedDict(parts)).eval()
@@ -208,10 +216,14 @@ def test_a_subclassed_model() -> None:
 
 
 def test_text_and_series() -> None:
-    text = keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(20, 8), layers.LSTM(5), layers.Dense(1)])
+    text = keras.Sequential(
+        [keras.Input((6,), dtype="int32"), layers.Embedding(20, 8), layers.LSTM(5), layers.Dense(1)]
+    )
     why = pl.methods.integrated_gradients(pl.open(text), torch.tensor([[3, 1, 4, 1, 5, 9]]), 0, steps=8)
     assert why.values.shape == (1, 6, 8) and float(why.values.abs().sum()) > 0
-    series = keras.Sequential([keras.Input((30, 2)), layers.Conv1D(4, 5), layers.GlobalAveragePooling1D(), layers.Dense(2)])
+    series = keras.Sequential(
+        [keras.Input((30, 2)), layers.Conv1D(4, 5), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    )
     x = torch.rand(1, 30, 2)
     net = pl.open(series)
     with torch.no_grad():
@@ -223,7 +235,9 @@ def test_text_and_series() -> None:
 
 
 def headed(*first: Any, side: int = 8, channels: int = 3) -> Any:
-    return keras.Sequential([keras.Input((side, side, channels)), *first, layers.Conv2D(2, 3), layers.GlobalMaxPooling2D()])
+    return keras.Sequential(
+        [keras.Input((side, side, channels)), *first, layers.Conv2D(2, 3), layers.GlobalMaxPooling2D()]
+    )
 
 
 STATED: dict[str, tuple[Callable[[], Any], float | None]] = {
@@ -253,7 +267,12 @@ def test_preparation_from_the_first_layers(name: str) -> None:
 
 
 def test_grey_pictures_and_what_the_user_says() -> None:
-    assert pl.open(headed(layers.Rescaling(1 / 255), channels=1)).read(np.zeros((9, 9, 3), np.uint8)).shape == (1, 1, 8, 8)
+    assert pl.open(headed(layers.Rescaling(1 / 255), channels=1)).read(np.zeros((9, 9, 3), np.uint8)).shape == (
+        1,
+        1,
+        8,
+        8,
+    )
     mine = pl.Preparation(8, mean=(0.5,) * 3, std=(0.5,) * 3)
     assert pl.open(headed(), preparation=mine).preparation == mine
 
@@ -361,7 +380,10 @@ def test_links_in_hdf5_are_refused(tmp_path: Path) -> None:
     with h5py.File(outside, "w") as file:
         file["secret"] = np.arange(3)
     path = tmp_path / "net.h5"
-    for value, sentence in ((h5py.ExternalLink(str(outside), "/secret"), "another file"), (h5py.SoftLink("/"), "another place")):
+    for value, sentence in (
+        (h5py.ExternalLink(str(outside), "/secret"), "another file"),
+        (h5py.SoftLink("/"), "another place"),
+    ):
         with pytest.raises(BadModel, match=f"/model_weights/more is a link to {sentence}"):
             open_file(link(path, "more", value))
     cnn().save(path)
@@ -371,7 +393,9 @@ def test_links_in_hdf5_are_refused(tmp_path: Path) -> None:
         open_file(path)
     cnn().save(path)
     with h5py.File(path, "r+") as file:
-        file["model_weights"].create_dataset("more", (1 << 20, 1 << 10), "f4", chunks=(64, 64))  # nothing of it is stored
+        file["model_weights"].create_dataset(
+            "more", (1 << 20, 1 << 10), "f4", chunks=(64, 64)
+        )  # nothing of it is stored
     with pytest.raises(BadModel, match="claims far more numbers"):
         open_file(path)
     cnn().save(path)
@@ -432,7 +456,9 @@ def test_truncated_files(suffix: str, share: float, tmp_path: Path) -> None:
 
 def test_depthwise_convolutions_of_keras_2(tmp_path: Path) -> None:
     """Keras 2 wrote an entry `groups` there that Keras 3 refuses."""
-    model = keras.Sequential([keras.Input((8, 8, 3)), layers.DepthwiseConv2D(3, name="deep"), layers.GlobalMaxPooling2D()])
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.DepthwiseConv2D(3, name="deep"), layers.GlobalMaxPooling2D()]
+    )
     path = tmp_path / "old.h5"
     model.save(path)
     with h5py.File(path, "r+") as file:

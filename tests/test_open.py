@@ -128,18 +128,27 @@ def array_archive() -> bytes:
     return out.getvalue()
 
 
+_ONES = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 MODEL_FILES = [
     ("empty.pt", b"", "is empty (0 bytes)"),
     ("weights.pt", torch_saved(small().state_dict()), "is a PyTorch checkpoint"),
-    ("whole.pt", torch_saved(small()), "load_state_dict"),
-    ("old.pt", torch_saved(small().state_dict(), _use_new_zipfile_serialization=False), "a pickle can run any code"),
+    ("whole.pt", torch_saved(small()), "whole.pt is a PyTorch checkpoint with 2 tensors"),
+    (
+        "old.pt",
+        torch_saved(small().state_dict(), _use_new_zipfile_serialization=False),
+        "with 2 tensors (8 numbers; first",
+    ),
     ("cut.pt", torch_saved(small().state_dict())[:-40], "a damaged or incomplete ZIP archive"),
-    ("script.pt", zipped(m__data_DOT_pkl=b"", m__constants_DOT_pkl=b"", m__code__a_DOT_py=b""), "torch.jit.load"),
-    ("program.pt2", zipped(m__archive_format=b"pt2", m__models__model_DOT_json=b"{}"), "torch.export.load"),
+    (
+        "script.pt",
+        zipped(m__data_DOT_pkl=b"", m__constants_DOT_pkl=b"", m__code__a_DOT_py=b""),
+        "brings code of its own",
+    ),
+    ("program.pt2", zipped(m__archive_format=b"pt2", m__models__model_DOT_json=b"{}"), "holds no graph"),
     ("model.keras", zipped(config_DOT_json=b"{}", metadata_DOT_json=b"{}"), "KERAS_BACKEND=torch"),
     ("arrays.npz", array_archive(), "a NumPy archive"),
     ("bag.zip", zipped(readme=b"hi"), "is a ZIP archive"),
-    ("w.safetensors", safetensors({"__metadata__": {}, "a": {}, "b": {}}), "with 2 tensors and no architecture"),
+    ("w.safetensors", safetensors({"__metadata__": {}, "a": _ONES}), "and no architecture"),
     ("huge.safetensors", (1 << 31).to_bytes(8, "little") + b'{"a":1}', "a damaged header"),
     (
         "deep.safetensors",

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from pellucid.core.double import why_not_doubled
 from pellucid.core.errors import BadInput, BadModel, PellucidError
@@ -198,7 +199,7 @@ def _unwrapped(model: object) -> tuple[nn.Module, tuple[str, ...]]:
     """The model inside of wrappers that compile it or spread it over devices, and a note that says so."""
     notes: list[str] = []
     while isinstance(model, nn.Module):
-        parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel)
         inner = model.module if parallel else getattr(model, "_orig_mod", None)
         if not isinstance(inner, nn.Module):
             return model, tuple(notes)
@@ -218,10 +219,18 @@ def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
     return names or (("x",) if loose else ()), loose
 
 
+_GATHER = (
+    "Gather them into a plain module: get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) of "
+    "torch.distributed.checkpoint.state_dict."
+)
+
+
 def _refuse_unusable_weights(model: nn.Module) -> None:
     for name, t in tensors_of(model).items():
         if isinstance(t, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
             raise BadModel(f"Weight {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
+        if hasattr(t, "full_tensor") or "_fsdp_wrapped_module" in name or name.endswith("_flat_param"):
+            raise BadModel(f"Weight {name!r} is spread over several processes (FSDP).", _GATHER)
         if t.is_meta:
             raise BadModel(f"Weight {name!r} is on the meta device: it holds no numbers.", "Load the weights first.")
         # not buffers: a causal mask rightly holds minus infinity

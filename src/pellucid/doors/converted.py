@@ -96,7 +96,11 @@ def _convert(command: list[str], path: Path, made: Path) -> None:
     """Run a converter by itself, with its time limited, and its memory where TensorFlow does not reserve it all."""
     shown, lite = printable(path.name), "-c" in command
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "HOME")}
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python",
+    }
     code = "import pellucid.doors.converted as c, sys; c.limited(sys.argv[1:])"
     whole = [sys.executable, "-P", "-c", code, *command] if lite else command
     paths = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

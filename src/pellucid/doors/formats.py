@@ -132,6 +132,7 @@ FORMATS: tuple[Format, ...] = (
     Format("a KANN model", "Build the network in PyTorch with its weights.", marks=((0, b"KAN\x01"),)),
     Format("a MATLAB model", "Export it from MATLAB: exportONNXNetwork(net, 'model.onnx').", (".mlnet",),
            ((0, b"MATLAB 5.0 MAT-file"),)),
+    Format("the graph of a TensorFlow SavedModel", "Give the folder that it lies in.", names=("saved_model.pb",)),
     # formats for running on devices
     Format(
         "a Core ML model",

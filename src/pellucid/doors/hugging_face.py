@@ -145,9 +145,7 @@ def _two_towers(
         tower_of = TextTower(model)
         return Network(tower_of, name=name, source=source, reader=text, words=words, notes=notes)
     if tower == "image":
-        return Network(
-            ImageTower(model), preparation=preparation, name=name, source=source, reader=read, notes=notes
-        )
+        return Network(ImageTower(model), preparation=preparation, name=name, source=source, reader=read, notes=notes)
     notes.append("A picture and a text are scored together; texts=(...) makes a classifier of pictures between texts.")
     pair = PairOfTowers(model)
 

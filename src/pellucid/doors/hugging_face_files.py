@@ -116,7 +116,9 @@ def _shards(folder: Path, index: Path, shown: str) -> tuple[Path, ...]:
     found = []
     for name in sorted({str(v) for v in weights.values()}):
         if "/" in name or "\\" in name or name.startswith(".") or ":" in name:
-            raise BadModel(f"{index.name} in {shown} points outside of the folder: {printable(name)}.", "Do not use it.")
+            raise BadModel(
+                f"{index.name} in {shown} points outside of the folder: {printable(name)}.", "Do not use it."
+            )
         if not (folder / name).is_file():
             raise BadModel(f"{shown} lacks the weights {printable(name)}.", "Copy or download them too.")
         found.append(folder / name)

@@ -31,7 +31,9 @@ def stated_in(folder: Path, package: Any) -> tuple[Preparation | None, str]:
     for file in ("preprocessor_config.json", "processor_config.json"):
         settings = optional(folder / file)
         settings = settings.get("image_processor", settings)
-        if isinstance(settings, dict) and any(k in settings for k in ("image_mean", "do_normalize", "size", "do_resize")):
+        if isinstance(settings, dict) and any(
+            k in settings for k in ("image_mean", "do_normalize", "size", "do_resize")
+        ):
             usual = getattr(package, f"{_kind(settings).removesuffix('Fast')}Pil", None)
             known = {k: getattr(usual, k, None) for k in _USUAL}
             return preparation_of({k: v for k, v in known.items() if v is not None} | settings, file, usual is not None)

@@ -47,7 +47,9 @@ class TextReader:
         """
         texts = [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else []
         if not texts or not all(isinstance(t, str) and t for t in texts):
-            raise BadInput(f"A {type(text).__name__} was given, expected a text or a list of texts.", "net.read('...').")
+            raise BadInput(
+                f"A {type(text).__name__} was given, expected a text or a list of texts.", "net.read('...')."
+            )
         found = self.encoded(texts)
         length = found["input_ids"].shape[1]
         if self.longest and length > self.longest:
