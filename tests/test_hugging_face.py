@@ -50,17 +50,23 @@ def tokenizer(folder: Path) -> None:
 
 
 VISION: dict[str, tuple[Callable[[], Any], str]] = {
-    "vit": (lambda: transformers.ViTConfig(image_size=16, patch_size=4, num_labels=3, **SMALL), "ViTForImageClassification"),
+    "vit": (
+        lambda: transformers.ViTConfig(image_size=16, patch_size=4, num_labels=3, **SMALL),
+        "ViTForImageClassification",
+    ),
     "resnet": (
-        lambda: transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3, layer_type="basic"),
+        lambda: transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], num_labels=3,
+                                          layer_type="basic"),
         "ResNetForImageClassification",
     ),
     "convnext": (
-        lambda: transformers.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, num_labels=3, image_size=16),
+        lambda: transformers.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, num_labels=3,
+                                            image_size=16),
         "ConvNextForImageClassification",
     ),
     "swin": (
-        lambda: transformers.SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4, num_labels=3),
+        lambda: transformers.SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[1, 2],
+                                        window_size=4, num_labels=3),
         "SwinForImageClassification",
     ),
 }  # fmt: skip

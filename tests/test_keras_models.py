@@ -303,7 +303,7 @@ CODE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "lambda": (replaced(class_name="Lambda", registered_name=None), "layer 'first' of class Lambda: code inside"),
     "torch": (replaced(class_name="TorchModuleWrapper", registered_name=None), "class TorchModuleWrapper: code"),
     "a saved TensorFlow": (replaced(class_name="TFSMLayer", registered_name=None), "class TFSMLayer: code"),
-    "own class": (replaced(class_name="Mine", module="mine", registered_name="pack>Mine"), "layer 'first' of class pack>Mine"),
+    "own class": (replaced(class_name="Mine", module="mine", registered_name="pack>Mine"), "of class pack>Mine"),
     "own name": (replaced(registered_name="pack>Conv2D"), "class pack>Conv2D"),
     "another package": (replaced(class_name="Popen", module="subprocess", registered_name=None), "class Popen"),
     "a function of keras": (
@@ -317,7 +317,9 @@ CODE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         replaced(class_name="StringLookup", registered_name=None), "StringLookup, which only TensorFlow runs",
     ),
     "code in an activation": (
-        lambda c: c["config"]["layers"][2]["config"].update(activation={"class_name": "__lambda__", "config": {"value": "x"}}),
+        lambda c: c["config"]["layers"][2]["config"].update(
+            activation={"class_name": "__lambda__", "config": {"value": "x"}}
+        ),
         "__lambda__: code inside",
     ),
     "no names": (replaced(class_name=3), "names a class by int"),

@@ -69,7 +69,7 @@ def _look(f: Score, x: Tensors) -> Places:
 
     def end(path: str, calls: Iterator[int], _module: nn.Module, _args: Any, out: Any) -> None:
         call = next(calls)
-        if turned(f.net.model, path) and isinstance(out, Tensor) and axes.get(out) == _LAST:
+        if turned(f.net.model, path) and isinstance(out, Tensor) and out in axes and axes[out] == _LAST:
             out = channels_second(out)
             axes[out] = PICTURE
         if _is_map(out, axes) or (isinstance(out, Tensor) and out.ndim == 3):

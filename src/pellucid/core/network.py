@@ -32,8 +32,9 @@ class Network:
 
     `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
     are prepared, `output` which part of a structured output the targets speak of, `words` what the token ids of one
-    sample mean, `source` the name under which `pellucid.open` finds it again.  Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when
-    it is no module, or when the weights hold no usable numbers.
+    sample mean, `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in.
+    Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when it is no module, or when the
+    weights hold no usable numbers.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]

@@ -89,4 +89,5 @@ def classifier(model: nn.Module, texts: Iterable[Mapping[str, Tensor]]) -> TextC
 
 def _unit(features: Any) -> Tensor:
     v: Tensor = features if isinstance(features, Tensor) else features.pooler_output
-    return v / v.norm(dim=-1, keepdim=True)
+    size: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return v / size

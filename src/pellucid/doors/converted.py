@@ -1,7 +1,7 @@
 """TensorFlow's models by way of ONNX: converted in a process of their own by tf2onnx or tflite2onnx, where installed.
 
-TensorFlow Lite files are data and are parsed.  A SavedModel or a GraphDef is a program: a converter runs parts of it,
-so that it is opened only when it is trusted.
+TensorFlow Lite files are data and are parsed.  A SavedModel is a program: a converter runs parts of it, so that it is
+opened only when it is trusted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pellucid.doors.files import printable
 _SECONDS = 600
 _MEMORY = 8 << 30
 _SHOWN = 200
+_THEN = ", then pl.open('model.onnx')."
 _LITE = "import sys, tflite2onnx; tflite2onnx.convert(sys.argv[1], sys.argv[2])"
 
 
@@ -33,10 +34,10 @@ def open_file(
     trusted: bool = False,
     architecture: object = None,
 ) -> Network:
-    """A TensorFlow Lite file, a SavedModel folder, or a frozen graph (.pb), converted to ONNX and opened as that.
+    """A TensorFlow Lite file or a SavedModel folder, converted to ONNX and opened as that.
 
-    Raises `Missing` with the exact commands when no converter is installed, and `BadModel` when the conversion fails,
-    or when a SavedModel or a graph is not `trusted`.
+    Raises `Missing` with the exact command when no converter is installed, and `BadModel` when the conversion fails,
+    when a SavedModel is not `trusted`, and for a frozen graph (.pb), with the command that converts it.
     """
     path = Path(path)
     with TemporaryDirectory(prefix="pellucid-") as folder:
@@ -61,24 +62,25 @@ def _command(path: Path, made: Path, trusted: bool) -> list[str]:
         raise Missing(
             f"{shown} is a TensorFlow Lite model, and no converter is installed.",
             "pip install tflite2onnx (models of floats), or convert it where TensorFlow is: "
-            f"python -m tf2onnx.convert --tflite {shown} --output model.onnx, then pl.open('model.onnx').",
+            f"python -m tf2onnx.convert --tflite {shown} --output model.onnx{_THEN}",
         )
-    kind = ["--saved-model", str(path.absolute())] if path.is_dir() else ["--graphdef", str(path.absolute())]
-    what = "a TensorFlow SavedModel folder" if path.is_dir() else "a frozen TensorFlow graph"
-    by_hand = f"python -m tf2onnx.convert {kind[0]} {shown} --output model.onnx"
+    where = "Where TensorFlow is: pip install tf2onnx, python -m tf2onnx.convert"
     if not path.is_dir():
-        by_hand += " --inputs NAME:0 --outputs NAME:0"
+        raise BadModel(
+            f"{shown} is a frozen TensorFlow graph, which does not say what its inputs and outputs are.",
+            f"{where} --graphdef {shown} --output model.onnx --inputs NAME:0 --outputs NAME:0{_THEN}",
+        )
     if not whole:
         raise Missing(
-            f"{shown} is {what}, and no converter is installed.",
-            f"Where TensorFlow is: pip install tf2onnx, {by_hand}, then pl.open('model.onnx').",
+            f"{shown} is a TensorFlow SavedModel folder, and no converter is installed.",
+            f"{where} --saved-model {shown} --output model.onnx{_THEN}",
         )
     if not trusted:
         raise BadModel(
-            f"{shown} is {what}: a program, parts of which run when it is converted.",
-            f"If you trust it, open it as trusted, or convert it yourself: {by_hand}.",
+            f"{shown} is a TensorFlow SavedModel folder: a program, parts of which run when it is converted.",
+            f"If you trust it, open it as trusted, or: {where} --saved-model {shown} --output model.onnx{_THEN}",
         )
-    return [*python, "-m", "tf2onnx.convert", *kind, "--output", str(made)]
+    return [*python, "-m", "tf2onnx.convert", "--saved-model", str(path.absolute()), "--output", str(made)]
 
 
 def _is_lite(path: Path) -> bool:

@@ -98,8 +98,8 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "an exported JAX function",
-        "Convert it where it was made: pip install jax2onnx, jax2onnx.to_onnx(function, inputs), then pl.open the file; "
-        "or give the function itself: pl.open(lambda x: ...).",
+        "Convert it where it was made: pip install jax2onnx, jax2onnx.to_onnx(function, inputs), then pl.open the "
+        "file; or give the function itself: pl.open(lambda x: ...).",
         (".jax_export", ".jax"),
     ),
     Format(
@@ -154,7 +154,7 @@ FORMATS: tuple[Format, ...] = (
         "pl.open(lambda x: ...).",
         (".param",), words=(b"7767517",),
     ),
-    Format("a PNNX model", "Open the TorchScript file that it was made from, or the Python file NAME_pnnx.py beside it.",
+    Format("a PNNX model", "Open the TorchScript file that it was made from, or use NAME_pnnx.py beside it.",
            (".pnnx.param",)),
     Format(
         "an MNN model",

@@ -52,7 +52,7 @@ def open_file(
 def open_name(
     name: str, *, preparation: Preparation | None = None, texts: Sequence[str] = (), tower: str = ""
 ) -> Network:
-    """A model by name, `hf:owner/model`, from the local cache; nothing is downloaded.  Raises `Missing` when not there."""
+    """A model by name, `hf:owner/model`, from the local cache.  Nothing is downloaded: raises `Missing` instead."""
     name = name.removeprefix("hf:")
     folder = cached(name)
     config_of(folder)

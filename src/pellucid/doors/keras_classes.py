@@ -12,7 +12,9 @@ from pellucid.doors.keras_package import keras
 
 _DEPTH = 200  # of lists and mappings within each other
 _WEIGHTS_ONLY = "Build the model in Python, fill it with model.load_weights(path), then pl.open(model)."
-_PLAIN = frozenset("__keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__".split())
+_PLAIN = frozenset(
+    ["__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__"]
+)
 _CODE = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"))
 _TENSORFLOW = frozenset(
     """TFOpLambda SlicingOpLambda ClassMethod TensorFlowOpLayer StringLookup IntegerLookup TextVectorization Hashing

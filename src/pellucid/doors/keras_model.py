@@ -97,6 +97,7 @@ def _network(model: Any, preparation: Preparation | None, name: str, notes: list
 def _head(package: Any, model: Any) -> Any:
     """The last layer, when it is the only output and ends in a softmax or in one sigmoid unit."""
     layers = list(getattr(model, "layers", ()))
+    outputs: Any
     try:
         outputs = model.outputs or ()
     except (AttributeError, ValueError):  # a subclassed model's layers have no known order
@@ -128,21 +129,24 @@ def _scores_bared(package: Any, model: Any) -> list[str]:
 def stated_inside(model: Any, module: KerasPictures) -> tuple[Preparation | None, str]:
     """How pictures become the input, as far as the model's first layers tell, or a sentence that says what is unknown.
 
-    A Rescaling layer of 1/255 takes what image files hold, 0 to 255.  Size is the input's, and the filter is the one
-    that Keras's own image loading uses.
+    A Rescaling layer of 1/255 takes what image files hold, 0 to 255.  Size is the input's; the whole picture is put
+    into it with the filter that Keras's own image loading uses.
     """
     shape = module.given[0].wanted if len(module.given) == 1 else None
-    if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
+    if shape is None or len(shape) != 3:
         return None, ""
     channels, height, width = shape
+    if channels is None or channels not in (1, 3):
+        return None, ""
     top = _first_range(model)
     if top is None:
         return None, "The model does not say how pictures are prepared for it: give preparation=pl.Preparation(...)."
     if height is None or height != width:
         size = "pictures of any size" if height is None else f"{height} x {width} pictures"
         return None, f"It takes {size} with values 0 to {top:g}; give tensors, or say preparation=pl.Preparation(...)."
-    source = f"a layer inside the model, which takes values 0 to {top:g} (the square and the filter are Keras's usual)"
-    return Preparation(height, 1.0, (0.0,) * channels, (1 / top,) * channels, "bilinear", source=source), ""
+    source = f"a layer inside the model, which takes values 0 to {top:g} (size and filter as Keras loads pictures)"
+    mean, std = (0.0,) * channels, (1 / top,) * channels
+    return Preparation(height, 1.0, mean, std, "bilinear", squeezed=True, source=source), ""
 
 
 def _first_range(model: Any) -> float | None:

@@ -79,7 +79,8 @@ def _stated_anew(
     """The same model, with what was stated laid over what it said itself."""
 
     def as_before(_: Network, picture: Any) -> Tensor:
-        return net.read(picture)
+        x: Tensor = net.read(picture)
+        return x
 
     return Network(
         net.model,

@@ -89,10 +89,9 @@ def _layers(model: Any) -> list[nn.Module]:
 
 def _linear(weights: Any, bias: Any) -> nn.Linear:
     weights, bias = torch.as_tensor(weights), torch.as_tensor(bias)
-    layer = nn.utils.skip_init(nn.Linear, weights.shape[1], weights.shape[0], dtype=weights.dtype)
-    with torch.no_grad():
-        layer.weight.copy_(weights)
-        layer.bias.copy_(bias)
+    with torch.device("meta"):  # no random number is drawn for what is given
+        layer = nn.Linear(weights.shape[1], weights.shape[0])
+    layer.weight, layer.bias = (nn.Parameter(v.clone()) for v in (weights, bias))
     return layer.eval()
 
 
