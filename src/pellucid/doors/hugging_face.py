@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadModel, Missing
+from pellucid.core.lease import random_state_kept
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
+from pellucid.core.run import current
 from pellucid.doors.clip import ImageTower, PairOfTowers, TextTower, classifier
 from pellucid.doors.files import printable
 from pellucid.doors.hugging_face_files import cached, config_of, weight_files
@@ -166,7 +168,7 @@ def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     files = weight_files(folder)
     _refuse_larger_than_memory(files, shown)
     tensors = files[0].suffix == ".safetensors"
-    with torch.random.fork_rng(devices=[]):  # what is not in the file is drawn; it is refused below
+    with random_state_kept(current().seed, lambda _: None):  # what is not in the file is drawn; it is refused below
         try:
             model, found = kind.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, use_safetensors=tensors, weights_only=True,

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import h5py
+import h5py.h5o
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable

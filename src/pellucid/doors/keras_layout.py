@@ -103,7 +103,7 @@ def keeps_channels_last(model: Any, usual: str) -> bool:
 
 def inputs_of(model: Any, last: bool) -> Iterator[Given]:
     """The inputs of a model, in the order in which it takes them; of a subclassed one, the arguments of its `call`."""
-    shapes: list[Shape | None]
+    shapes: Sequence[Shape | None]
     structure = getattr(model, "_inputs_struct", None)
     try:
         tensors = list(model.inputs or ())
