@@ -137,6 +137,20 @@ def test_a_conversion_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Mo
         converted.open_file(tmp_path / "net.tflite")
 
 
+def test_pictures_of_tensorflow_have_their_channels_first() -> None:
+    torch.manual_seed(0)
+    first = torch.nn.Conv2d(3, 2, 3)
+
+    class Last(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+            out = first(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            return {"map": out, "mean": out.mean((1, 2)) + y}
+
+    x, y = torch.rand(2, 3, 6, 7), torch.rand(2, 2)
+    out = converted.PicturesFirst(Last(), (True, False))(x, y)
+    assert torch.allclose(out["map"], first(x)) and torch.allclose(out["mean"], first(x).mean((2, 3)) + y)
+
+
 # scikit-learn
 
 sklearn: Any = pytest.importorskip("sklearn")
