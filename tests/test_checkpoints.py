@@ -80,7 +80,7 @@ def test_whole_modules_give_their_weights_without_running(tmp_path: Path) -> Non
     net = pl.open(path, architecture=Tied())
     x = torch.rand(2, 3)
     assert torch.equal(net.model(x), model(x))
-    assert any("tests.test_checkpoints.Tied" in note for note in net.notes)
+    assert any(f"{Tied.__module__}.Tied" in note for note in net.notes)
 
 
 @pytest.mark.parametrize("drop", [None, "last.weight", "first.weight"])
