@@ -106,7 +106,17 @@ def _torchvision(name: str) -> Blueprint:
         model: nn.Module = models.get_model(name, weights=None, **more)
         return model
 
-    return Blueprint(f"torchvision:{name}", build)
+    stated: Any = models.get_model_weights(name).DEFAULT.transforms()
+    numbers = (getattr(stated, k, None) for k in ("crop_size", "mean", "std"))
+    return Blueprint(f"torchvision:{name}", build, notes=_usual("torchvision", *numbers))
+
+
+def _usual(package: str, size: Any, mean: Any, std: Any) -> tuple[str, ...]:
+    """What the package's own weights are prepared with: worth knowing, but these weights may be others."""
+    if size is None or mean is None or std is None:
+        return ()
+    numbers = f"size={size[-1]}, mean={tuple(mean)}, std={tuple(std)}"
+    return (f"{package}'s own weights of this network are prepared with {numbers}.",)
 
 
 def _timm(name: str) -> Blueprint:
@@ -120,7 +130,9 @@ def _timm(name: str) -> Blueprint:
         model: nn.Module = timm.create_model(name, pretrained=False, **more)
         return model
 
-    return Blueprint(f"timm:{name}", build)
+    stated = timm.get_pretrained_cfg(name)
+    numbers = (getattr(stated, k, None) for k in ("input_size", "mean", "std"))
+    return Blueprint(f"timm:{name}", build, notes=_usual("timm", *numbers))
 
 
 def _of_zoo(name: str) -> Blueprint:

@@ -66,7 +66,10 @@ def _plan(path: Path, found: Weights, architecture: nn.Module | str | None) -> B
         return plan
     plan, names = recognised(found)
     if plan is not None:
-        said = f"The architecture was recognised as {plan.name}: every name and shape fits."
+        said = (
+            f"The architecture was recognised as {plan.name}: every name and shape fits. What has no weights (its "
+            "activations, its strides) is taken as it is there."
+        )
         return Blueprint(plan.name, plan.build, plan.preparation, plan.labels, (*plan.notes, said))
     raise no_architecture(path, found, names)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,16 @@ def _module(node: Any) -> Mapping[Any, Any] | None:
         return state
     if not {"_parameters", "_modules"} <= state.keys():
         return None
-    passing = state.get("_non_persistent_buffers_set")
-    left_out = {k for k in (passing or ()) if isinstance(k, str)} if isinstance(passing, list | tuple) else set()
+    left_out = {k for k in _members(state.get("_non_persistent_buffers_set")) if isinstance(k, str)}
     buffers = {k: v for k, v in _mapping(state.get("_buffers")).items() if k not in left_out}
     return {**_mapping(state["_parameters"]), **buffers, **_mapping(state["_modules"])}
+
+
+def _members(node: Any) -> Sequence[Any]:
+    """The members of a set, which the older protocols make by a call."""
+    if isinstance(node, Made):
+        node = node.args[0] if node.args else node.values
+    return node if isinstance(node, list | tuple) else ()
 
 
 def _class_of(node: Made) -> Any:
