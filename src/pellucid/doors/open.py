@@ -91,6 +91,7 @@ def _stated_anew(
         source=net.source,
         output=net.output if output is None else output,
         reader=read if preparation else as_before,
+        words=net.words,
         notes=net.notes,
     )
 
