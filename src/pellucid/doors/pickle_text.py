@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickletools
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any, Protocol, cast
 
 from pellucid.core.errors import BadModel
@@ -201,17 +202,11 @@ class _Machine:
     def do_tuple(self, _: Any) -> None:
         self.stack.append(tuple(self._marked()))
 
-    def do_empty_tuple(self, _: Any) -> None:
-        self.stack.append(())
+    def do_tuple1(self, _: Any, count: int = 1) -> None:
+        self.stack.append(tuple(self._pop(count)))
 
-    def do_tuple1(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop(1)))
-
-    def do_tuple2(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop(2)))
-
-    def do_tuple3(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop(3)))
+    do_empty_tuple, do_tuple2 = partial(do_tuple1, count=0), partial(do_tuple1, count=2)
+    do_tuple3 = partial(do_tuple1, count=3)
 
     def do_list(self, _: Any) -> None:
         self.stack.append(self._marked())
