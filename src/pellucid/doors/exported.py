@@ -151,7 +151,8 @@ def _function(target: Callable[..., Any]) -> Callable[..., Any]:
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten" or "out" in target._overloadname:
         return target
     name = target._schema.name.removeprefix("aten::")
-    for home in (torch._C._VariableFunctions, torch._C._nn, torch.Tensor):
+    inner: Any = torch._C  # where torch keeps the functions that it gives to Python
+    for home in (inner._VariableFunctions, inner._nn, torch.Tensor):
         found = getattr(home, name, None)
         if callable(found) and not name.startswith(("sym_", "_assert")):
             return cast(Callable[..., Any], found)

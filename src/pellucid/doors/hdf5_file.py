@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,8 @@ def hdf5(path: Path) -> Weights:
         import h5py
         import numpy as np
 
-        with h5py.File(path, "r") as file:
+        opened: Any = h5py.File(path, "r")
+        with opened as file:
             return torch.from_numpy(np.ascontiguousarray(file[name][()]))
 
     entries = []

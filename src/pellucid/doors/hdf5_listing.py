@@ -44,7 +44,7 @@ def _walk(group: Any, prefix: str, path: Path, found: list[dict[str, Any]], met:
             kind = "another file" if isinstance(link, h5py.ExternalLink) else "another place"
             raise BadModel(f"{shown}: {printable(where, 60)} is a link to {kind}.", "Do not trust this file.")
         one = group[name]
-        address = int(h5py.h5o.get_info(one.id).addr)
+        address = hash(one)  # one object has one, under whatever names it is linked
         if isinstance(one, h5py.Group):
             if address not in met:
                 met.add(address)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickletools
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any, Protocol, cast
 
 from pellucid.core.errors import BadModel
@@ -49,11 +50,10 @@ class Persistent:
 
 @dataclass(slots=True)
 class Seen:
-    """What was found: every name it would import, in order, how many operations ran, and why it stopped, if early."""
+    """What was found: every name it would import, in order, and how many operations it has."""
 
     names: dict[Global, None] = field(default_factory=dict)
     operations: int = 0
-    broken: str = ""
 
 
 class Stream(Protocol):
@@ -90,8 +90,7 @@ def told(file: Stream, seen: Seen, depth: int = 0) -> Any:
                 return machine.stack[-1] if machine.stack else None
             machine.step(opcode.name, argument)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        seen.broken = str(error) or type(error).__name__
-        raise Cut(seen.broken) from error
+        raise Cut(str(error) or type(error).__name__) from error
     raise Cut("it has no end")
 
 
@@ -106,6 +105,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.looked: set[int] = set()
 
     def step(self, name: str, argument: Any) -> None:
         """One operation."""
@@ -165,7 +165,7 @@ class _Machine:
             try:
                 told(io.BytesIO(data), self.seen, self.depth + 1)
             except Cut:
-                self.seen.broken = ""
+                return
 
     def _marked(self) -> list[Any]:
         at = self.marks.pop()
@@ -201,17 +201,11 @@ class _Machine:
     def do_tuple(self, _: Any) -> None:
         self.stack.append(tuple(self._marked()))
 
-    def do_empty_tuple(self, _: Any) -> None:
-        self.stack.append(())
+    def do_tuple1(self, _: Any, count: int = 1) -> None:
+        self.stack.append(tuple(self._pop(count)))
 
-    def do_tuple1(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop(1)))
-
-    def do_tuple2(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop(2)))
-
-    def do_tuple3(self, _: Any) -> None:
-        self.stack.append(tuple(self._pop(3)))
+    do_empty_tuple, do_tuple2 = partial(do_tuple1, count=0), partial(do_tuple1, count=2)
+    do_tuple3 = partial(do_tuple1, count=3)
 
     def do_list(self, _: Any) -> None:
         self.stack.append(self._marked())
@@ -246,8 +240,8 @@ class _Machine:
 
     def do_stack_global(self, _: Any) -> None:
         module, name = self._pop(2)
-        text = isinstance(module, str) and isinstance(name, str)
-        self._import(*((module, name) if text else ("a name made while it runs", "?")))
+        known = isinstance(module, str) and isinstance(name, str)
+        self._import(*((module, name) if known else ("a name made while it runs", "?")))
 
     def do_inst(self, argument: str) -> None:
         args = tuple(self._marked())
@@ -261,8 +255,9 @@ class _Machine:
     def do_reduce(self, _: Any) -> None:
         callee, args = self._pop(2)
         text = args[0] if isinstance(args, tuple) and args and callee == _ENCODE else None
-        if isinstance(text, str):  # how the older protocols write bytes
-            self._look_into(text.encode("latin-1", "replace"))
+        if isinstance(text, str) and text[:1] == "\x80" and id(text) not in self.looked:
+            self.looked.add(id(text))  # it stays in the memo, and may be used a million times
+            self._look_into(text.encode("latin-1", "replace"))  # how the older protocols write bytes
         self.stack.append(Made(callee, args if isinstance(args, tuple) else (args,)))
 
     do_newobj = do_reduce
@@ -279,11 +274,10 @@ class _Machine:
     def do_persid(self, argument: Any) -> None:
         self.stack.append(Persistent(argument))
 
+    do_next_buffer = do_persid
+
     def do_binpersid(self, _: Any) -> None:
         self.stack.append(Persistent(*self._pop(1)))
-
-    def do_next_buffer(self, _: Any) -> None:
-        self.stack.append(Persistent("buffer"))
 
 
 _ACTS = {name.removeprefix("do_").upper(): act for name, act in vars(_Machine).items() if name.startswith("do_")}

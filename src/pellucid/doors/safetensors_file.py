@@ -65,18 +65,25 @@ def _parsed(text: bytes, shown: str) -> dict[str, Any]:
     return header
 
 
-def _entry(name: str, said: Any, path: Path, base: int) -> Entry:
+def _described(said: Any) -> tuple[str, tuple[int, ...], int, int] | None:
+    """The type, the shape, and where the bytes begin and end; None for what is not described as the format asks."""
     try:
         dtype, shape, (start, end) = said["dtype"], said["shape"], said["data_offsets"]
         fine = isinstance(dtype, str) and all(type(n) is int for n in (*shape, start, end)) and 0 <= start <= end
     except (TypeError, KeyError, ValueError):
-        fine = False
-    if not fine:
+        return None
+    return (dtype, tuple(shape), start, end) if fine else None
+
+
+def _entry(name: str, said: Any, path: Path, base: int) -> Entry:
+    described = _described(said)
+    if described is None:
         raise BadModel(
             f"{printable(path.name)} has a damaged header: {printable(name, 60)} is not described as the format asks.",
             "Copy or download it again.",
         )
-    entry = Entry(name, _TYPES.get(dtype, dtype), tuple(shape), Place(path, base + start, end - start))
+    dtype, shape, start, end = described
+    entry = Entry(name, _TYPES.get(dtype, dtype), shape, Place(path, base + start, end - start))
     refuse_claim(path.name, entry, end - start)
     if entry.bytes != end - start:
         raise BadModel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ _WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "state_dict_model", "model", "module", "net", "network"),
     *("params", "weights", "model_weights", "state", "generator"),
 )
-_AVERAGES = ("ema", "swa", "averaged", "shadow")
+_AVERAGE = re.compile(r"(^|_)(ema|swa|avg|averaged|shadow)(_|$)")
 _TRAINING = ("optim", "sched", "scaler", "loss", "callback", "hyper", "args", "config", "rng")
 _DEPTH = 32
 _TENSORS = 200_000
@@ -27,7 +28,7 @@ def weights_of_file(path: Path) -> Weights:
     """The model's weights in a file of `torch.save`; raises `BadModel` when there are none, or for a bad file."""
     file = checkpoint(path)
     notes: list[str] = []
-    root = _chosen(file, file.root, notes, 0)
+    root = _chosen(file, file.root, notes, {})
     entries = tuple(_named(file, root, "", 0, set()))
     if not entries:
         raise BadModel(
@@ -58,23 +59,20 @@ def _what(root: Any) -> str:
     return f"a dictionary of {', '.join(printable(str(k), 20) for k in list(items)[:4])}" if items else "nothing of use"
 
 
-def _chosen(file: Checkpoint, node: Any, notes: list[str], depth: int) -> Any:
+def _chosen(file: Checkpoint, node: Any, notes: list[str], known: dict[int, bool], depth: int = 0) -> Any:
     """The part of a structure that is the model's state."""
     if _module(node) is not None:
-        notes.append(
-            f"The file holds a whole module, {printable(str(_class_of(node)), 80)}; its weights were found without "
-            "running any of it."
-        )
+        notes.append(f"The file holds a whole module, {_class_of(node)}; its weights were found without running it.")
         return node
-    items = {k: v for k, v in _mapping(node).items() if isinstance(k, str)}
-    if not items or depth > 4:
+    items = {k: v for k, v in _mapping(node).items() if isinstance(k, str) and _holds(file, v, k, known)}
+    holders = [k for k, v in items.items() if entry_of(v, k, file) is None]
+    if not holders or depth > 4:
         return node
-    holding = [k for k, v in items.items() if not isinstance(v, str) and _holds(file, v, k)]
-    averages = [k for k in holding if any(word in k.lower() for word in _AVERAGES)]
-    plain = [k for k in holding if k not in averages and not any(word in k.lower() for word in _TRAINING)]
-    inner = [k for k in plain if entry_of(items[k], k, file) is None]
-    main = next((k for k in _WRAPPERS if k in inner), inner[0] if len(plain) == len(inner) == 1 else None)
-    if main is None and not plain and averages:
+    averages = [k for k in holders if _AVERAGE.search(k.lower())]
+    plain = [k for k in holders if k not in averages and not any(word in k.lower() for word in _TRAINING)]
+    alone = plain[0] if len(plain) == 1 and len(holders) == len(items) else None
+    main = next((k for k in _WRAPPERS if k in plain), alone)
+    if main is None and not plain and averages and len(holders) == len(items):
         main = averages[0]
         notes.append(f"Only averaged weights are in the file; those under {printable(main, 40)!r} were taken.")
     elif main is not None and averages:
@@ -83,12 +81,21 @@ def _chosen(file: Checkpoint, node: Any, notes: list[str], depth: int) -> Any:
             f"{printable(main, 40)!r} were taken."
         )
     if main is None:
-        return {k: items[k] for k in plain} if inner else node
-    return _chosen(file, items[main], notes, depth + 1)
+        return {k: v for k, v in items.items() if k in plain or k not in holders}
+    return _chosen(file, items[main], notes, known, depth + 1)
 
 
-def _holds(file: Checkpoint, node: Any, name: str) -> bool:
-    return next(_named(file, node, name, 0, set()), None) is not None
+def _holds(file: Checkpoint, node: Any, name: str, known: dict[int, bool], depth: int = 0) -> bool:
+    """Is there a tensor somewhere inside?  Each part is asked once, however often it is held."""
+    if isinstance(node, str | int | float | bytes | None) or depth > _DEPTH:
+        return False
+    if id(node) not in known:
+        known[id(node)] = False  # while it is asked: some hold themselves
+        parts = _module(node)
+        inside = (_mapping(node) if parts is None else parts).values()
+        held = entry_of(node, name, file) is not None
+        known[id(node)] = held or any(_holds(file, v, name, known, depth + 1) for v in inside)
+    return known[id(node)]
 
 
 def _named(file: Checkpoint, node: Any, name: str, depth: int, met: set[int]) -> Iterator[Entry]:
@@ -127,13 +134,14 @@ def _members(node: Any) -> Sequence[Any]:
     return node if isinstance(node, list | tuple) else ()
 
 
-def _class_of(node: Made) -> Any:
+def _class_of(node: Made) -> str:
     """The class of what was made, also by the oldest protocols, which call a helper of `copyreg`."""
-    if isinstance(node.callee, Persistent) and isinstance(node.callee.id, tuple):
-        return node.callee.id[1] if len(node.callee.id) > 1 else "unknown"
-    if isinstance(node.callee, Global) and node.callee.module.startswith("copyreg") and node.args:
-        return node.args[0]
-    return node.callee
+    made = node.callee
+    if isinstance(made, Persistent) and isinstance(made.id, tuple) and len(made.id) > 1:
+        made = made.id[1]
+    elif isinstance(made, Global) and made.module.startswith("copyreg") and node.args:
+        made = node.args[0]
+    return printable(str(made), 80) if isinstance(made, Global) else "of a class made while it is unpickled"
 
 
 def _mapping(node: Any) -> Mapping[Any, Any]:
@@ -145,7 +153,8 @@ def _mapping(node: Any) -> Mapping[Any, Any]:
     if isinstance(node, Made):
         if node.items:
             return node.items
-        if node.args and isinstance(node.args[0], list) and str(node.callee).endswith("Dict"):
+        ordered = isinstance(node.callee, Global) and node.callee.name.endswith("Dict")
+        if ordered and node.args and isinstance(node.args[0], list):
             pairs = [p for p in node.args[0] if isinstance(p, list | tuple) and len(p) == 2]
             return {k: v for k, v in pairs if isinstance(k, str | int)}
     return {}

@@ -158,17 +158,17 @@ def _legacy(path: Path, seen: Seen) -> Checkpoint:
         at = file.tell()
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise BadModel(f"{printable(path.name)} was written on a big-endian machine.", "Save it as safetensors.")
-    widths = {str(s[2]): ITEM.get(_storage_type(s), 1) for s in _storages_in(root)}
+    widths = {_key(s[2]): ITEM.get(_storage_type(s), 1) for s in _storages_in(root)}
     storages: dict[str, Place | Packed] = {}
     for key in keys if isinstance(keys, list) else []:
         with path.open("rb") as file:
             file.seek(at)
-            count = int.from_bytes(file.read(8), "little") * widths.get(str(key), 1)
+            count = int.from_bytes(file.read(8), "little") * widths.get(_key(key), 1)
         if at + 8 + count > total:
             raise BadModel(
                 f"{printable(path.name)} ends after {total} of {at + 8 + count} bytes.", "Download it again."
             )
-        storages[str(key)] = Place(path, at + 8, count)
+        storages[_key(key)] = Place(path, at + 8, count)
         at += 8 + count
     return Checkpoint(path, root, storages, seen)
 
@@ -233,21 +233,16 @@ _OTHERS = {
 
 
 def _dense(made: Made, name: str, file: Checkpoint) -> Entry:
-    storage, offset, shape, stride, *more = made.args if len(made.args) > 3 else (None,) * 4
-    whole = isinstance(storage, Persistent) and isinstance(storage.id, tuple) and len(storage.id) >= 5
-    numbers = (
-        offset,
-        *(shape if isinstance(shape, tuple) else (None,)),
-        *(stride if isinstance(stride, tuple) else ()),
-    )
-    if not whole or not all(type(n) is int for n in numbers) or len(shape) != len(stride) or len(shape) > _AXES:
+    described = _described(made)
+    if described is None:
         raise BadModel(
             f"{_shown(file, name)} is described in no way that torch.save writes.", "Do not trust this file."
         )
-    dtype = _storage_type(storage.id)
-    if made.callee.name.endswith("v3") and len(more) > 2 and isinstance(more[2], Global):
-        dtype = more[2].name
-    source = file.storages.get(str(storage.id[2]))
+    reference, offset, shape, stride = described
+    dtype = _storage_type(reference)
+    if made.callee.name.endswith("v3") and len(made.args) > 6 and isinstance(made.args[6], Global):
+        dtype = made.args[6].name
+    source = file.storages.get(_key(reference[2]))
     if source is None:
         raise BadModel(f"{_shown(file, name)} is missing: the file ends before it.", "Copy or download it again.")
     entry = Entry(name, dtype, shape, source if isinstance(source, Place) else None, stride, offset)
@@ -255,6 +250,23 @@ def _dense(made: Made, name: str, file: Checkpoint) -> Entry:
     if not isinstance(source, Place):
         return Entry(name, dtype, shape, load=partial(_strided, source, entry))
     return entry if stride != contiguous(shape) else Entry(name, dtype, shape, source, None, offset)
+
+
+def _described(made: Made) -> tuple[tuple[Any, ...], int, tuple[int, ...], tuple[int, ...]] | None:
+    """The reference to the storage, the offset, the shape and the strides; None for anything else."""
+    if len(made.args) < 4:
+        return None
+    storage, offset, shape, stride = made.args[:4]
+    if not isinstance(storage, Persistent) or not isinstance(storage.id, tuple) or len(storage.id) < 5:
+        return None
+    if not isinstance(shape, tuple) or not isinstance(stride, tuple) or not len(shape) == len(stride) <= _AXES:
+        return None
+    return (storage.id, offset, shape, stride) if all(type(n) is int for n in (offset, *shape, *stride)) else None
+
+
+def _key(value: Any) -> str:
+    """The name of a storage; nothing but a plain one is written out, for a nest of others has no end."""
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _shown(file: Checkpoint, name: str) -> str:

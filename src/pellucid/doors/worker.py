@@ -44,6 +44,7 @@ def inspected(task: str, path: Path, *, seconds: int = SECONDS, memory: int = ME
     ) as process:  # fmt: skip
         watch = threading.Timer(seconds, _stop, (late, process))
         watch.start()
+        answer = b""
         try:
             assert process.stdout is not None  # noqa: S101 (asked for above)
             answer = process.stdout.read(ANSWER + 1)
