@@ -15,6 +15,7 @@ from PIL import Image
 
 import pellucid as pl
 from pellucid.core.errors import BadInput, BadModel, Missing, PellucidError
+from pellucid.core.recording.record import record_module
 from pellucid.doors.hugging_face import blueprint, open_file, open_name
 from pellucid.doors.hugging_face_preparation import preparation_of, stated_in
 from pellucid.doors.prepare import prepare
@@ -306,6 +307,15 @@ def test_a_blueprint_needs_no_weights(tmp_path: Path) -> None:
             assert model(**x).logits.shape == (1, 2)
 
 
+@pytest.mark.parametrize("name", VISION)
+def test_a_blueprint_is_mapped_without_numbers(name: str, tmp_path: Path) -> None:
+    config, kind = VISION[name]
+    model = saved(tmp_path, config(), kind)
+    plan, x = blueprint(tmp_path)
+    fake, real = (record_module(m, (), x, fake=m is plan) for m in (plan, model))
+    assert [op.name for op in fake.operations] == [op.name for op in real.operations]
+
+
 # Preparation, against the processors themselves (Pillow's, which round to whole 0..255 twice while resizing)
 
 PROCESSORS = {
@@ -356,3 +366,25 @@ UNSTATED = {
 def test_what_cannot_be_carried_out_is_not_guessed(name: str) -> None:
     found, why = preparation_of(UNSTATED[name], "preprocessor_config.json")
     assert found is None and "give tensors" in why
+
+
+def test_an_encoder_with_a_decoder(tmp_path: Path) -> None:
+    config = transformers.T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2,
+                                   decoder_start_token_id=0)  # fmt: skip
+    model = saved(tmp_path, config, "T5ForConditionalGeneration")
+    net, ids = open_file(tmp_path), torch.tensor([[3, 4, 5]])
+    x = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": torch.zeros_like(ids[:, :1])}
+    assert net.inputs == tuple(x)
+    with torch.no_grad():
+        assert torch.equal(net.pick(net.model(**x)), model(**x).logits)
+    assert set(pl.methods.input_x_gradient(net, x, pl.token(-1, 4)).maps) == {"input_ids", "decoder_input_ids"}
+
+
+def test_siglip_scores_pairs_with_its_bias(tmp_path: Path) -> None:
+    text = {"vocab_size": 30, "max_position_embeddings": 8, "bos_token_id": 1, "eos_token_id": 2, **SMALL}
+    config = transformers.SiglipConfig(text_config=text, vision_config={"image_size": 16, "patch_size": 8, **SMALL})
+    model = saved(tmp_path, config, "SiglipModel")
+    ids, picture = torch.tensor([[1, 2, 3, 4, 5, 6, 7, 1]]), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        wanted = model(input_ids=ids, pixel_values=picture).logits_per_image
+        assert torch.allclose(open_file(tmp_path).model(ids, picture), wanted, atol=1e-4)

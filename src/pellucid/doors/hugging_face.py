@@ -215,11 +215,9 @@ def _class(package: Any, config: dict[str, Any], folder: Path) -> Any:
 
 def _settings(package: Any, config: dict[str, Any], folder: Path) -> Any:
     try:
-        settings = package.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+        return package.CONFIG_MAPPING[config["model_type"]].from_dict(config)
     except Exception as error:
         raise BadModel(f"transformers does not know {printable(folder.name)}: {_first(error)}", "") from error
-    settings._attn_implementation = "sdpa"
-    return settings
 
 
 def _inputs(model: nn.Module) -> tuple[str, ...]:
