@@ -37,7 +37,7 @@ def test_version_is_the_packages():
 def test_help_of_a_command_lists_each_of_its_parameters(name, pellucid):
     said = pellucid(name, "--help").out
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
-        flag = f"--{parameter.name}" if parameter.kind is parameter.KEYWORD_ONLY else parameter.name
+        flag = "--" + parameter.name.replace("_", "-") if parameter.kind is parameter.KEYWORD_ONLY else parameter.name
         assert flag in said
 
 

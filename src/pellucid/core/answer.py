@@ -15,6 +15,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput, BadModel
+from pellucid.core.facing import facing
 from pellucid.core.names import module_paths, operation_name
 from pellucid.core.network import Network
 from pellucid.core.site import Site
@@ -153,7 +154,8 @@ def _taps(model: nn.Module, sites: set[Site], visit: Visit) -> Iterator[None]:
         raise BadInput(f"There is no module at {unknown[0]!r}.", f"Modules there are: {', '.join(close)} ...")
     with ExitStack() as stack:
         for path in {s.path for s in sites}:
-            _tap_module(modules[path], path, {s for s in sites if s.path == path}, visit, stack)
+            here = {s for s in sites if s.path == path}
+            _tap_module(modules[path], path, here, facing(model, path, visit), stack)
         if any(s.operation for s in sites):
             stack.enter_context(Operations(follow(modules, stack), partial(_see, _by_operation(sites), visit)))
         yield

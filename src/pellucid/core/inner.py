@@ -75,7 +75,7 @@ def cut_behind(net: Network, model: nn.Module, x: Tensors, site: Site) -> Cut | 
     """
     if net.borrowed_because or current().max_batch == 1 or site.at == "input":
         return None
-    in_order = tuple(x) == net.inputs[: len(x)]
+    in_order = net.in_order(x)
     with torch.no_grad():
         try:
             cut = Cut(model, tuple(x.values()) if in_order else (), {} if in_order else x, site)

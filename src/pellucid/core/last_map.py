@@ -15,6 +15,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from pellucid.core.answer import Operations, ask, follow
 from pellucid.core.errors import BadModel
+from pellucid.core.facing import channels_second, turned
 from pellucid.core.names import module_paths
 from pellucid.core.replaced import at_embeddings
 from pellucid.core.score import Score
@@ -68,6 +69,9 @@ def _look(f: Score, x: Tensors) -> Places:
 
     def end(path: str, calls: Iterator[int], _module: nn.Module, _args: Any, out: Any) -> None:
         call = next(calls)
+        if turned(f.net.model, path) and isinstance(out, Tensor) and out in axes and axes[out] == _LAST:
+            out = channels_second(out)
+            axes[out] = PICTURE
         if _is_map(out, axes) or (isinstance(out, Tensor) and out.ndim == 3):
             seen.append((Site(path, call), tuple(out.shape)))
 
@@ -111,6 +115,7 @@ def grid_at(f: Score, x: Tensors, site: Site) -> Grid | None:
 
 Order: TypeAlias = tuple[int, ...]
 PICTURE: Order = (0, 1, 2, 3)
+_LAST: Order = (0, 2, 3, 1)  # channels behind height and width
 _NO_CHANGE = frozenset({"detach", "clone", "contiguous", "to", "data", "grad", "dropout"})
 # after these, four axes are no longer a picture's in an order that is known
 _MIXES = frozenset(

@@ -154,7 +154,7 @@ class Method(Generic[P]):
             resolution=found.resolution, gap=found.gap,
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
-            facts=found.facts,
+            facts={**_tokens(net, given), **found.facts},
             notes=(*_notes(net, given, found.maps), *found.notes),
             net=net,
             score=replace(f, model=None, inner=f.inner and f.inner.anew()),
@@ -229,6 +229,12 @@ def _drawn_over(f: Score, inner: Tensors) -> dict[str, Any]:
     picture = next((k for k, v in f.inner.given.items() if v.ndim == 4 and v.is_floating_point()), None)
     grid = grid_at(f, inner, f.inner.site) if picture is not None else None
     return {} if grid is None else {"drawn over": picture, "grid": grid}
+
+
+def _tokens(net: Network, x: Tensors) -> dict[str, Any]:
+    """The words of each sample, where the network says what its token ids mean."""
+    ids = next((v for v in x.values() if v.ndim == 2 and not v.is_floating_point()), None)
+    return {} if ids is None or net.words is None else {"tokens": tuple(map(net.words, ids))}
 
 
 def _refuse_nonsense(maps: Tensors, name: str) -> None:

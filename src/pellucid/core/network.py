@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from pellucid.core.double import why_not_doubled
 from pellucid.core.errors import BadInput, BadModel, PellucidError
@@ -22,16 +23,18 @@ from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.tensors import finite
 
-Reader: TypeAlias = Callable[["Network", Any], Tensor]
+Reader: TypeAlias = Callable[["Network", Any], Any]
+Words: TypeAlias = Callable[[Tensor], tuple[str, ...]]
 
 
 class Network:
     """A torch module that can be looked at.  `pellucid.open` makes one; nothing ever changes the module.
 
     `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
-    are prepared, `output` which part of a structured output the targets speak of, `source` the name under which
-    `pellucid.open` finds it again.  Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when
-    it is no module, or when the weights hold no usable numbers.
+    are prepared, `output` which part of a structured output the targets speak of, `words` what the token ids of one
+    sample mean, `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in.
+    Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when it is no module, or when the
+    weights hold no usable numbers.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]
@@ -49,6 +52,7 @@ class Network:
         source: str = "",
         output: str | int | None = None,
         reader: Reader | None = None,
+        words: Words | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         model, unwrapped = _unwrapped(model)
@@ -60,7 +64,11 @@ class Network:
         self.preparation = preparation
         self.output = output
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
-        self.inputs, self._takes_any = _arguments(model) if inputs is None else (tuple(inputs), True)
+        own, loose = _arguments(model)
+        self.inputs, self._takes_any = (own, loose) if inputs is None else (tuple(inputs), True)
+        # names that skip some of forward's own arguments can only be given as names
+        self._by_place = self.inputs == own[: len(self.inputs)] or not set(self.inputs) <= set(own)
+        self.words = words
         self.borrowed_because = why_not_doubled(model)
         self.notes = (*unwrapped, *notes)
         self.contiguous_only = False  # has it refused channels-last activations?
@@ -75,8 +83,11 @@ class Network:
         """The output of every module, in the order of definition."""
         return tuple(Site(path) for path in module_paths(self.model) if path)
 
-    def read(self, picture: Any) -> Tensor:
-        """A picture (file, bytes, array or PIL image) as this network's input: `[1, channels, height, width]`."""
+    def read(self, picture: Any) -> Any:
+        """A picture (file, bytes, array or PIL image) as this network's input: `[1, channels, height, width]`.
+
+        A text, or several, for a network of words: its inputs by name.
+        """
         if self._reader is None:
             raise BadInput(f"{self.name} does not say how pictures are prepared.", "Give it a tensor, or use pl.open.")
         return self._reader(self, picture)
@@ -128,7 +139,7 @@ class Network:
             raise BadInput(f"{self.name} has no input {unknown[0]!r}.", f"It takes: {', '.join(self.inputs)}.")
         try:
             with nullcontext() if self._harmless else ReadOnly(parameters_of(self.model)):
-                output = model(*x.values()) if tuple(x) == self.inputs[: len(x)] else model(**x)
+                output = model(*x.values()) if self.in_order(x) else model(**x)
         except (RuntimeError, ValueError, IndexError, AssertionError) as error:
             why = None if isinstance(error, PellucidError) else misfit(error, model, x)
             if why is None:
@@ -136,6 +147,10 @@ class Network:
             raise why from error
         self._harmless = True
         return output
+
+    def in_order(self, x: Mapping[str, Tensor]) -> bool:
+        """Can these inputs be given by place, as they stand?"""
+        return self._by_place and tuple(x) == self.inputs[: len(x)]
 
     def pick(self, output: Any) -> Tensor:
         """The part of the model's output that targets speak of, as a tensor."""
@@ -185,7 +200,7 @@ def _unwrapped(model: object) -> tuple[nn.Module, tuple[str, ...]]:
     """The model inside of wrappers that compile it or spread it over devices, and a note that says so."""
     notes: list[str] = []
     while isinstance(model, nn.Module):
-        parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel)
         inner = model.module if parallel else getattr(model, "_orig_mod", None)
         if not isinstance(inner, nn.Module):
             return model, tuple(notes)
@@ -205,10 +220,18 @@ def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
     return names or (("x",) if loose else ()), loose
 
 
+_GATHER = (
+    "Gather them into a plain module: get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) of "
+    "torch.distributed.checkpoint.state_dict."
+)
+
+
 def _refuse_unusable_weights(model: nn.Module) -> None:
     for name, t in tensors_of(model).items():
         if isinstance(t, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
             raise BadModel(f"Weight {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
+        if hasattr(t, "full_tensor") or "_fsdp_wrapped_module" in name or name.endswith("_flat_param"):
+            raise BadModel(f"Weight {name!r} is spread over several processes (FSDP).", _GATHER)
         if t.is_meta:
             raise BadModel(f"Weight {name!r} is on the meta device: it holds no numbers.", "Load the weights first.")
         # not buffers: a causal mask rightly holds minus infinity

@@ -13,6 +13,7 @@ from torch import Tensor
 class Preparation:
     """Resize the short side to `round(size / crop)`, cut the central square, then `(value - mean) / std`.
 
+    When it is `squeezed`, the whole picture becomes a square of that size first, whatever its shape.
     Values are RGB in 0..1 before normalization; `mean` and `std` are in the same unit.  `bgr` networks
     (Caffe's heritage) want the channels turned round after normalization.  `source` says who states this.
     """
@@ -23,6 +24,7 @@ class Preparation:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     interpolation: str = "bicubic"
     bgr: bool = False
+    squeezed: bool = False
     source: str = "stated by the user"
 
     def unlike(self, x: Float[Tensor, "batch channels height width"]) -> str:

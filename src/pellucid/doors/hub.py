@@ -42,9 +42,9 @@ def open(name: str, *, preparation: Preparation | None = None) -> Network:
 
 
 def _torchvision(name: str, preparation: Preparation | None) -> Network:
-    models = _imported("torchvision.models", "torchvision")
+    models = imported("torchvision.models", "torchvision")
     if name.lower() not in models.list_models():
-        raise _unknown("torchvision", name, models.list_models())
+        raise unknown("torchvision", name, models.list_models())
     weights = models.get_model_weights(name).DEFAULT
     model = _downloaded(lambda: models.get_model(name, weights=weights), f"torchvision:{name}")
     stated = weights.transforms()
@@ -65,11 +65,11 @@ def _torchvision(name: str, preparation: Preparation | None) -> Network:
 
 
 def _timm(name: str, preparation: Preparation | None) -> Network:
-    timm = _imported("timm", "timm")
-    data = _imported("timm.data", "timm")
+    timm = imported("timm", "timm")
+    data = imported("timm.data", "timm")
     available = timm.list_models(pretrained=True)
     if name not in available and name not in {a.partition(".")[0] for a in available}:
-        raise _unknown("timm", name, available)
+        raise unknown("timm", name, available)
     model = _downloaded(lambda: timm.create_model(name, pretrained=True), f"timm:{name}")
     config = data.resolve_model_data_config(model)
     notes = []
@@ -109,7 +109,8 @@ def _network(
     )
 
 
-def _imported(module: str, package: str) -> ModuleType:
+def imported(module: str, package: str) -> ModuleType:
+    """A module of an optional package; raises `Missing` with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -145,7 +146,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _unknown(package: str, name: str, available: list[str]) -> Missing:
+def unknown(package: str, name: str, available: list[str]) -> Missing:
+    """The error for a network that a package does not have, with the closest names that it has."""
     near = get_close_matches(name, available, 3)
     hint = f"Did you mean {' or '.join(f'{package}:{n}' for n in near)}?" if near else f"See {package}.list_models()."
     return Missing(f"{package} has no pretrained network {printable(name)!r}.", hint)

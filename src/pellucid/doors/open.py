@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.doors import hub, zoo
+from pellucid.doors import hub, hugging_face, keras_model, scikit, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
+from pellucid.doors.kinds import door_of, kind_of, lie
 from pellucid.doors.model_file import refusal
 from pellucid.doors.prepare import check
 from pellucid.doors.reading import read
@@ -30,8 +31,11 @@ def open(
     inputs: Sequence[str] | None = None,
     output: str | int | None = None,
     name: str = "",
+    architecture: nn.Module | str | None = None,
+    trusted: bool = False,
 ) -> Network:
-    """Open a network: a torch module, a name (`efficientnet_lite0`, `torchvision:resnet50`, `timm:...`), or a function.
+    """Open a network: a torch module, a name (`efficientnet_lite0`, `torchvision:resnet50`, `timm:...`), a file, or a
+    function.
 
     A function takes tensors `[batch, ...]` and gives one row of scores a sample, as a tensor or an array; what can be
     asked of it is what needs no look inside.
@@ -39,6 +43,9 @@ def open(
     `preparation` says how pictures become its input, `labels` names its classes (names, or a text file with one a
     line), `inputs` the arguments of `forward`, `output` which part of a structured output is meant.  The module itself
     is never changed; wrappers for several devices or for compilation are looked through, which `notes` says.
+
+    A file is told by its contents.  One that holds weights alone needs its `architecture`: a module, or a name such as
+    `torchvision:resnet50`.  Nothing in a file is ever run, unless `trusted` says that it may.
 
     Raises `BadModel` for what is no model or cannot be opened safely, `Missing` for what is not there.
 
@@ -48,7 +55,7 @@ def open(
     """
     if preparation is not None:
         check(preparation)
-    known = _opened(what, preparation)
+    known = _opened(what, preparation, architecture, trusted)
     if isinstance(known, Function):
         inputs, name = inputs or arguments_of(known.function), name or name_of(known.function)
     if isinstance(known, nn.Module):
@@ -72,7 +79,8 @@ def _stated_anew(
     """The same model, with what was stated laid over what it said itself."""
 
     def as_before(_: Network, picture: Any) -> Tensor:
-        return net.read(picture)
+        x: Tensor = net.read(picture)
+        return x
 
     return Network(
         net.model,
@@ -83,15 +91,22 @@ def _stated_anew(
         source=net.source,
         output=net.output if output is None else output,
         reader=read if preparation else as_before,
+        words=net.words,
         notes=net.notes,
     )
 
 
-def _opened(what: Any, preparation: Preparation | None) -> Network | nn.Module:
+def _opened(
+    what: Any, preparation: Preparation | None, architecture: nn.Module | str | None, trusted: bool
+) -> Network | nn.Module:
+    if hasattr(what, "_flatten_layers") and not isinstance(what, type):
+        return keras_model.open_model(what, preparation=preparation)
     if isinstance(what, Network | nn.Module):
         return what
+    if scikit.is_estimator(what) and not isinstance(what, type):
+        return scikit.open_estimator(what)
     if isinstance(what, str | Path):
-        return _named(what, preparation)
+        return _named(what, preparation, architecture, trusted)
     if isinstance(what, type) and issubclass(what, nn.Module):
         raise BadModel(f"{what.__name__} is a class, not a model.", f"Build one: pl.open({what.__name__}(...)).")
     if isinstance(what, dict):
@@ -107,12 +122,16 @@ def _opened(what: Any, preparation: Preparation | None) -> Network | nn.Module:
 _LOAD = "Build the model in Python, load them with model.load_state_dict(weights), then pl.open(model)."
 
 
-def _named(what: str | Path, preparation: Preparation | None) -> Network:
+def _named(
+    what: str | Path, preparation: Preparation | None, architecture: nn.Module | str | None, trusted: bool
+) -> Network:
     text = str(what)
     if text in zoo.names():
         return zoo.open(text, preparation=preparation)
     if text.partition(":")[0] in hub.PACKAGES:
         return hub.open(text, preparation=preparation)
+    if text.startswith("hf:"):
+        return hugging_face.open_name(text, preparation=preparation)
     if "://" in text:
         raise BadModel(f"{printable(text)} is an address; Pellucid fetches nothing.", "Download it first.")
     path = Path(what)
@@ -121,7 +140,7 @@ def _named(what: str | Path, preparation: Preparation | None) -> Network:
     except (OSError, ValueError):
         exists = False
     if exists:
-        raise refusal(path)
+        return _from_file(path, preparation, architecture, trusted)
     if isinstance(what, Path) or path.suffix or len(path.parts) != 1:
         near = get_close_matches(text, zoo.names(), 1)
         hint = f"Did you mean {near[0]}?" if near else "Check the name."
@@ -130,6 +149,21 @@ def _named(what: str | Path, preparation: Preparation | None) -> Network:
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(zoo.names())}."
     also = " Others open as torchvision:NAME or timm:NAME."
     raise Missing(f"There is no network named {printable(text)!r}.", hint + also)
+
+
+def _from_file(
+    path: Path, preparation: Preparation | None, architecture: nn.Module | str | None, trusted: bool
+) -> Network:
+    """Through the door for what the file is; refused where there is none."""
+    kind = kind_of(path)
+    door = door_of(kind.name)
+    if door is None:
+        raise refusal(path, kind)
+    net = door.open_file(path, preparation=preparation, trusted=trusted, architecture=architecture)
+    said = lie(path, kind.name)
+    if said:
+        net.notes = (f"The file is {kind.name}{said}.", *net.notes)
+    return net
 
 
 def _names(labels: Labels) -> tuple[str, ...]:

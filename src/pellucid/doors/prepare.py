@@ -55,6 +55,9 @@ def central_box(height: int, width: int, preparation: Preparation) -> tuple[floa
     holding the resized picture: that of 1 x 100 000 pixels would have six billion.
     """
     size, short = preparation.size, round(preparation.size / preparation.crop)
+    if preparation.squeezed:
+        left, top = (side * round((short - size) / 2) / short for side in (width, height))
+        return left, top, left + width * size / short, top + height * size / short
     new_height, new_width = (short, short * width // height) if height <= width else (short * height // width, short)
     top, left = round((new_height - size) / 2), round((new_width - size) / 2)
     down, across = height / new_height, width / new_width

@@ -177,7 +177,7 @@ def _one_input(net: Network, x: Inputs | None) -> Tensors:
 
 
 def _between(net: Network, x: Tensors, source: Site, target: Site) -> _Between:
-    in_order = tuple(x) == net.inputs[: len(x)]
+    in_order = net.in_order(x)
     with net.lease() as model, torch.no_grad():
         x = like_the_model(x, model)
         paths = module_paths(model)

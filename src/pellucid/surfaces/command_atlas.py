@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pellucid.core.errors import BadModel
 from pellucid.core.option import Range
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 if TYPE_CHECKING:
     from pellucid.core.network import Network
@@ -17,6 +18,9 @@ def atlas(
     folder: Annotated[str, "the folder of pictures, with those below it"],
     *,
     model: Annotated[str, "a network that pellucid.open knows"] = "efficientnet_lite0",
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     at: Annotated[str | None, "the site: a module's path; empty: the last one that keeps places apart"] = None,
     of: Annotated[Literal["places", "pictures"], "lay out places within the pictures, or whole pictures"] = "places",
     how: Annotated[Literal["pca", "tsne", "umap"], "how the map is made; t-SNE and UMAP need pellucid[embed]"] = "pca",
@@ -46,7 +50,7 @@ def atlas(
     kind: type[Shown] = Atlas if of == "places" else Embedding
     place = check_place(output or f"{Path(folder).resolve().name or 'pictures'}.atlas.html", kind)
     with watched(seed=seed, quiet=quiet or json):
-        net = open_(model)
+        net = open_(stated(model, architecture, preparation, trust_file))
         site = at or _last_map(net)
         if of == "pictures":
             return deliver(embedding(net, folder, site, how=how, most=most), place, as_json=json, quiet=quiet)

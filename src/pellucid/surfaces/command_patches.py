@@ -7,12 +7,16 @@ from typing import Annotated
 from pellucid.core.errors import BadOption
 from pellucid.core.option import Range
 from pellucid.surfaces.deliver import deliver, numbers, place_of
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 
 def patches(
     folder: Annotated[str, "the folder with the pictures"],
     *,
     model: Annotated[str, "a network that pellucid.open knows, or a file"] = "efficientnet_lite0",
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     at: Annotated[str | None, "the site to look at: a module's path, such as blocks.4"] = None,
     channels: Annotated[str, "which channels: numbers and ranges, such as 0-15,32"] = "0-15",
     count: Annotated[int, Range(1, 100), "patches of each channel"] = 9,
@@ -36,7 +40,7 @@ def patches(
     from pellucid.surfaces.progress import watched
 
     place, chosen = place_of(output or "patches.html", folder, Patches), numbers(channels)
-    net = open_network(model)
+    net = open_network(stated(model, architecture, preparation, trust_file))
     if not at:
         near = ", ".join(str(s) for s in net.sites if str(s).count(".") < 2)
         raise BadOption("Which site was not said.", f"Give one with --at: {near}, or a module inside them.")

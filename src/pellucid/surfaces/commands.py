@@ -17,9 +17,9 @@ from pellucid.surfaces.command_dream import dream
 from pellucid.surfaces.command_map import map as map_
 from pellucid.surfaces.command_patches import patches
 from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, MODEL_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 MODEL = "efficientnet_lite0"
-_MODEL_HELP = "a network that pellucid.open knows: efficientnet_lite0, torchvision:resnet50, timm:NAME"
 _TARGET_HELP = "what to explain: a class's number or (part of) its name; empty: the top class"
 _AT_HELP = "an inner site (a module's path) whose value is explained in the place of the picture"
 _TRUST_HELP = "how much testing the map is worth: quick (64 masked copies), standard or thorough (up to 1024)"
@@ -29,7 +29,10 @@ _JSON_HELP = "print the result as JSON, for scripts"
 def explain(
     image: Annotated[str, "the picture to explain"],
     *,
-    model: Annotated[str, _MODEL_HELP] = MODEL,
+    model: Annotated[str, MODEL_HELP] = MODEL,
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     target: Annotated[str | None, _TARGET_HELP] = None,
     method: Annotated[str | None, "an attribution method (pellucid methods); empty: the most faithful of a few"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
@@ -54,7 +57,8 @@ def explain(
     options, more = _options(option, method or None, methods.all_methods()), _measures(measure)
     place = place_of(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
-        e = explain_(model, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
+        net = stated(model, architecture, preparation, trust_file)
+        e = explain_(net, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
         return deliver(e, place, as_json=json, quiet=quiet)
 
@@ -62,7 +66,10 @@ def explain(
 def compare(
     image: Annotated[str, "the picture to explain"],
     *,
-    model: Annotated[str, _MODEL_HELP] = MODEL,
+    model: Annotated[str, MODEL_HELP] = MODEL,
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     target: Annotated[str | None, _TARGET_HELP] = None,
     methods: Annotated[str | None, "names of methods with commas between them; empty: all that apply"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
@@ -83,7 +90,8 @@ def compare(
     place = place_of(output or f"{_stem(image)}.compare.html", image, Comparison)
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
-        found = compare_(model, image, target or None, methods=names or None, at=at or None, trust=trust)
+        net = stated(model, architecture, preparation, trust_file)
+        found = compare_(net, image, target or None, methods=names or None, at=at or None, trust=trust)
         return deliver(found, place, as_json=json, quiet=quiet)
 
 

@@ -82,7 +82,7 @@ def explain(
 ) -> Explanation:
     """Why did the network say that?  A map of the evidence with its measured trust card.
 
-    `net` is a network, or what `pellucid.open` takes; `x` a tensor or a picture's file.  Without a
+    `net` is a network, or what `pellucid.open` takes; `x` a tensor, a picture's file, or a text.  Without a
     `target` the top class is explained; without a `method`, several race and the most faithful one for this network and
     input is kept.  With `at`, the value at that inner site is explained in the place of the input.
     `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.  `trust` is how much testing it
@@ -206,6 +206,8 @@ def _input(net: Network, x: Inputs | str | Path) -> tuple[Inputs, tuple[str, ...
     """The input, and what has to be said about how a picture was read."""
     if not isinstance(x, str | Path):
         return x, ()
+    if net.words is not None and isinstance(x, str):
+        return net.read(x), ()
     found = reading(net, x)
     return found.x, found.notes
 

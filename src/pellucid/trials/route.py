@@ -95,7 +95,7 @@ def route_of(net: Network, canvas: Canvas) -> Route:
 def _recorded(net: Network, canvas: Canvas) -> Route:
     grey = torch.full((1, canvas.channels, *canvas.native), 0.5, dtype=canvas.dtype, device=canvas.device)
     x = canvas.fed(grey)
-    in_order = tuple(x) == net.inputs[: len(x)]
+    in_order = net.in_order(x)
     args, named = (tuple(x.values()), {}) if in_order else ((), x)
     current().meter.forwards += 1
     with net.lease() as model, torch.no_grad():

@@ -77,7 +77,8 @@ def _preparation(explanation: Explanation) -> str:
     if p is None:
         return ""
     means, stds = (", ".join(number(v) for v in values) for values in (p.mean, p.std))
-    cut = f"short side to {round(p.size / p.crop)}, central {p.size}×{p.size} ({p.interpolation})"
+    whole = "squeezed to a square of" if p.squeezed else "short side to"
+    cut = f"{whole} {round(p.size / p.crop)}, central {p.size}×{p.size} ({p.interpolation})"
     return f"{cut}; minus ({means}), over ({stds}); {p.source}"
 
 

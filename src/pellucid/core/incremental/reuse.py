@@ -126,7 +126,7 @@ class Reuse:
 
     def _given(self, sample: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         one = rows(self.x, sample, sample + 1)
-        in_order = tuple(one) == self.f.net.inputs[: len(one)]
+        in_order = self.f.net.in_order(one)
         return (tuple(one.values()), {}) if in_order else ((), one)
 
     def _jobs(self, boxes: list[list[Box]]) -> list[_Job]:

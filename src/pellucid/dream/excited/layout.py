@@ -132,7 +132,7 @@ def layout_at(net: Network, model: nn.Module, x: Tensors, site: Site, axis: int 
 def _tape(net: Network, model: nn.Module, x: Tensors) -> Tape | None:
     """The tape of one pass; None for a network that cannot be recorded, whose receptive fields then are not known."""
     try:
-        in_order = tuple(x) == net.inputs[: len(x)]
+        in_order = net.in_order(x)
         args, named = (tuple(x.values()), {}) if in_order else ((), x)
         return record_module(model, args, named, keep_values=False, paths=module_paths(model))
     except (BadInput, BadModel, RuntimeError, TypeError):

@@ -1,0 +1,171 @@
+"""TensorFlow's models by way of ONNX: converted in a process of their own by tf2onnx or tflite2onnx, where installed.
+
+TensorFlow Lite files are data and are parsed.  A SavedModel is a program: a converter runs parts of it, so that it is
+opened only when it is trusted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadModel, Missing
+from pellucid.core.facing import channels_last, channels_second
+from pellucid.core.network import Network
+from pellucid.core.preparation import Preparation
+from pellucid.core.structure import rebuilt
+from pellucid.doors.files import printable
+from pellucid.doors.reading import read
+
+_SECONDS = 600
+_MEMORY = 8 << 30
+_SHOWN = 200
+_FEW = (1, 3, 4)  # channels of a picture
+_THEN = ", then pl.open('model.onnx')."
+_LITE = "import sys, tflite2onnx; tflite2onnx.convert(sys.argv[1], sys.argv[2])"
+
+
+def open_file(
+    path: Path | str,
+    *,
+    preparation: Preparation | None = None,
+    trusted: bool = False,
+    architecture: object = None,
+) -> Network:
+    """A TensorFlow Lite file or a SavedModel folder, converted to ONNX and opened as that.
+
+    Raises `Missing` with the exact command when no converter is installed, and `BadModel` when the conversion fails,
+    when a SavedModel is not `trusted`, and for a frozen graph (.pb), with the command that converts it.
+    """
+    path = Path(path)
+    with TemporaryDirectory(prefix="pellucid-") as folder:
+        made = Path(folder) / f"{path.stem or path.name}.onnx"
+        command = _command(path, made, trusted)
+        _convert(command, path, made)
+        opened: Any = importlib.import_module("pellucid.doors.onnx")
+        found: Network = opened.open_file(made, preparation=preparation)
+        last = _pictures_with_channels_last(made)
+    if not any(last):
+        return found
+    note = "TensorFlow keeps channels last; here pictures and maps have them first: [batch, channels, ...]."
+    return Network(
+        PicturesFirst(found.model, last), inputs=found.inputs, labels=found.labels, preparation=found.preparation,
+        name=path.stem, output=found.output, reader=read, notes=(*found.notes, note),
+    )  # fmt: skip
+
+
+class PicturesFirst(nn.Module):
+    """A model that wants channels last, given pictures with their channels before height and width.
+
+    `last`: for each input, is it such a picture?  Maps that the model puts out are turned too.
+    """
+
+    def __init__(self, model: nn.Module, last: Sequence[bool]) -> None:
+        super().__init__()
+        self.model, self.last = model, tuple(last)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """What the model says, maps with channels second."""
+        given = [channels_last(v) if turned else v for v, turned in zip(inputs, self.last, strict=True)]
+        return rebuilt(self.model(*given), channels_second)
+
+
+def _pictures_with_channels_last(made: Path) -> list[bool]:
+    """Which inputs of an ONNX file are pictures in TensorFlow's order, as far as their shapes tell."""
+    graph = importlib.import_module("onnx").load(made, load_external_data=False).graph
+    weights = {w.name for w in graph.initializer}
+    shapes = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input if v.name not in weights]
+    return [len(s) == 4 and s[3] in _FEW and s[1] not in _FEW for s in shapes]
+
+
+def _command(path: Path, made: Path, trusted: bool) -> list[str]:
+    """The converter's command line; raises `Missing` when there is none for this file."""
+    shown = printable(path.name)
+    whole = _installed("tf2onnx") and _installed("tensorflow")
+    python = [sys.executable, "-P"]
+    if path.suffix.lower() == ".tflite" or _is_lite(path):
+        if whole:
+            return [*python, "-m", "tf2onnx.convert", "--tflite", str(path.absolute()), "--output", str(made)]
+        if _installed("tflite2onnx"):
+            return [*python, "-c", _LITE, str(path.absolute()), str(made)]
+        raise Missing(
+            f"{shown} is a TensorFlow Lite model, and no converter is installed.",
+            "pip install tflite2onnx (models of floats), or convert it where TensorFlow is: "
+            f"python -m tf2onnx.convert --tflite {shown} --output model.onnx{_THEN}",
+        )
+    where = "Where TensorFlow is: pip install tf2onnx, python -m tf2onnx.convert"
+    if not path.is_dir():
+        raise BadModel(
+            f"{shown} is a frozen TensorFlow graph, which does not say what its inputs and outputs are.",
+            f"{where} --graphdef {shown} --output model.onnx --inputs NAME:0 --outputs NAME:0{_THEN}",
+        )
+    if not whole:
+        raise Missing(
+            f"{shown} is a TensorFlow SavedModel folder, and no converter is installed.",
+            f"{where} --saved-model {shown} --output model.onnx{_THEN}",
+        )
+    if not trusted:
+        raise BadModel(
+            f"{shown} is a TensorFlow SavedModel folder: a program, parts of which run when it is converted.",
+            f"If you trust it, open it as trusted, or: {where} --saved-model {shown} --output model.onnx{_THEN}",
+        )
+    return [*python, "-m", "tf2onnx.convert", "--saved-model", str(path.absolute()), "--output", str(made)]
+
+
+def _is_lite(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"TFL3"
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _convert(command: list[str], path: Path, made: Path) -> None:
+    """Run a converter by itself, with its time limited, and its memory where TensorFlow does not reserve it all."""
+    shown, lite = printable(path.name), "-c" in command
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "HOME")}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python",
+    }
+    code = "import pellucid.doors.converted as c, sys; c.limited(sys.argv[1:])"
+    whole = [sys.executable, "-P", "-c", code, *command] if lite else command
+    paths = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    try:
+        done = subprocess.run(  # noqa: S603 (this interpreter, with arguments of our own)
+            whole, env={**kept, **(quiet if not lite else {}), **paths}, cwd=made.parent, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise BadModel(f"{shown} takes longer than {_SECONDS} s to convert.", "Convert it yourself.") from None
+    if done.returncode or not made.is_file():
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = printable(lines[-1], _SHOWN) if lines else f"code {done.returncode}"
+        raise BadModel(
+            f"{shown} cannot be converted: {reason}",
+            "tflite2onnx knows models of floats; tf2onnx with TensorFlow knows more." if lite else "See tf2onnx.",
+        )
+
+
+def limited(command: list[str]) -> None:
+    """Become the converter, with its memory limited where the system can."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    except (ImportError, ValueError, OSError):  # the clock holds
+        pass
+    os.execv(command[0], command)  # noqa: S606 (the interpreter that runs this)

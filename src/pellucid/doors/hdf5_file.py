@@ -1,0 +1,45 @@
+"""The datasets of an HDF5 file, listed in another process, because its parser is a large one in C.
+
+Links that lead to other files or elsewhere in the file, and data that lies in other files, are refused.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pellucid.doors.entries import ITEM, Entry, Place, Weights, refuse_claim
+from pellucid.doors.worker import inspected
+
+
+def hdf5(path: Path) -> Weights:
+    """Every dataset of numbers in an HDF5 file.
+
+    Raises `BadModel` for damaged files, for links, and for datasets that unpack to far more than they store; `Missing`
+    without h5py.
+    """
+
+    def load(name: str) -> torch.Tensor:
+        import h5py
+        import numpy as np
+
+        opened: Any = h5py.File(path, "r")
+        with opened as file:
+            return torch.from_numpy(np.ascontiguousarray(file[name][()]))
+
+    entries = []
+    for said in inspected("pellucid.doors.hdf5_listing:listed", path):
+        name, dtype, shape = said["name"], said["dtype"], tuple(said["shape"])
+        if dtype not in ITEM:
+            continue
+        if said["offset"] is not None:
+            place = Place(path, said["offset"], said["stored"])
+            entry = Entry(name, dtype, shape, place)
+            refuse_claim(path.name, entry, said["stored"])
+        else:
+            entry = Entry(name, dtype, shape, load=partial(load, said["path"]))
+        entries.append(entry)
+    return Weights(path, "an HDF5 file", tuple(entries))

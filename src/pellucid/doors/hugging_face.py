@@ -1,0 +1,279 @@
+"""Hugging Face models from a folder or from the local cache, built by transformers without any code of theirs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.errors import BadModel, Missing
+from pellucid.core.lease import random_state_kept
+from pellucid.core.network import Network
+from pellucid.core.preparation import Preparation
+from pellucid.core.run import current
+from pellucid.doors.clip import ImageTower, PairOfTowers, TextTower, classifier
+from pellucid.doors.files import printable
+from pellucid.doors.hugging_face_files import cached, config_of, weight_files
+from pellucid.doors.hugging_face_preparation import stated_in
+from pellucid.doors.hugging_face_text import TextReader, reader_in
+from pellucid.doors.reading import read
+
+_WORDS = 16  # tokens of a made-up text
+_SHOWN = 5
+_FEATURES = ("logits", "pooler_output", "last_hidden_state")
+
+
+def open_file(
+    path: Path | str,
+    *,
+    preparation: Preparation | None = None,
+    trusted: bool = False,
+    architecture: object = None,
+    texts: Sequence[str] = (),
+    tower: str = "",
+) -> Network:
+    """A transformers model from the folder that `save_pretrained` wrote: vision, text, or both (CLIP).
+
+    Weights are read as safetensors (PyTorch's format as tensors only); the `architecture` is what config.json says,
+    never code that comes with the model, `trusted` or not.  Labels are its id2label, the preparation its image
+    processor's, and `net.read("text")` uses its tokenizer.  Of CLIP, `texts` make a classifier of pictures between
+    them, and `tower` ("image" or "text") takes one half; else a picture and a text are scored together.
+
+    Raises `BadModel` for what cannot be opened, or when weights are missing from the file, and `Missing` without
+    transformers.
+    """
+    folder, _ = config_of(Path(path))
+    return _open(folder, folder.name, preparation, texts, tower)
+
+
+def open_name(
+    name: str, *, preparation: Preparation | None = None, texts: Sequence[str] = (), tower: str = ""
+) -> Network:
+    """A model by name, `hf:owner/model`, from the local cache.  Nothing is downloaded: raises `Missing` instead."""
+    name = name.removeprefix("hf:")
+    folder = cached(name)
+    config_of(folder)
+    return _open(folder, f"hf:{name}", preparation, texts, tower)
+
+
+def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The architecture that a config.json describes, without weights (on the meta device), and an input it takes.
+
+    For a map of a network that fits into no memory.  The input's numbers mean nothing; its shapes and types do.
+    Raises `BadModel` for a configuration that transformers does not know.
+    """
+    package = _transformers()
+    folder, config = config_of(Path(path))
+    kind = _class(package, config, folder)
+    settings = _settings(package, config, folder)
+    with torch.device("meta"):
+        try:
+            model: nn.Module = kind(settings) if kind is not package.AutoModel else kind.from_config(settings)
+        except Exception as error:  # each of hundreds of architectures checks its settings in its own way
+            raise BadModel(f"transformers cannot build {printable(folder.name)}: {_first(error)}", "") from error
+    return model.eval(), example(model)
+
+
+def example(model: nn.Module) -> dict[str, Tensor]:
+    """Inputs of the shapes that a transformers model takes, one sample, all zero."""
+    known = _inputs(model)
+    config: Any = model.config
+    vision, text = (getattr(config, f"{part}_config", config) for part in ("vision", "text"))
+    words = min(_WORDS, getattr(text, "max_position_embeddings", None) or _WORDS)
+    made: dict[str, Tensor] = {}
+    for name in known:
+        if name == "pixel_values":
+            size = getattr(vision, "image_size", 224) or 224
+            height, width = (size, size) if isinstance(size, int) else size
+            made[name] = torch.zeros(1, getattr(vision, "num_channels", 3), height, width)
+        elif name == "input_features":
+            made[name] = torch.zeros(1, getattr(config, "num_mel_bins", 80), 3000)
+        elif name == "input_values":
+            made[name] = torch.zeros(1, 16000)
+        elif name == "attention_mask":
+            made[name] = torch.ones(1, words, dtype=torch.long)
+        else:
+            made[name] = torch.zeros(1, 1 if name == "decoder_input_ids" else words, dtype=torch.long)
+    return made
+
+
+def _open(folder: Path, name: str, preparation: Preparation | None, texts: Sequence[str], tower: str) -> Network:
+    package = _transformers()
+    model, notes = _loaded(package, folder)
+    config: Any = model.config
+    inputs = _inputs(model)
+    text, why = reader_in(folder, package, config) if "input_ids" in inputs else (None, "")
+    notes += [why] if why else []
+    if "pixel_values" in inputs and preparation is None:
+        preparation, why = stated_in(folder, package)
+        notes += [why] if why else []
+    source = name if name.startswith("hf:") else ""
+    if hasattr(model, "get_image_features") and {"input_ids", "pixel_values"} <= set(inputs):
+        return _two_towers(model, name, source, preparation, text, texts, tower, notes)
+    if texts or tower:
+        raise BadModel(f"{printable(name)} is no model of pictures and texts together.", "Leave out texts and tower.")
+    reader = read if inputs == ("pixel_values",) else text
+    return Network(
+        model, inputs=inputs, labels=_labels(config, model), preparation=preparation, name=name, source=source,
+        output=_output(model), reader=reader, words=text.words if text else None, notes=notes,
+    )  # fmt: skip
+
+
+def _two_towers(
+    model: nn.Module,
+    name: str,
+    source: str,
+    preparation: Preparation | None,
+    text: TextReader | None,
+    texts: Sequence[str],
+    tower: str,
+    notes: list[str],
+) -> Network:
+    """CLIP and its kin: a classifier between texts, one of the towers, or a picture and a text scored together."""
+    if tower not in ("", "image", "text"):
+        raise BadModel(f"There is no tower {printable(tower)!r}.", "The towers are image and text.")
+    if texts:
+        if text is None:
+            raise BadModel(f"{printable(name)} holds no tokenizer, so texts cannot be read.", "Put it into the folder.")
+        made = classifier(model, map(text.encoded, texts))
+        return Network(made, labels=texts, preparation=preparation, name=name, source=source, reader=read, notes=notes)
+    words = text.words if text else None
+    if tower == "text":
+        tower_of = TextTower(model)
+        return Network(tower_of, name=name, source=source, reader=text, words=words, notes=notes)
+    if tower == "image":
+        return Network(ImageTower(model), preparation=preparation, name=name, source=source, reader=read, notes=notes)
+    notes.append("A picture and a text are scored together; texts=(...) makes a classifier of pictures between texts.")
+    pair = PairOfTowers(model)
+
+    def both(net: Network, given: Any) -> dict[str, Tensor]:
+        picture, said = given
+        if text is None:
+            raise BadModel(f"{printable(name)} holds no tokenizer.", "Give token ids.")
+        return {"pixel_values": read(net, picture), **text(net, said)}
+
+    return Network(pair, preparation=preparation, name=name, source=source, reader=both, words=words, notes=notes)
+
+
+def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
+    """The model with its weights, checked for any that the file does not hold."""
+    shown = printable(folder.name)
+    _, config = config_of(folder)
+    kind = _class(package, config, folder)
+    files = weight_files(folder)
+    _refuse_larger_than_memory(files, shown)
+    tensors = files[0].suffix == ".safetensors"
+    with random_state_kept(current().seed, lambda _: None):  # what is not in the file is drawn; it is refused below
+        try:
+            model, found = kind.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=tensors, weights_only=True,
+                dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
+        except Exception as error:
+            raise BadModel(f"transformers cannot open {shown}: {_first(error)}", "Check that it is whole.") from error
+    missing = sorted(k for k in found["missing_keys"] if "pooler" not in k)
+    wrong = [str(k[0] if isinstance(k, tuple) else k) for k in found.get("mismatched_keys", ())]
+    if missing or wrong:
+        names = ", ".join(printable(k) for k in (missing or wrong)[:_SHOWN])
+        what = "are not in the file" if missing else "have another shape there"
+        raise BadModel(
+            f"{len(missing or wrong)} weights of {type(model).__name__} {what}: {names}.",
+            "The model was saved as another class: correct `architectures` in config.json, or save it again.",
+        )
+    notes = [f"{type(model).__name__}, {'safetensors' if tensors else 'PyTorch weights (tensors only)'}."]
+    if found["missing_keys"]:
+        notes.append("The pooler's weights are not in the file: what it puts out means nothing.")
+    if unused := sorted(found.get("unexpected_keys", ())):
+        notes.append(f"{len(unused)} weights of the file are not used, such as {printable(unused[0])}.")
+    stored = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    if stored != "float32":
+        notes.append(f"The weights are stored as {printable(stored)} and used as float32.")
+    model.config.use_cache = False
+    return model.eval(), notes
+
+
+def _class(package: Any, config: dict[str, Any], folder: Path) -> Any:
+    """The class of transformers that the configuration names, or its plain model."""
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else None
+    if name is None:
+        return package.AutoModel
+    kind = getattr(package, name, None) if isinstance(name, str) and name.isidentifier() else None
+    if not isinstance(kind, type) or not issubclass(kind, package.PreTrainedModel):
+        raise BadModel(
+            f"{printable(folder.name)} is a {printable(str(name))}, which transformers {package.__version__} does not "
+            "have.",
+            "Install the transformers that wrote it, or build the model in Python and pl.open(model).",
+        )
+    return kind
+
+
+def _settings(package: Any, config: dict[str, Any], folder: Path) -> Any:
+    try:
+        return package.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    except Exception as error:
+        raise BadModel(f"transformers does not know {printable(folder.name)}: {_first(error)}", "") from error
+
+
+def _inputs(model: nn.Module) -> tuple[str, ...]:
+    """The inputs without which the model has nothing to say, in forward's order."""
+    from inspect import signature
+
+    main = str(getattr(model, "main_input_name", "input_ids"))
+    accepted = signature(model.forward).parameters
+    wanted = {main}
+    if main == "input_ids" and "attention_mask" in accepted:
+        wanted.add("attention_mask")
+    if {"input_ids", "pixel_values"} <= set(accepted) and hasattr(model, "get_image_features"):
+        wanted |= {"input_ids", "pixel_values", "attention_mask"}
+    if getattr(model.config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted:
+        wanted.add("decoder_input_ids")
+    return tuple(name for name in accepted if name in wanted)
+
+
+def _labels(config: Any, model: nn.Module) -> tuple[str, ...]:
+    """The classes' names, where the model is a classifier that has any but LABEL_0, LABEL_1."""
+    if "Classification" not in type(model).__name__ and "ObjectDetection" not in type(model).__name__:
+        return ()
+    names = getattr(config, "id2label", None) or {}
+    found = tuple(str(names.get(i, f"class {i}")) for i in range(len(names)))
+    return () if all(n == f"LABEL_{i}" for i, n in enumerate(found)) else found
+
+
+def _output(model: nn.Module) -> str | None:
+    """Which part of the output targets speak of: of a model without a head, its pooled features where it has them."""
+    name = type(model).__name__
+    if "For" in name or name.endswith("LMHeadModel"):
+        return None
+    pooled = any("pooler" in path for path, _ in model.named_modules())
+    return "pooler_output" if pooled else "last_hidden_state"
+
+
+def _refuse_larger_than_memory(files: Sequence[Path], shown: str) -> None:
+    size = sum(f.stat().st_size for f in files)
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return
+    if size > 0.9 * memory:
+        raise BadModel(
+            f"The weights of {shown} have {size / 2**30:.0f} GiB; this machine's memory is {memory / 2**30:.0f} GiB.",
+            "Its architecture can be drawn without them: pellucid map FOLDER.",
+        )
+
+
+def _first(error: Exception) -> str:
+    return f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0], 240)}"
+
+
+def _transformers() -> Any:
+    try:
+        return importlib.import_module("transformers")
+    except ModuleNotFoundError as error:
+        absent = (error.name or "transformers").partition(".")[0]
+        raise Missing(f"Hugging Face models need the package {absent}.", "pip install transformers") from None

@@ -1,0 +1,181 @@
+"""Which door a file goes through: what it is, by its contents, and the module that opens such files.
+
+A door is one line in `DOORS`: the kind (as `kind_of` says it) and a module with a function
+
+    open_file(path, *, preparation, trusted, architecture) -> Network
+
+It is imported when the first file of its kind is met.  What has no door is refused with a sentence that says what the
+file is and what to do with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from torch import nn
+
+from pellucid.core.errors import BadModel
+from pellucid.core.network import Network
+from pellucid.core.preparation import Preparation
+from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.pickle_text import Cut, Seen, told
+from pellucid.doors.sniff import Kind, sniff
+
+_WEIGHTS = "pellucid.doors.checkpoint"
+DOORS: Mapping[str, str] = {
+    "a PyTorch checkpoint": _WEIGHTS,
+    "a Python pickle": _WEIGHTS,
+    "a safetensors file": _WEIGHTS,
+    "a NumPy archive": _WEIGHTS,
+    "the index of a checkpoint in parts": _WEIGHTS,
+    "a TorchScript archive": "pellucid.doors.scripted",
+    "an exported program (torch.export)": "pellucid.doors.exported",
+    "a Keras archive": "pellucid.doors.keras_model",
+    "an HDF5 file": "pellucid.doors.keras_model",
+    "a Hugging Face folder": "pellucid.doors.hugging_face",
+    "a TensorFlow Lite model": "pellucid.doors.converted",
+    "a TensorFlow SavedModel folder": "pellucid.doors.converted",
+    "a frozen TensorFlow graph": "pellucid.doors.converted",
+}
+
+UNKNOWN = "of a kind that Pellucid does not know"
+_HEAD = 4096
+_OLD = 1 << 20
+_PERHAPS = ("a text file", "of a kind that Pellucid does not know")
+_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
+_ENTRIES = 100_000  # of an archive that are looked at
+
+
+class Door(Protocol):
+    """What a module in `DOORS` has."""
+
+    def open_file(
+        self, path: Path, *, preparation: Preparation | None, trusted: bool, architecture: nn.Module | str | None
+    ) -> Network:
+        """The network in the file or folder; raises `BadModel` or `Missing` when it cannot be had safely."""
+        ...
+
+
+def door_of(kind: str) -> Door | None:
+    """The module that opens files of this kind, or None."""
+    return cast(Door, importlib.import_module(DOORS[kind])) if kind in DOORS else None
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file or folder is.  Of an archive only the list of its members is read.
+
+    Raises `BadModel` for an empty file and for one that cannot be read, `BadInput` for a pipe or a device.
+    """
+    if path.is_dir():
+        return Kind(_folder(path))
+    head = head_of(path)
+    found = sniff(head)
+    if found.name == "a ZIP archive":
+        return Kind(_archive(path))
+    if path.suffix.lower() == ".mlmodel" or path.name == "saved_model.pb":  # which begin as ONNX files do
+        return Kind(UNKNOWN)
+    if found.name == "a text file" and head.lstrip()[:1] == b"{" and b'"weight_map"' in head:
+        return Kind("the index of a checkpoint in parts")
+    if found.name == "a text file" and path.name == "config.json" and b'"model_type"' in head:
+        return Kind("a Hugging Face folder")
+    if found.name in _PERHAPS and path.suffix.lower() in _PICKLED and _is_old_pickle(path):
+        return Kind("a Python pickle")
+    if found.name == UNKNOWN:
+        return Kind(_BY_NAME.get(path.suffix.lower(), found.name))
+    return found
+
+
+_BY_NAME = {".onnx": "an ONNX model, or a damaged one", ".pb": "a frozen TensorFlow graph"}
+
+
+def head_of(path: Path) -> bytes:
+    """The first 4 KiB of a file; nothing of a folder.  Raises as `kind_of` does."""
+    if path.is_dir():
+        return b""
+    shown = printable(path.name or str(path))
+    if not path.is_file():
+        file_bytes(path)  # raises: it is a pipe or a device
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        reason = printable(error.strerror or "unknown reason")
+        raise BadModel(f"{shown} cannot be read: {reason}.", "Check its permissions.") from None
+    if not head:
+        raise BadModel(f"{shown} is empty (0 bytes).", "Copy or download it again.")
+    return head
+
+
+def _is_old_pickle(path: Path) -> bool:
+    """Is it a pickle of protocol 0 or 1, which have no signature?  One that imports a name before it breaks counts."""
+    seen = Seen()
+    with path.open("rb") as file:
+        try:
+            told(io.BytesIO(file.read(_OLD)), seen)
+        except Cut:
+            return bool(seen.names)
+    return True
+
+
+def lie(path: Path, kind: str) -> str:
+    """Words for a name that says something else than the contents: " (though its name ends in .onnx)", or nothing.
+
+    >>> lie(Path("model.onnx"), "a PyTorch checkpoint"), lie(Path("model.pt"), "a PyTorch checkpoint")
+    (' (though its name ends in .onnx)', '')
+    """
+    suffix = path.suffix.lower()
+    honest = next((kinds for suffixes, kinds in _NAMES.items() if suffix in suffixes), (kind,))
+    known = any(kind in kinds for kinds in _NAMES.values())
+    return f" (though its name ends in {suffix})" if known and kind not in honest else ""
+
+
+_TORCH = ("a PyTorch checkpoint", "a Python pickle", "a TorchScript archive", "an exported program (torch.export)")
+_NAMES = {
+    (".onnx",): ("an ONNX model", "an ONNX model, or a damaged one"),
+    (".safetensors",): ("a safetensors file",),
+    (".h5", ".hdf5"): ("an HDF5 file",),
+    (".keras",): ("a Keras archive",),
+    (".gguf",): ("a GGUF language model",),
+    (".tflite",): ("a TensorFlow Lite model",),
+    (".npz",): ("a NumPy archive",),
+    (".pt", ".pth", ".ckpt", ".pt2", ".pkl"): _TORCH,
+    (".png", ".jpg", ".jpeg", ".gif"): ("a PNG picture", "a JPEG picture", "a GIF picture"),
+}
+
+
+def _archive(path: Path) -> str:
+    """Which program wrote a ZIP, by the names in its directory.  No member is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [entry.filename for entry in archive.infolist()[:_ENTRIES]]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+        return "a damaged or incomplete ZIP archive"
+    inner = {name.partition("/")[2] or name for name in members}
+    if {"config.json", "metadata.json"} <= set(members):
+        return "a Keras archive"
+    if any(name.startswith("models/") and name.endswith(".json") for name in inner) or "archive_format" in inner:
+        return "an exported program (torch.export)"
+    if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+        return "a TorchScript archive"
+    if "data.pkl" in inner:
+        return "a PyTorch checkpoint"
+    if members and all(name.endswith(".npy") for name in members):
+        return "a NumPy archive"
+    return "a ZIP archive"
+
+
+# of a folder that holds parts of a Hugging Face model, which says what to open instead
+_NOT_ALONE = ("adapter_config.json", "model_index.json", "modules.json")
+
+
+def _folder(path: Path) -> str:
+    if any((path / name).is_file() for name in ("config.json", *_NOT_ALONE)):
+        return "a Hugging Face folder"
+    if (path / "saved_model.pb").is_file():
+        return "a TensorFlow SavedModel folder"
+    return "a folder"

@@ -1,0 +1,97 @@
+"""Exported programs and scripts: the same numbers as the model, sites with its names, rules that see operations."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pellucid as pl
+from pellucid.core.errors import BadInput, BadModel
+
+
+class Mixed(nn.Module):
+    """A convolution, normalization, attention, a reused layer, a buffer in no file, and a structured output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.again = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 2)
+        self.register_buffer("scale", torch.tensor([2.0]), persistent=False)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.body(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.attention(tokens, tokens, tokens)[0]
+        tokens = self.again(torch.relu(self.again(tokens)))
+        return {"logits": self.head(tokens.mean(1)) * self.scale, "tokens": tokens}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
+    model, path = Mixed().eval(), tmp_path_factory.mktemp("exported") / "mixed.pt2"
+    batch = torch.export.Dim("batch", min=1, max=64)
+    shapes = {"x": {0: batch}}
+    torch.export.save(torch.export.export(model, (torch.zeros(2, 3, 6, 6),), dynamic_shapes=shapes), path)
+    return path, model
+
+
+def test_an_exported_program_gives_what_the_model_gave(program: tuple[Path, nn.Module]) -> None:
+    path, model = program
+    net = pl.open(path)
+    assert net.inputs == ("x",) and net.borrowed_because == "" and not net.model.training
+    for count in (1, 3):
+        x = torch.rand(count, 3, 6, 6)
+        with torch.no_grad():
+            found, wanted = net.model(x), model(x)
+        assert list(found) == list(wanted)
+        assert all(torch.allclose(found[k], wanted[k], atol=1e-6) for k in wanted)
+    assert any("exported for inputs of x" in note for note in net.notes)
+    assert {"body.0.conv2d", "body.1.batch_norm", "body.2.relu"} <= {s.path for s in net.sites}
+    with pytest.raises(BadInput, match="takes 1 inputs; 2 were given"):
+        net.model(x, x)
+
+
+@pytest.mark.parametrize("method", ["saliency", "guided_backprop", "lrp", "integrated_gradients"])
+def test_methods_and_rules_give_what_they_give_for_the_model(method: str, program: tuple[Path, nn.Module]) -> None:
+    path, model = program
+    x = torch.rand(1, 3, 6, 6)
+    run = getattr(pl.methods, method)
+    found, wanted = (run(pl.open(m, output="logits"), x, 1) for m in (path, model))
+    assert torch.allclose(found.values, wanted.values, atol=1e-5), method
+
+
+def test_a_program_with_branches_is_refused(tmp_path: Path) -> None:
+    class Branches(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cond(x.sum() > 0, lambda v: v + 1, lambda v: v - 1, (x,))
+
+    torch.export.save(torch.export.export(Branches(), (torch.ones(2),)), tmp_path / "b.pt2")
+    with pytest.raises(BadModel, match=r"does not let torch run|control flow"):
+        pl.open(tmp_path / "b.pt2")
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> tuple[Path, nn.Module]:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(model), tmp_path / "s.pt")
+    return tmp_path / "s.pt", model
+
+
+def test_a_script_opens_when_trusted_or_gives_its_weights(script: tuple[Path, nn.Module]) -> None:
+    path, model = script
+    x = torch.rand(1, 3, 6, 6)
+    with pytest.raises(BadModel, match="brings code of its own"):
+        pl.open(path)
+    weights = pl.open(path, architecture=nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)))
+    assert torch.equal(weights.model(x), model(x))
+    net = pl.open(path, trusted=True)
+    assert torch.equal(net.model(x), model(x)) and "rules cannot see" in net.notes[0]
+    assert torch.allclose(pl.methods.saliency(net, x, 1).values, pl.methods.saliency(model, x, 1).values)

