@@ -79,6 +79,7 @@ class _Builder:
         self.held, self.kinds, self.inputs = held, kinds, list(inputs)
         self.nodes = [n for n in graph.nodes if n.outputs[0] not in held.known]
         self.outputs = [v.name for v in graph.outputs]
+        self.types = {v.name: v.dtype for v in (*graph.values.values(), *graph.inputs, *graph.outputs)}
         self.constant_outputs = [name for name in self.outputs if name in held.known]
         self.used: list[tuple[str, ...]] = [self._used(n) for n in self.nodes]
         self.born = dict.fromkeys(self.inputs, -1)
@@ -195,6 +196,7 @@ class _Builder:
             wanted,
             given.name,
             given.source,
+            stated=tuple(map(self._type, given.inputs)),
             **numbers,  # type: ignore[arg-type]
         )
         parts: list[int | str | None] = []
@@ -212,6 +214,11 @@ class _Builder:
             self._hold(made, str(attribute), given, j, name)
         self._bodies(made, given, self.used[i][position:])
         return made
+
+    def _type(self, name: str) -> str:
+        stored = self.held.known.get(name)
+        found = stored.dtype if isinstance(stored, Weights) else self.types.get(name, "undefined")
+        return "" if found == "undefined" else found
 
     def _hold(self, made: Node, attribute: str, given: Given, j: int, name: str) -> None:
         value = self.held.value(name)

@@ -51,6 +51,7 @@ class Kind:
     source: str = ""
     quiet: bool = False
     explicit: int = 0  # how many inputs it has before the captured ones
+    stated: tuple[str, ...] = ()  # the types that the file states for its inputs; "" where it does not
 
 
 class Node(nn.Module):
@@ -84,6 +85,10 @@ class Node(nn.Module):
     def wants(self, output: int) -> bool:
         """Is that output read by anything?"""
         return output < len(self.kind.wanted) and self.kind.wanted[output]
+
+    def stated(self, i: int) -> str:
+        """The type that the file states for an input, which may be narrower than torch's; "" where it states none."""
+        return self.kind.stated[i] if i < len(self.kind.stated) else ""
 
     def body(self, attribute: str) -> nn.Module:
         """A subgraph; it takes its own inputs, then what the node captured."""
