@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import TensorProto
 from onnx.backend.test.loader import load_model_tests
 from torch import Tensor
 
-from pellucid.doors.onnx import build, functions, parse, support
+from pellucid.doors.onnx import build, functions, parse, stored, support
+from pellucid.doors.onnx.graph import DTYPES
 from pellucid.doors.onnx.values import from_array
 
 REASONS = Path(__file__).with_name("onnx_nodes.json")
@@ -68,6 +70,8 @@ def as_tensor(value: Any) -> Any:
     """What the importer takes for a value of the standard's cases."""
     if value is None or isinstance(value, list | tuple):
         return None if value is None else [as_tensor(v) for v in value]
+    if isinstance(value, TensorProto):
+        return from_array(stored.array(value), DTYPES[value.data_type])
     return from_array(np.asarray(value))
 
 
@@ -78,8 +82,10 @@ def agree(found: Any, expected: Any, relative: float, absolute: float) -> None:
         for a, b in zip(found or (), expected or (), strict=True):
             agree(a, b, relative, absolute)
         return
-    expected = np.asarray(expected)
-    if expected.dtype.kind in "OUST":
+    if isinstance(expected, TensorProto) and expected.data_type == TensorProto.STRING:
+        expected = stored.array(expected)
+    expected = expected if isinstance(expected, TensorProto) else np.asarray(expected)
+    if isinstance(expected, np.ndarray) and expected.dtype.kind in "OUST":
         assert [text(v) for v in np.asarray(found).reshape(-1)] == [text(v) for v in expected.reshape(-1)]
         return
     wanted = as_tensor(expected)

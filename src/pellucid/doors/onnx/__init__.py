@@ -1,1 +1,46 @@
-"""ONNX files as torch modules: parse, check, build, run; our own importer, differentiable throughout."""
+"""ONNX files as torch modules: our own importer, differentiable throughout, and their graph as data without torch.
+
+`load(path)` gives the `Model` of a file (no torch is needed), `open_file(path)` a `Network` that runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pellucid.core.errors import Missing
+from pellucid.doors.files import printable
+from pellucid.doors.onnx import guard, order, parse
+from pellucid.doors.onnx.graph import Model
+
+if TYPE_CHECKING:
+    from pellucid.core.network import Network
+    from pellucid.core.preparation import Preparation
+
+
+def load(path: Path, *, weights: bool = True) -> Model:
+    """The graph of an ONNX file as data, in execution order.  Nothing in the file is run.
+
+    Without `weights`, those that lie in other files are not looked for: enough to draw a map.  Raises `Missing` and
+    `BadModel` with a sentence for files that are absent, damaged, too large, or not what they claim.
+    """
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise Missing("The package onnx is not installed.", "pip install onnx") from None
+    name = printable(path.name)
+    data = guard.contents(path)
+    guard.skim(data, name)
+    proto = parse.decoded(data, name)
+    del data
+    return order.ordered(parse.model(proto, name, path.parent if weights else None))
+
+
+def open_file(path: Path, *, preparation: Preparation | None = None, trusted: bool = False) -> Network:
+    """An ONNX file as a `Network`; see `pellucid.doors.onnx.opened`.
+
+    Raises `Missing` and `BadModel` as `load` does, and `BadModel` that names all operators that are not known.
+    """
+    from pellucid.doors.onnx.opened import network
+
+    return network(load(path), path, preparation)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pellucid.doors.onnx.graph import Graph, Model, Weights
 from pellucid.doors.onnx.graph import Node as Given
 from pellucid.doors.onnx.module import Block, Kind, Node, OnnxModule, Plan, Step
+from pellucid.doors.onnx.order import captured
 from pellucid.doors.onnx.registry import find
 from pellucid.doors.onnx.roles import buffer_name, is_learned, is_shape
 from pellucid.doors.onnx.values import from_array, tensor
@@ -24,9 +25,11 @@ def module(model: Model) -> OnnxModule:
     graph = model.graph
     fed = [v for v in graph.inputs if v.name not in graph.weights]
     root = OnnxModule(fed, [v.name for v in graph.outputs], [v.name for v in fed if v.kind == "optional"])
+    batches = {v.shape[0] if v.shape else None for v in fed if v.kind == "tensor"}
+    root.batch = 1 if batches == {1} else None
     weights = _Held({})
     weights.add(graph)
-    _Builder(graph, [v.name for v in fed], weights, model.kinds).into(root)
+    _Builder(graph, [v.name for v in fed], weights, model.kinds, root.batch == 1).into(root)
     return root.eval()
 
 
@@ -75,8 +78,10 @@ def _constant(node: Given) -> Any:
 class _Builder:
     """Builds the modules of one graph: of a whole model, or of a subgraph that may see the values around it."""
 
-    def __init__(self, graph: Graph, inputs: Sequence[str], held: _Held, kinds: Mapping[str, str]) -> None:
-        self.held, self.kinds, self.inputs = held, kinds, list(inputs)
+    def __init__(
+        self, graph: Graph, inputs: Sequence[str], held: _Held, kinds: Mapping[str, str], one: bool = False
+    ) -> None:
+        self.held, self.kinds, self.inputs, self.one = held, kinds, list(inputs), one
         self.nodes = [n for n in graph.nodes if n.outputs[0] not in held.known]
         self.outputs = [v.name for v in graph.outputs]
         self.types = {v.name: v.dtype for v in (*graph.values.values(), *graph.inputs, *graph.outputs)}
@@ -93,7 +98,10 @@ class _Builder:
     def _used(self, node: Given) -> tuple[str, ...]:
         """The values that a node reads, in order: its inputs without weights, then what its subgraphs capture."""
         own = [name for name in node.inputs if name and name not in self.held.known]
-        return (*own, *(name for name in captured(node) if name not in self.held.known))
+        if not node.attributes:
+            return tuple(own)
+        inner = dict.fromkeys(name for body in node.bodies.values() for name in captured(body))
+        return (*own, *(name for name in inner if name not in self.held.known))
 
     def _shape_values(self) -> set[str]:
         """Values that hang together with shapes alone; computing them is no part of the network's own computation."""
@@ -186,7 +194,7 @@ class _Builder:
         assert operator is not None, given.title  # noqa: S101 (refused by name before building begins)
         wanted = tuple(bool(o) and o in self.dies for o in given.outputs)
         quiet = bool(given.outputs[0]) and given.outputs[0] in self.shapes
-        numbers = {"quiet": quiet, "explicit": len(given.inputs)}
+        numbers = {"quiet": quiet, "explicit": len(given.inputs), "one": self.one}
         attributes = {k: v for k, v in given.attributes.items() if type(v) is not Graph}
         kind = Kind(
             given.op,
@@ -238,22 +246,8 @@ class _Builder:
             held.add(graph)
             body = Block()
             inputs = [v.name for v in graph.inputs if v.name not in graph.weights]
-            _Builder(graph, [*inputs, *outer], held, {}).into(body)
+            _Builder(graph, [*inputs, *outer], held, {}, self.one).into(body)
             made.add_module(attribute, body)
-
-
-def captured(node: Given) -> list[str]:
-    """The values around a node that its subgraphs read, each once, in order of first use."""
-    found: dict[str, None] = {}
-    for body in node.bodies.values():
-        own = {v.name for v in body.inputs} | set(body.weights)
-        for inner in body.nodes:
-            for name in (*inner.inputs, *captured(inner)):
-                if name and name not in own:
-                    found[name] = None
-            own.update(inner.outputs)
-        found.update(dict.fromkeys(v.name for v in body.outputs if v.name not in own))
-    return list(found)
 
 
 def _plan(

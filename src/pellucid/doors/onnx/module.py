@@ -52,6 +52,7 @@ class Kind:
     quiet: bool = False
     explicit: int = 0  # how many inputs it has before the captured ones
     stated: tuple[str, ...] = ()  # the types that the file states for its inputs; "" where it does not
+    one: bool = False  # was the model exported for one sample at a time?
 
 
 class Node(nn.Module):
@@ -90,7 +91,7 @@ class Node(nn.Module):
         """The type that the file states for an input, which may be narrower than torch's; "" where it states none."""
         return self.kind.stated[i] if i < len(self.kind.stated) else ""
 
-    def body(self, attribute: str) -> nn.Module:
+    def subgraph(self, attribute: str) -> nn.Module:
         """A subgraph; it takes its own inputs, then what the node captured."""
         return self._modules[attribute]  # type: ignore[return-value]
 
@@ -173,6 +174,7 @@ class OnnxModule(Block):
     def __init__(self, inputs: Sequence[Value], outputs: Sequence[str], optional: Sequence[str] = ()) -> None:
         super().__init__("OnnxModule")
         self.inputs, self.outputs, self.optional = tuple(inputs), tuple(outputs), tuple(optional)
+        self.batch: int | None = None  # how many samples it must be given, if that is fixed
 
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
         """Run the model.  Raises `BadInput` when an input is missing, unknown, or has too many or too few axes."""
@@ -188,13 +190,18 @@ class OnnxModule(Block):
         for value in self.inputs:
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
-                _refuse_misfit(value, x)
+                _refuse_misfit(value, x, self.batch)
         out = super().forward(*(given.get(name) for name in names), call=call)
         return out if len(self.outputs) == 1 else dict(zip(self.outputs, out, strict=True))
 
 
-def _refuse_misfit(value: Value, x: Tensor) -> None:
+def _refuse_misfit(value: Value, x: Tensor, batch: int | None) -> None:
     shape = value.shape or ()
     if x.dim() != len(shape):
         wanted = " x ".join("any" if d is None else str(d) for d in shape) or "one number"
         raise BadInput(f"Input {value.name!r} has shape {tuple(x.shape)}; the model takes {wanted}.", "Reshape it.")
+    if batch is not None and x.shape[0] != batch:
+        raise BadInput(
+            f"Input {value.name!r} has {x.shape[0]} samples; the file was exported for exactly {batch}.",
+            "Use pl.running(pl.Run(max_batch=1)), or export it with a free batch axis (dynamic_axes).",
+        )

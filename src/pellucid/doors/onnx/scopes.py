@@ -13,6 +13,7 @@ _SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarch
 _TRACE = "pkg.torch.onnx.stack_trace"
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _FRAME = re.compile(r'File "([^"\n]{1,400})", line (\d{1,9}), in ([^\n]{1,120})')
+_TORCH = re.compile(r"[\\/]torch[\\/](nn|_|utils|functional)")
 _FOLDERS = re.compile(r"^.*[\\/]")
 _CALL = re.compile(r"@\d+$")  # torch.export's mark of a module's later calls
 _DEEPEST, _LONGEST = 48, 4000
@@ -71,9 +72,10 @@ def _below(parent: str, scope: str) -> list[str]:
 
 
 def source(metadata: Mapping[str, str]) -> str:
-    """The innermost line of code, `resnet.py:150 in forward`, without the folders of the machine that exported it."""
+    """The innermost line of code that is not torch's own, `resnet.py:150 in forward`, without the folders of the machine that exported it."""
     frames = _FRAME.findall(metadata.get(_TRACE, "")[-_LONGEST:])
     if not frames:
         return ""
-    file, line, function = frames[-1]
+    own = [frame for frame in frames if not _TORCH.search(frame[0])]
+    file, line, function = (own or frames)[-1]
     return f"{_FOLDERS.sub('', file)}:{line} in {function}"

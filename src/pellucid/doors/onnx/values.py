@@ -11,8 +11,11 @@ from torch import Tensor
 from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.graph import DTYPES, Weights
 
-# Types of which torch keeps one number a byte instead of packing them.
-_WIDER = {"uint4": torch.uint8, "int4": torch.int8, "uint2": torch.uint8, "int2": torch.int8}
+# Types that torch has not, or only packed: one number is kept a byte, in a type that has all of theirs.
+_WIDER = {
+    "uint4": torch.uint8, "int4": torch.int8, "uint2": torch.uint8, "int2": torch.int8,
+    "float4_e2m1fn": torch.float8_e4m3fn,
+}  # fmt: skip
 
 
 def dtype(code: int) -> torch.dtype:
@@ -40,9 +43,11 @@ def from_array(array: np.ndarray[Any, Any], name: str = "") -> Any:
         return array.astype(object)
     target = named_dtype(name)
     shape, flat = array.shape, array.reshape(-1)
+    if name == "float4_e2m1fn":
+        return torch.from_numpy(flat.astype(np.float32)).to(target).reshape(shape)
     if name in _WIDER:
         flat = flat.astype(np.uint8 if name.startswith("u") else np.int8)
-    elif name.startswith(("bfloat", "float8", "float4")):
+    elif name.startswith(("bfloat", "float8")):
         raw = torch.from_numpy(flat.view(np.uint8 if flat.dtype.itemsize == 1 else np.uint16).copy())
         return raw.view(target).reshape(shape)
     return torch.from_numpy(flat.copy()).reshape(shape)

@@ -17,7 +17,7 @@ To add one, write a function in the file of its topic (or in a new file: nothing
   gradients flow.  Never read a number out of data that can vary; `values.ints(x)` reads shapes and axes, and
   `read=(1,)` says which inputs are read that way.  `shapely=True`: models also compute shapes with it.
 - Random numbers come from `current().generator(...)` only.  Raise `BadModel` for what cannot be done, naming it.
-- Subgraphs (`If`, `Loop`) are child modules: `node.body("then_branch")(*inputs, *captured)`, see control.py.
+- Subgraphs (`If`, `Loop`) are child modules: `node.subgraph("then_branch")(*inputs, *captured)`, see control.py.
 
 tests/test_onnx_nodes.py runs the official cases and counts them; tests/onnx_nodes.json says why some do not pass.
 """

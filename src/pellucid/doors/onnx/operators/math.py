@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,13 +41,17 @@ for _name, _function in _UNARY.items():
 def broadcast(node: Node, a: Tensor, b: Tensor) -> Tensor:
     """`b` as it is meant beside `a`: before operator set 7, axes were matched from `axis` on, and only when asked to."""
     axis = node.get("axis")
-    if node.version >= 7 or axis is None or b.dim() == 0:
+    if node.version >= 7 or axis is None or b.ndim == 0:
         return b
     return b.reshape(*b.shape, *[1] * (a.dim() - axis % max(a.dim(), 1) - b.dim()))
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
     return torch.div(a, b) if a.is_floating_point() or a.is_complex() else torch.div(a, b, rounding_mode="trunc")
+
+
+def _equal(a: Any, b: Any) -> Tensor:
+    return torch.eq(a, b) if isinstance(a, Tensor) else torch.from_numpy(np.asarray(a == b, dtype=bool))
 
 
 def _power(a: Tensor, b: Tensor) -> Tensor:
@@ -62,7 +68,7 @@ def widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
 
     def run(*inputs: Tensor) -> Tensor:
-        kind = inputs[0].dtype
+        kind = getattr(inputs[0], "dtype", None)  # strings are arrays
         if kind not in _UNSIGNED:
             return function(*inputs)
         out = function(*(x.to(torch.int64) for x in inputs))
@@ -73,7 +79,7 @@ def widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 _BINARY: dict[str, Binary] = {
     "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": _divide, "Pow": _power,
-    "Equal": torch.eq, "Greater": torch.gt, "Less": torch.lt, "GreaterOrEqual": torch.ge, "LessOrEqual": torch.le,
+    "Equal": _equal, "Greater": torch.gt, "Less": torch.lt, "GreaterOrEqual": torch.ge, "LessOrEqual": torch.le,
     "And": torch.logical_and, "Or": torch.logical_or, "Xor": torch.logical_xor,
     "BitwiseAnd": torch.bitwise_and, "BitwiseOr": torch.bitwise_or, "BitwiseXor": torch.bitwise_xor,
 }  # fmt: skip

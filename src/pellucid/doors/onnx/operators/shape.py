@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import axes, ints, tensor
+from pellucid.doors.onnx.values import axes, ints, one, tensor
 
 
 @operator("Identity", shapely=True)
@@ -39,13 +39,16 @@ def reshape_stated(node: Node, x: Tensor) -> Tensor:
 @operator("Reshape", since=5, read=(1,), shapely=True)
 def reshape(node: Node, x: Tensor, to: Tensor) -> Tensor:
     """The same numbers in another shape; 0 keeps an axis as it is, -1 is what is left."""
-    return _reshaped(x, ints(to), zero_stays=not node.get("allowzero", 0))
+    wanted = ints(to)
+    if node.kind.one and wanted[:1] == [1] and x.dim() and x.shape[0] != 1:
+        wanted[0] = x.shape[0]  # exported for one sample: here it means as many as there are
+    return _reshaped(x, wanted, zero_stays=not node.get("allowzero", 0))
 
 
 def _reshaped(x: Tensor, to: list[int], zero_stays: bool) -> Tensor:
     if zero_stays:
         to = [x.shape[i] if n == 0 else n for i, n in enumerate(to)]
-    return x.reshape(to)
+    return x.reshape(tuple(to))
 
 
 @operator("Flatten")
@@ -72,7 +75,8 @@ def concat(node: Node, *inputs: Tensor) -> Tensor:
 def unsqueeze(node: Node, x: Tensor, where: Tensor | None = None) -> Tensor:
     """New axes of length 1."""
     new = axes(node, where) or []
-    for axis in sorted(a % (x.dim() + len(new)) for a in new):
+    rank = x.dim() + len(new)
+    for axis in sorted(a % rank for a in new):
         x = x.unsqueeze(axis)
     return x
 
@@ -90,3 +94,88 @@ def constant_of_shape(node: Node, to: Tensor) -> Tensor:
     stored = node.get("value")
     value = torch.zeros(1) if stored is None else tensor(stored)
     return value.reshape(()).expand(ints(to)).clone()
+
+
+@operator("Expand", read=(1,), shapely=True)
+def expand(node: Node, x: Tensor, to: Tensor) -> Tensor:
+    """Repeated along axes of length 1 until it fits beside a tensor of that shape."""
+    return x.expand(torch.broadcast_shapes(x.shape, tuple(ints(to))))
+
+
+@operator("Tile", since=1, read=(1, 2))
+def tile_one_axis(node: Node, x: Tensor, times: Tensor, axis: Tensor) -> Tensor:
+    """Repeated along one axis."""
+    many = [1] * x.dim()
+    many[int(one(axis))] = int(one(times))
+    return x.repeat(many)
+
+
+@operator("Tile", since=6, read=(1,), shapely=True)
+def tile(node: Node, x: Tensor, times: Tensor) -> Tensor:
+    """Repeated along every axis."""
+    return x.repeat(ints(times))
+
+
+@operator("Slice", since=1)
+def slice_stated(node: Node, x: Tensor) -> Tensor:
+    """A part of some axes, which attributes state."""
+    starts, ends = node.get("starts", ()), node.get("ends", ())
+    return _sliced(x, list(starts), list(ends), list(node.get("axes", range(len(starts)))), [1] * len(starts))
+
+
+@operator("Slice", since=10, read=(1, 2, 3, 4), shapely=True)
+def slice_(
+    node: Node, x: Tensor, starts: Tensor, ends: Tensor, which: Tensor | None = None, steps: Tensor | None = None
+) -> Tensor:
+    """A part of some axes, in steps that may be negative."""
+    first, last = ints(starts), ints(ends)
+    along = list(range(len(first))) if which is None else ints(which)
+    return _sliced(x, first, last, along, [1] * len(first) if steps is None else ints(steps))
+
+
+def _sliced(x: Tensor, starts: list[int], ends: list[int], along: list[int], steps: list[int]) -> Tensor:
+    for start, end, axis, step in zip(starts, ends, along, steps, strict=True):
+        axis, n = axis % x.dim(), x.shape[axis]
+        kept = range(*slice(start, end, step).indices(n))
+        if not kept:
+            x = x.narrow(axis, 0, 0)
+        elif step == 1:
+            x = x if len(kept) == n else x.narrow(axis, kept.start, len(kept))
+        else:
+            if step < 0:
+                x, kept = x.flip(axis), range(n - 1 - kept[0], n - kept[-1], -step)
+            x = x[(*[slice(None)] * axis, slice(kept.start, kept[-1] + 1, kept.step))]
+    return x
+
+
+@operator("Split", read=(1,), shapely=True)
+def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Cut along an axis: into stated lengths, or into equal ones of which the last may be shorter."""
+    axis = node.get("axis", 0)
+    stated = node.get("split") if sizes is None else ints(sizes)
+    if stated:
+        return torch.split(x, list(stated), axis)
+    parts, n = node.get("num_outputs") or node.count, x.shape[axis]
+    each = -(-n // parts)
+    lengths = [max(0, min(each, n - i * each)) for i in range(parts)]
+    return torch.split(x, lengths, axis)
+
+
+@operator("DepthToSpace")
+def depth_to_space(node: Node, x: Tensor) -> Tensor:
+    """Channels laid out as blocks of pixels: depth first (DCR) or column first (CRD, a pixel shuffle)."""
+    b, (n, c, h, w) = node.get("blocksize", 1), x.shape
+    if node.get("mode", "DCR") == "CRD":
+        return torch.pixel_shuffle(x, b)
+    blocks = x.reshape(n, b, b, c // (b * b), h, w)
+    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(n, c // (b * b), h * b, w * b)
+
+
+@operator("SpaceToDepth")
+def space_to_depth(node: Node, x: Tensor) -> Tensor:
+    """Blocks of pixels laid out as channels: depth first (DCR) or column first (CRD)."""
+    b, (n, c, h, w) = node.get("blocksize", 1), x.shape
+    if node.get("mode", "DCR") == "CRD":
+        return torch.pixel_unshuffle(x, b)
+    blocks = x.reshape(n, c, h // b, b, w // b, b)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, c * b * b, h // b, w // b)
