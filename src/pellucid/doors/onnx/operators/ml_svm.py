@@ -68,7 +68,7 @@ def classify(node: Node, x: Tensor) -> tuple[Any, Tensor]:
         votes[:, j] += 1 - won
     which = votes.argmax(-1)
     if scores.shape[1] == 1:
-        return named(labels, which), opposed(-scores, how, shares=False)
+        return named(labels, which), opposed(scores, how, shares=False)
     return named(labels, which), transformed(scores, how)
 
 
@@ -86,8 +86,6 @@ def _compared(node: Node, x: Tensor, counts: list[int]) -> Tensor:
 def coupled(pairs: Tensor, count: int) -> Tensor:
     """Likelihoods of classes from those within each pair; Wu, Lin and Weng (2004), second method, as libsvm stops it."""
     pairs = pairs.clamp(1e-7, 1 - 1e-7)
-    if count == 2:
-        return torch.cat([pairs, 1 - pairs], -1)
     r = pairs.new_zeros(len(pairs), count, count)
     for k, (i, j) in enumerate(combinations(range(count), 2)):
         r[:, i, j], r[:, j, i] = pairs[:, k], 1 - pairs[:, k]
