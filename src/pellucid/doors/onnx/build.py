@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from pellucid.doors.onnx.graph import Graph, Model, Weights
+from pellucid.doors.onnx.graph import Graph, Model
 from pellucid.doors.onnx.graph import Node as Given
-from pellucid.doors.onnx.module import Block, Kind, Node, OnnxModule, Plan, Step
+from pellucid.doors.onnx.held import Held
+from pellucid.doors.onnx.module import Block, Kind, Node, OnnxModule
 from pellucid.doors.onnx.order import captured
+from pellucid.doors.onnx.plans import filled_in, plan
 from pellucid.doors.onnx.registry import find
 from pellucid.doors.onnx.roles import buffer_name, is_learned, is_shape
-from pellucid.doors.onnx.values import from_array, tensor
 
 _END = 1 << 60  # used after everything: an output
+_OWN = ("kind", "plans", "inputs", "outputs", "optional", "one", "batch")  # what blocks hold under their own names
 
 
 def module(model: Model) -> OnnxModule:
@@ -26,60 +26,18 @@ def module(model: Model) -> OnnxModule:
     fed = [v for v in graph.inputs if v.name not in graph.weights]
     root = OnnxModule(fed, [v.name for v in graph.outputs], [v.name for v in fed if v.kind == "optional"])
     batches = {v.shape[0] if v.shape else None for v in fed if v.kind == "tensor"}
-    root.batch = 1 if batches == {1} else None
-    weights = _Held({})
+    root.one, root.batch = batches == {1}, 1 if batches == {1} else None
+    weights = Held({})
     weights.add(graph)
-    _Builder(graph, [v.name for v in fed], weights, model.kinds, root.batch == 1).into(root)
+    _Builder(graph, [v.name for v in fed], weights, model.kinds, root.one).into(root)
     return root.eval()
-
-
-class _Held:
-    """Stored tensors that nodes can see, by name; each is made once, so that shared ones stay shared."""
-
-    def __init__(self, outer: Mapping[str, Any]) -> None:
-        self.known: dict[str, Any] = dict(outer)
-        self.made: dict[int, Any] = {}
-
-    def add(self, graph: Graph) -> None:
-        """Take up a graph's weights, its constants, and other names for them."""
-        self.known |= graph.weights
-        for node in graph.nodes:
-            if node.op == "Constant" and not node.domain:
-                self.known[node.outputs[0]] = _constant(node)
-            elif node.op == "Identity" and not node.domain and node.inputs[0] in self.known:
-                self.known[node.outputs[0]] = self.known[node.inputs[0]]
-
-    def value(self, name: str) -> Any:
-        """The tensor (or array of strings) of that name."""
-        stored = self.known[name]
-        if id(stored) not in self.made:
-            self.made[id(stored)] = (stored, tensor(stored) if isinstance(stored, Weights) else stored)
-        return self.made[id(stored)][1]
-
-    def learned(self, name: str, value: Tensor) -> nn.Parameter:
-        """The same as a parameter, one for all who share it."""
-        if not isinstance(value, nn.Parameter):
-            value = nn.Parameter(value)
-            self.made[id(self.known[name])] = (self.known[name], value)
-        return value
-
-
-def _constant(node: Given) -> Any:
-    (key, value), *_ = node.attributes.items()
-    if isinstance(value, Weights):
-        return value if value.name else Weights(node.outputs[0], value.dtype, value.shape, value.load)
-    if "string" in key:
-        import numpy as np
-
-        return from_array(np.array(value, dtype=object))
-    return torch.tensor(value, dtype=torch.float32 if "float" in key else torch.int64)
 
 
 class _Builder:
     """Builds the modules of one graph: of a whole model, or of a subgraph that may see the values around it."""
 
     def __init__(
-        self, graph: Graph, inputs: Sequence[str], held: _Held, kinds: Mapping[str, str], one: bool = False
+        self, graph: Graph, inputs: Sequence[str], held: Held, kinds: Mapping[str, str], one: bool = False
     ) -> None:
         self.held, self.kinds, self.inputs, self.one = held, kinds, list(inputs), one
         self.nodes = [n for n in graph.nodes if n.outputs[0] not in held.known]
@@ -124,7 +82,7 @@ class _Builder:
             self.used.append(())
             self.born[name] = len(self.nodes) - 1
             self.dies[name] = _END
-        paths = _filled_in([n.path for n in self.nodes])
+        paths = filled_in([n.path for n in self.nodes])
         self.paths = [tuple(map(_attribute, path)) for path in paths]
         self.raw = paths
         self._run(root, 0, len(self.nodes), 0, self.inputs, self.outputs)
@@ -148,7 +106,7 @@ class _Builder:
             for name in gives:
                 if name:
                     slots.setdefault(name, len(slots))
-        block.plans.append(_plan(len(inputs), slots, steps, outputs))
+        block.plans.append(plan(len(inputs), slots, steps, outputs))
         return len(block.plans) - 1
 
     def _groups(self, start: int, stop: int, depth: int) -> Iterator[tuple[int, int]]:
@@ -208,18 +166,19 @@ class _Builder:
             **numbers,  # type: ignore[arg-type]
         )
         parts: list[int | str | None] = []
-        position, names = 0, {}
+        position, names = 0, dict[str, tuple[int, str]]()
         for j, name in enumerate(given.inputs):
             if name in self.held.known:
-                parts.append(buffer_name(given, j, name, list(names)))
-                names[parts[-1]] = (j, name)
+                attribute = buffer_name(given, j, name, list(names))
+                parts.append(attribute)
+                names[attribute] = (j, name)
             else:
                 parts.append(position if name else None)
                 position += bool(name)
         parts.extend(range(position, len(self.used[i])))
         made = Node(kind, operator, parts)
         for attribute, (j, name) in names.items():
-            self._hold(made, str(attribute), given, j, name)
+            self._hold(made, attribute, given, j, name)
         self._bodies(made, given, self.used[i][position:])
         return made
 
@@ -239,7 +198,7 @@ class _Builder:
 
     def _bodies(self, made: Node, given: Given, outer: Sequence[str]) -> None:
         for attribute, graph in given.bodies.items():
-            held = _Held(self.held.known)
+            held = Held(self.held.known)
             held.made = self.held.made
             for v in graph.inputs:
                 held.known.pop(v.name, None)
@@ -250,50 +209,10 @@ class _Builder:
             made.add_module(attribute, body)
 
 
-def _plan(
-    inputs: int, slots: dict[str, int], steps: Sequence[tuple[str, int, list[str], list[str]]], outputs: Sequence[str]
-) -> Plan:
-    last: dict[str, int] = {}
-    for i, (_, _, takes, gives) in enumerate(steps):
-        last.update(dict.fromkeys(takes, i))
-        last.update((name, i) for name in gives if name and name not in last)
-    for name in outputs:
-        last.pop(name, None)
-    frees: list[list[int]] = [[] for _ in steps]
-    for name, i in last.items():
-        frees[i].append(slots[name])
-    planned = [
-        Step(
-            child,
-            call,
-            tuple(slots[name] for name in takes),
-            tuple(slots[name] if name else -1 for name in gives),
-            tuple(free),
-        )
-        for (child, call, takes, gives), free in zip(steps, frees, strict=True)
-    ]
-    return Plan(inputs, len(slots), tuple(planned), tuple(slots[name] for name in outputs))
-
-
-def _filled_in(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Nodes that do not say where they stood stand where both their neighbors do."""
-    after: list[tuple[str, ...]] = [()] * len(paths)
-    for i in range(len(paths) - 1, -1, -1):
-        after[i] = paths[i] or (after[i + 1] if i + 1 < len(paths) else ())
-    found: list[tuple[str, ...]] = []
-    for i, path in enumerate(paths):
-        before = found[-1] if found else ()
-        same = 0
-        while same < min(len(before), len(after[i])) and before[same] == after[i][same]:
-            same += 1
-        found.append(path or before[:same])
-    return found
-
-
 def _attribute(text: str) -> str:
     """A name as a module's attribute: no dots, nothing unprintable."""
     clean = re.sub(r"[^\w-]", "_", text)[:80] or "_"
-    return f"{clean}_" if hasattr(nn.Module, clean) or clean in ("kind", "plans", "inputs", "outputs") else clean
+    return f"{clean}_" if hasattr(nn.Module, clean) or clean in _OWN else clean
 
 
 def _add(parent: nn.Module, name: str, child: nn.Module) -> str:

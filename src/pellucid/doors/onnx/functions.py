@@ -10,8 +10,8 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Function, Graph, Model, Node, Reference, Value
+from pellucid.doors.onnx.guard import MOST_NODES
 
-MOST_NODES = 1_000_000
 _DEEPEST = 40
 
 Known = Callable[[str, str, int], object]
@@ -131,7 +131,7 @@ def _standard(domain: str, op: str, version: int) -> Function | None:
     from pellucid.doors.onnx.parse import function
 
     try:
-        schema = get_schema(op, version, domain)
+        schema: Any = get_schema(op, version, domain)
     except SchemaError:
         return None
     fitting = [v for v in schema.function_opset_versions if v <= version]

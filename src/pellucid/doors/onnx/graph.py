@@ -1,4 +1,4 @@
-"""An ONNX model as plain data: values, weights, nodes, subgraphs, functions.  Neither torch nor onnx is needed to hold it.
+"""An ONNX model as plain data: values, weights, nodes, subgraphs, functions.  To hold it takes neither torch nor onnx.
 
 `pellucid.doors.onnx.parse` fills it from a file; a map can be drawn from it, and `build` makes a module of it.
 """
@@ -99,7 +99,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in execution order, with what goes in and comes out.  `values` are types that the file states in between."""
+    """Nodes in execution order, with what goes in and comes out.  `values` are the types that the file states."""
 
     name: str
     inputs: tuple[Value, ...]

@@ -13,7 +13,7 @@ MOST_BYTES = (1 << 31) - 1  # of a protocol buffer
 MOST_NODES = 1_000_000
 _MOST_MESSAGES = 20_000_000
 _DEEPEST = 90  # messages in messages
-_SMALL = 1 << 20  # a file of this size cannot hold so much that it has to be counted first
+_GROWTH = 100
 
 # Which fields of which message hold messages, by their numbers in onnx.proto: what can make a small file large.
 _FIELDS: dict[str, dict[int, str]] = {
@@ -74,8 +74,8 @@ def _mib(size: int) -> str:
 
 
 def skim(data: bytes, name: str) -> None:
-    """Count nodes and messages without decoding them; a few bytes of a file can become a hundred in memory."""
-    if len(data) < _SMALL:
+    """Count nodes and messages without decoding them, if decoded they might not fit: two bytes can become a hundred."""
+    if len(data) * _GROWTH < memory():
         return
     nodes = messages = 0
     waiting = [("model", 0, len(data), 0)]

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.doors.onnx.graph import Value
 from pellucid.doors.onnx.registry import Operator
+from pellucid.doors.onnx.values import samples
 
 Part: TypeAlias = int | str | None  # which value an argument is: a given one by number, a weight by name, or none
 
@@ -58,11 +59,17 @@ class Kind:
 class Node(nn.Module):
     """One operation.  Its weights are its own parameters and buffers; `forward` takes the other inputs in order."""
 
+    kind: Kind
+    operator: Operator
+    parts: tuple[Part, ...]
+    fixed: dict[str, Any]  # shapes and the like: small, read on the CPU
+    plain: bool
+
     def __init__(self, kind: Kind, operator: Operator, parts: Sequence[Part]) -> None:
         super().__init__()
-        self.kind, self.operator, self.parts = kind, operator, tuple(parts)
-        self.fixed: dict[str, Any] = {}  # shapes and the like: small, read on the CPU
-        self._plain = all(part == i for i, part in enumerate(parts))
+        plain = all(part == i for i, part in enumerate(parts))
+        # Past nn.Module's own way, which looks at each value four times: there can be tens of thousands of nodes.
+        self.__dict__.update(kind=kind, operator=operator, parts=tuple(parts), fixed={}, plain=plain)
 
     @property
     def op(self) -> str:
@@ -97,7 +104,7 @@ class Node(nn.Module):
 
     def forward(self, *values: Any) -> Any:
         """Compute it; returns a tensor, or a tuple of several outputs."""
-        arguments = values if self._plain else [self._argument(part, values) for part in self.parts]
+        arguments = values if self.plain else [self._argument(part, values) for part in self.parts]
         try:
             if self.kind.quiet:
                 with torch._C.DisableTorchFunction(), _disable_current_modes():
@@ -115,7 +122,7 @@ class Node(nn.Module):
             return None
         if isinstance(part, int):
             return values[part]
-        held = self._parameters.get(part)
+        held: Any = self._parameters.get(part)
         if held is None:
             held = self._buffers.get(part)
         return self.fixed[part] if held is None else held
@@ -174,6 +181,7 @@ class OnnxModule(Block):
     def __init__(self, inputs: Sequence[Value], outputs: Sequence[str], optional: Sequence[str] = ()) -> None:
         super().__init__("OnnxModule")
         self.inputs, self.outputs, self.optional = tuple(inputs), tuple(outputs), tuple(optional)
+        self.one = False  # was it exported for one sample at a time?
         self.batch: int | None = None  # how many samples it must be given, if that is fixed
 
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
@@ -191,7 +199,11 @@ class OnnxModule(Block):
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
                 _refuse_misfit(value, x, self.batch)
-        out = super().forward(*(given.get(name) for name in names), call=call)
+        token = samples.set(len(given[names[0]]) if self.one and given else 1)
+        try:
+            out = super().forward(*(given.get(name) for name in names), call=call)
+        finally:
+            samples.reset(token)
         return out if len(self.outputs) == 1 else dict(zip(self.outputs, out, strict=True))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
-from pellucid.doors.onnx import build, functions, guard, order, support
+from pellucid.doors.onnx import build, functions, fused, guard, order, support
 from pellucid.doors.onnx.graph import Model, Value
 from pellucid.doors.onnx.module import OnnxModule
 from pellucid.doors.onnx.values import named_dtype
@@ -29,7 +29,7 @@ _RANGES = {"Normalized_0_1": (0.0, 1.0), "Normalized_1_1": (0.5, 0.5), "NominalR
 def network(model: Model, path: Path, preparation: Preparation | None = None) -> Network:
     """The network of a parsed file.  Raises `BadModel` when it holds unknown operators or more than fits in memory."""
     guard.refuse_too_large(model)
-    whole = order.ordered(functions.inlined(model))
+    whole = fused.fused(order.ordered(functions.inlined(model)))
     support.refuse_unknown(whole)
     module = build.module(whole)
     stated = preparation or _stated(model, module)

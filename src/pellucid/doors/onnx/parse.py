@@ -11,7 +11,9 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import DTYPES, Dims, Function, Graph, Model, Node, Reference, Value, Weights
+from pellucid.doors.onnx.guard import MOST_NODES
 from pellucid.doors.onnx.scopes import Scopes, source
+from pellucid.doors.onnx.stored import array, check, dense
 
 _DEEPEST = 40  # subgraphs in subgraphs
 _NEWEST = 28  # operator set of the default domain that was read when this was written
@@ -19,7 +21,7 @@ _NEWEST = 28  # operator set of the default domain that was read when this was w
 
 def decoded(data: bytes, name: str) -> Any:
     """The protocol buffer of an ONNX file.  Raises `BadModel` when it is none."""
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import ModelProto
 
     proto = ModelProto()
@@ -34,6 +36,8 @@ def decoded(data: bytes, name: str) -> Any:
 
 def model(proto: Any, name: str = "", folder: Path | None = None) -> Model:
     """A decoded file as plain data.  `folder` is where its external data lies; without it none is read."""
+    if len(proto.graph.node) > MOST_NODES:
+        raise BadModel(f"{name} has more than {MOST_NODES:,} operations.", "Open a smaller part of it.")
     opsets = {_domain(entry.domain): int(entry.version) for entry in proto.opset_import}
     if opsets.get("", 0) > _NEWEST:
         raise BadModel(
@@ -58,7 +62,8 @@ def function(proto: Any, defaults: Mapping[str, Any], opsets: Mapping[str, int])
     """A function of the standard as data; `defaults` are the messages of the attributes that it can do without."""
     reader = _Reader(dict(opsets), None)
     found = reader.function(proto)
-    return replace(found, defaults={name: reader.attribute(a, 0) for name, a in defaults.items()} | found.defaults)
+    stated = {name: reader.attribute(a, 0) for name, a in defaults.items()}
+    return replace(found, defaults={**stated, **found.defaults})
 
 
 def _domain(text: str) -> str:
@@ -134,11 +139,13 @@ class _Reader:
 
     def weights(self, proto: Any) -> Weights:
         shape, dtype = tuple(proto.dims), DTYPES.get(proto.data_type, "undefined")
-        return Weights(proto.name, dtype, shape, partial(_array, proto, self.folder))
+        if self.folder is not None:
+            check(proto, self.folder)
+        return Weights(proto.name, dtype, shape, partial(array, proto, self.folder))
 
     def sparse(self, proto: Any) -> Weights:
         dtype = DTYPES.get(proto.values.data_type, "undefined")
-        return Weights(proto.values.name, dtype, tuple(proto.dims), partial(_dense, proto, self.folder))
+        return Weights(proto.values.name, dtype, tuple(proto.dims), partial(dense, proto, self.folder))
 
 
 def _text(data: bytes) -> str:
@@ -176,18 +183,5 @@ def _typed(name: str, proto: Any) -> Value:
 
 
 def _dims(proto: Any) -> Dims:
-    known = {"dim_value": lambda d: d.dim_value, "dim_param": lambda d: d.dim_param}
-    return tuple(known.get(d.WhichOneof("value"), lambda _: None)(d) for d in proto.dim)
-
-
-def _array(proto: Any, folder: Path | None) -> Any:
-    """The numbers of a stored tensor as an array of its own."""
-    from pellucid.doors.onnx.stored import array
-
-    return array(proto, folder)
-
-
-def _dense(proto: Any, folder: Path | None) -> Any:
-    from pellucid.doors.onnx.stored import dense
-
-    return dense(proto, folder)
+    kinds = [d.WhichOneof("value") for d in proto.dim]
+    return tuple(None if kind is None else getattr(d, kind) for d, kind in zip(proto.dim, kinds, strict=True))

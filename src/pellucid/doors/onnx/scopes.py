@@ -72,7 +72,7 @@ def _below(parent: str, scope: str) -> list[str]:
 
 
 def source(metadata: Mapping[str, str]) -> str:
-    """The innermost line of code that is not torch's own, `resnet.py:150 in forward`, without the folders of the machine that exported it."""
+    """The innermost line of code that is not torch's own, `resnet.py:150 in forward`; never the folders it lies in."""
     frames = _FRAME.findall(metadata.get(_TRACE, "")[-_LONGEST:])
     if not frames:
         return ""

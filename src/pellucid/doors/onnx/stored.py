@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -37,7 +36,7 @@ def dense(proto: Any, folder: Path | None = None) -> Any:
     values, indices, shape = array(proto.values, folder), array(proto.indices, folder), tuple(proto.dims)
     if prod(shape) * values.itemsize > 1 << 30 or min(shape, default=0) < 0:
         raise BadModel(f"A sparse weight of shape {shape} would take more than 1 GiB.", _AGAIN)
-    flat = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
+    flat: Any = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)
     if len(flat) != len(values) or (len(flat) and (flat.min() < 0 or flat.max() >= prod(shape))):
         raise BadModel(f"A sparse weight of shape {shape} has indices that do not fit.", _AGAIN)
     full = np.zeros(prod(shape), values.dtype)
@@ -121,6 +120,6 @@ def contained(folder: Path, location: str) -> Path:
             raise BadModel(f"The weights {shown!r} are a link to another file.", "Copy the file itself there.")
     if not path.is_file():
         raise BadModel(f"The weights {shown!r} that belong to the model are not beside it.", "Copy that file too.")
-    if os.stat(path).st_nlink > 1:
+    if path.stat().st_nlink > 1:
         raise BadModel(f"The weights {shown!r} are a hard link to another file.", "Copy the file itself there.")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.graph import DTYPES, Weights
 
+# How many samples go through a model that was exported for one; `OnnxModule.forward` says it.
+samples: ContextVar[int] = ContextVar("onnx_samples", default=1)
 # Types that torch has not, or only packed: one number is kept a byte, in a type that has all of theirs.
 _WIDER = {
     "uint4": torch.uint8, "int4": torch.int8, "uint2": torch.uint8, "int2": torch.int8,

@@ -58,7 +58,7 @@ def celu(node: Node, x: Tensor) -> Tensor:
 @operator("Selu")
 def selu(node: Node, x: Tensor) -> Tensor:
     """The self-normalizing unit; torch's own when it has the usual two constants."""
-    alpha, gamma = node.get("alpha", 1.6732632), node.get("gamma", 1.0507010)
+    alpha, gamma = float(node.get("alpha", 1.6732632)), float(node.get("gamma", 1.0507010))
     if abs(alpha - 1.6732632) < 1e-6 and abs(gamma - 1.0507010) < 1e-6:
         return F.selu(x)
     return gamma * F.elu(x, alpha)

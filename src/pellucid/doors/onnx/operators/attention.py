@@ -17,7 +17,7 @@ _NEVER = -float("inf")
 
 def heads(x: Tensor, count: int) -> Tensor:
     """`[batch, length, heads * size]` as `[batch, heads, length, size]`."""
-    return x.unflatten(-1, (count, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], count, -1).transpose(1, 2)
 
 
 @operator("Attention", since=23)
@@ -125,7 +125,7 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
     """Turn the first features of each head, as many as there are angles for; the rest stay as they are."""
     turned = 2 * cos.shape[-1]
     part, rest = x[..., :turned], x[..., turned:]
-    a, b = part.unflatten(-1, (-1, 2)).unbind(-1) if interleaved else part.chunk(2, -1)
+    a, b = part.reshape(*part.shape[:-1], -1, 2).unbind(-1) if interleaved else part.chunk(2, -1)
     real, imaginary = cos * a - sin * b, sin * a + cos * b
     both = torch.stack([real, imaginary], -1).flatten(-2) if interleaved else torch.cat([real, imaginary], -1)
     return torch.cat([both, rest], -1) if rest.shape[-1] else both

@@ -23,12 +23,12 @@ def affine_grid(node: Node, theta: Tensor, size: Tensor) -> Tensor:
 @operator("Col2Im", read=(1, 2))
 def col_to_im(node: Node, x: Tensor, size: Tensor, block: Tensor) -> Tensor:
     """Columns of patches added up into the picture that they lie in."""
-    shape, kernel = ints(size), ints(block)
+    shape, kernel = tuple(ints(size)), tuple(ints(block))
     n = len(shape)
     strides, dilations = node.get("strides", [1] * n), node.get("dilations", [1] * n)
     pads = list(node.get("pads", [0] * 2 * n))
     if n == 2 and pads[:2] == pads[2:]:
-        return F.fold(x, shape, kernel, list(dilations), pads[:2], list(strides))
+        return F.fold(x, shape, kernel, tuple(dilations), tuple(pads[:2]), tuple(strides))
     full = [s + pads[i] + pads[n + i] for i, s in enumerate(shape)]
     counts = [(f - d * (k - 1) - 1) // s + 1 for f, k, d, s in zip(full, kernel, dilations, strides, strict=True)]
     columns = x.reshape(x.shape[0], -1, prod(kernel), *counts)

@@ -39,7 +39,7 @@ for _name, _function in _UNARY.items():
 
 
 def broadcast(node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """`b` as it is meant beside `a`: before operator set 7, axes were matched from `axis` on, and only when asked to."""
+    """`b` as it is meant beside `a`: before operator set 7, axes were matched from `axis` on."""
     axis = node.get("axis")
     if node.version >= 7 or axis is None or b.ndim == 0:
         return b

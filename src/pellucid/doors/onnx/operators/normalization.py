@@ -18,8 +18,8 @@ def batch_normalization(
     """By stored statistics; by the batch's own, which are put out too, only when the file says that it trains."""
     epsilon, momentum = node.get("epsilon", 1e-5), node.get("momentum", 0.9)
     if not node.get("training_mode", 0) or node.version < 14:
-        parts = [v.to(x.dtype) for v in (mean, variance, scale, bias)]
-        out = F.batch_norm(x, *parts, False, 0.0, epsilon)
+        center, spread, weight, shift = (v.to(x.dtype) for v in (mean, variance, scale, bias))
+        out = F.batch_norm(x, center, spread, weight, shift, False, 0.0, epsilon)
         return out if node.count == 1 else (out, mean, variance, mean, variance)
     axes = [0, *range(2, x.dim())]
     spread, center = torch.var_mean(x, axes, correction=0)
@@ -80,7 +80,8 @@ def group_normalization(node: Node, x: Tensor, scale: Tensor, bias: Tensor) -> T
 @operator("LRN")
 def local_response_normalization(node: Node, x: Tensor) -> Tensor:
     """By the squares of neighboring channels (Krizhevsky et al., 2012)."""
-    size, alpha, beta, k = node.get("size", 1), node.get("alpha", 1e-4), node.get("beta", 0.75), node.get("bias", 1.0)
+    size, alpha = int(node.get("size", 1)), float(node.get("alpha", 1e-4))
+    beta, k = float(node.get("beta", 0.75)), float(node.get("bias", 1.0))
     if size % 2:
         return F.local_response_norm(x, size, alpha, beta, k)
     squares = (x * x).flatten(2).transpose(1, 2)

@@ -75,7 +75,7 @@ def max_pool(node: Node, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
 
 def _unpadded(node: Node, x: Tensor, places: Tensor, padded: Sequence[int], before: Sequence[int]) -> Tensor:
     """Places in one padded plane as places in the whole tensor, rows or columns counted first."""
-    coordinates = []
+    coordinates: list[Tensor] = []
     for length, b in zip(reversed(padded), reversed(before), strict=True):
         coordinates.insert(0, places % length - b)
         places = places // length
@@ -117,7 +117,7 @@ def average_pool(node: Node, x: Tensor) -> Tensor:
 @operator("LpPool")
 def lp_pool(node: Node, x: Tensor) -> Tensor:
     """The p-norm of each window."""
-    w, p = windows(node, x), node.get("p", 2)
+    w, p = windows(node, x), int(node.get("p", 2))
     powers = torch.abs(x) if p == 1 else torch.abs(x) ** p
     return _sums(F.pad(powers, turned(w.before, w.extra)), w) ** (1 / p)
 
@@ -126,7 +126,9 @@ def lp_pool(node: Node, x: Tensor) -> Tensor:
 def global_average_pool(node: Node, x: Tensor) -> Tensor:
     """The mean of each channel."""
     n = x.dim() - 2
-    return _ADAPTIVE[n - 1](x, 1) if 1 <= n <= 3 else x.mean(list(range(2, x.dim())), keepdim=True)
+    if 1 <= n <= 3:
+        return _ADAPTIVE[n - 1](x, 1)
+    return x.mean(list(range(2, x.dim())), keepdim=True)
 
 
 @operator("GlobalMaxPool")
@@ -141,7 +143,8 @@ def global_max_pool(node: Node, x: Tensor) -> Tensor:
 @operator("GlobalLpPool")
 def global_lp_pool(node: Node, x: Tensor) -> Tensor:
     """The p-norm of each channel."""
-    return torch.linalg.vector_norm(x, node.get("p", 2), list(range(2, x.dim())), keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, node.get("p", 2), list(range(2, x.dim())), keepdim=True)
+    return norm
 
 
 @operator("MaxUnpool", read=(2,))

@@ -1,4 +1,4 @@
-"""Random numbers, from the Run's generator: the same for the same seed, node and shape, whatever the file's seed says."""
+"""Random numbers, from the Run's generator: the same for the same seed of the run, node and shape."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def _kind(node: Node, like: Tensor | None = None) -> torch.dtype:
 
 def _normal(node: Node, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
     drawn = torch.randn(shape, generator=_generator(node))
-    return (drawn * node.get("scale", 1.0) + node.get("mean", 0.0)).to(kind)
+    scale, mean = float(node.get("scale", 1.0)), float(node.get("mean", 0.0))
+    return (drawn * scale + mean).to(kind)
 
 
 def _uniform(node: Node, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
-    low, high = node.get("low", 0.0), node.get("high", 1.0)
+    low, high = float(node.get("low", 0.0)), float(node.get("high", 1.0))
     return (torch.rand(shape, generator=_generator(node)) * (high - low) + low).to(kind)
 
 

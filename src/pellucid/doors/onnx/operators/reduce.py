@@ -98,7 +98,8 @@ def reduce_l1(x: Tensor, along: list[int], keep: bool) -> Tensor:
 def reduce_l2(x: Tensor, along: list[int], keep: bool) -> Tensor:
     """The root of the sum of squares."""
     if x.is_floating_point():
-        return torch.linalg.vector_norm(x, 2, along, keepdim=keep)
+        norm: Tensor = torch.linalg.vector_norm(x, 2, along, keepdim=keep)
+        return norm
     return torch.sqrt(torch.sum((x * x).double(), along, keepdim=keep))
 
 

@@ -1,4 +1,4 @@
-"""Resizing in every way of the standard: torch's own functions where they mean the same, else a matrix for each axis."""
+"""Resizing in every way of the standard: by torch's own functions where they mean the same, else a matrix an axis."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def upsample(node: Node, x: Tensor, scales: Tensor | None = None) -> Tensor:
     factors = list(node.get("scales", ())) if scales is None else scales.tolist()
     if not factors:
         factors = [1.0, 1.0, node.get("height_scale", 1.0), node.get("width_scale", 1.0)]
-    mode = {"bilinear": "linear"}.get(node.get("mode", "nearest"), node.get("mode", "nearest"))
+    mode: str = node.get("mode", "nearest")
+    mode = "linear" if mode == "bilinear" else mode
     axes = [Axis(i, n, floor(n * s), s) for i, (n, s) in enumerate(zip(x.shape, factors, strict=True))]
     return resized(x, axes, Way(mode, "asymmetric", "floor"))
 
@@ -120,7 +121,7 @@ def resized(x: Tensor, axes: list[Axis], way: Way) -> Tensor:
     wide = x if x.is_floating_point() else x.float()
     for axis in changed:
         matrix, outside = weights(axis, way)
-        wide = torch.tensordot(wide, matrix.to(wide), dims=([axis.number], [1])).movedim(-1, axis.number)
+        wide = torch.matmul(wide.movedim(axis.number, -1), matrix.to(wide).t()).movedim(-1, axis.number)
         if outside.any():
             shape = [-1 if i == axis.number else 1 for i in range(x.dim())]
             wide = torch.where(outside.reshape(shape).to(x.device), way.fill, wide)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import axes, ints, one, tensor
+from pellucid.doors.onnx.values import axes, ints, one, samples, tensor
 
 
 @operator("Identity", shapely=True)
@@ -40,8 +40,8 @@ def reshape_stated(node: Node, x: Tensor) -> Tensor:
 def reshape(node: Node, x: Tensor, to: Tensor) -> Tensor:
     """The same numbers in another shape; 0 keeps an axis as it is, -1 is what is left."""
     wanted = ints(to)
-    if node.kind.one and wanted[:1] == [1] and x.dim() and x.shape[0] != 1:
-        wanted[0] = x.shape[0]  # exported for one sample: here it means as many as there are
+    if node.kind.one and wanted[:1] == [1]:
+        wanted[0] = samples.get()  # exported for one sample: here it means as many as there are
     return _reshaped(x, wanted, zero_stays=not node.get("allowzero", 0))
 
 
@@ -99,7 +99,8 @@ def constant_of_shape(node: Node, to: Tensor) -> Tensor:
 @operator("Expand", read=(1,), shapely=True)
 def expand(node: Node, x: Tensor, to: Tensor) -> Tensor:
     """Repeated along axes of length 1 until it fits beside a tensor of that shape."""
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(ints(to))))
+    shape: tuple[int, ...] = torch.broadcast_shapes(x.shape, tuple(ints(to)))  # type: ignore[no-untyped-call]
+    return x.expand(shape)
 
 
 @operator("Tile", since=1, read=(1, 2))
