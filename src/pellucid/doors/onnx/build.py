@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from pellucid.doors.onnx.graph import Graph, Model
+from pellucid.doors.onnx.graph import Graph, Model, Weights
 from pellucid.doors.onnx.graph import Node as Given
 from pellucid.doors.onnx.held import Held
 from pellucid.doors.onnx.module import Block, Kind, Node, OnnxModule
