@@ -9,7 +9,7 @@ import pytest
 from tests.onnx_cases import cases, outcome, reason
 
 SHARDS = 16
-LEAST = 1650
+LEAST = 1840
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -59,5 +59,6 @@ def buffer_name(node: Node, position: int, name: str, taken: Sequence[Any]) -> s
 
 
 _OWN = (
-    "kind", "operator", "parts", "fixed", "op", "version", "count", "get", "wants", "subgraph", "body", "plain", "stated",
+    "kind", "operator", "parts", "fixed", "op", "version", "count", "get", "wants", "subgraph", "body", "plain",
+    "stated",
 )  # fmt: skip

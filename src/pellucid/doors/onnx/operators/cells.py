@@ -54,7 +54,7 @@ def _bend(function: Callable[[Tensor, float, float], Tensor], alpha: float, beta
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """One direction of a layer: `w` [gates x width, inputs], `u` [gates x width, width], `b` both biases, `p` peepholes."""
+    """One direction of a layer: `w` `[gates x width, inputs]`, `u` `[gates x width, width]`, both biases, peepholes."""
 
     w: Tensor
     u: Tensor

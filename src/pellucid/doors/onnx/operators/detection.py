@@ -106,8 +106,8 @@ def _read(
         value = torch.stack(total).amax(0)
     else:
         value = total[0] + total[1] + total[2] + total[3]
-    cells = value.permute(0, 3, 1, 2).unflatten(3, (size[1], grid[1])).unflatten(2, (size[0], grid[0]))
-    return cells.amax((3, 5)) if node.get("mode", "avg") == "max" else cells.mean((3, 5))
+    rows = value.permute(0, 3, 1, 2).reshape(len(value), -1, size[0], grid[0], size[1], grid[1])
+    return rows.amax((3, 5)) if node.get("mode", "avg") == "max" else rows.mean((3, 5))
 
 
 def _between(at: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -78,7 +78,9 @@ def checked(yes: Sequence[int], no: Sequence[int], leaf: Sequence[bool], roots: 
     count, seen, level, depth = len(yes), set[int](), list(roots), 0
     while level:
         if any(not 0 <= i < count for i in level) or seen.intersection(level) or len(set(level)) < len(level):
-            raise BadModel("A tree of the model leads to a node twice, or to one that is not there.", "Export it again.")
+            raise BadModel(
+                "A tree of the model leads to a node twice, or to one that is not there.", "Export it again."
+            )
         seen.update(level)
         level = [child for i in level if not leaf[i] for child in (yes[i], no[i])]
         depth += bool(level)

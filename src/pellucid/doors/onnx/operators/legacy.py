@@ -13,32 +13,38 @@ from pellucid.doors.onnx.registry import operator
 @operator("Affine")
 def affine(node: Node, x: Tensor) -> Tensor:
     """Alpha x + beta."""
-    return node.get("alpha", 1.0) * x + node.get("beta", 0.0)
+    factor: float = node.get("alpha", 1.0)
+    shift: float = node.get("beta", 0.0)
+    return factor * x + shift
 
 
 @operator("Scale")
 def scale(node: Node, x: Tensor) -> Tensor:
     """X times a number."""
-    return node.get("scale", 1.0) * x
+    factor: float = node.get("scale", 1.0)
+    return factor * x
 
 
 @operator("ImageScaler")
 def image_scaler(node: Node, x: Tensor) -> Tensor:
     """A picture times a number, with a bias for each channel."""
     bias = torch.tensor(node.get("bias", (0.0,)), dtype=x.dtype, device=x.device)
-    return node.get("scale", 1.0) * x + bias.reshape(-1, *[1] * (x.dim() - 2))
+    factor: float = node.get("scale", 1.0)
+    return factor * x + bias.reshape(-1, *[1] * (x.dim() - 2))
 
 
 @operator("ParametricSoftplus")
 def parametric_softplus(node: Node, x: Tensor) -> Tensor:
     """Alpha log(1 + exp(beta x))."""
-    return node.get("alpha", 1.0) * F.softplus(node.get("beta", 1.0) * x)
+    factor: float = node.get("alpha", 1.0)
+    return factor * F.softplus(node.get("beta", 1.0) * x)
 
 
 @operator("ScaledTanh")
 def scaled_tanh(node: Node, x: Tensor) -> Tensor:
     """Alpha tanh(beta x)."""
-    return node.get("alpha", 1.0) * torch.tanh(node.get("beta", 1.0) * x)
+    factor: float = node.get("alpha", 1.0)
+    return factor * torch.tanh(node.get("beta", 1.0) * x)
 
 
 @operator("Crop")

@@ -124,10 +124,10 @@ def nhwc_conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None,
 
 
 @operator("NhwcMaxPool", domain=DOMAIN)
-def nhwc_max_pool(node: Node, x: Tensor) -> Tensor:
+def nhwc_max_pool(node: Node, x: Tensor) -> Any:
     """The greatest in each window, with channels in the last axis."""
     wide = x if x.is_floating_point() else x.to(torch.float32)
-    out: Any = max_pool(node, wide.movedim(-1, 1))
+    out = max_pool(node, wide.movedim(-1, 1))
     return (out[0] if isinstance(out, tuple) else out).movedim(1, -1).to(x.dtype)
 
 

@@ -88,7 +88,7 @@ def attention(
         raise BadModel("A fused attention turns its positions or shares its cache.", "Export the model unfused.")
     count = node.get("num_heads")
     sizes = node.get("qkv_hidden_sizes") or [weight.shape[1] // 3] * 3
-    parts = F.linear(x, weight.t(), bias).split(list(sizes), -1)
+    parts = F.linear(x, weight.t(), bias).split(list(sizes), -1)  # type: ignore[no-untyped-call]
     found = Heads(*(heads(part, count) for part in parts))
     if past is not None:
         key, value = torch.cat([past[0], found.key], 2), torch.cat([past[1], found.value], 2)
@@ -136,7 +136,7 @@ def _three(node: Node, query: Tensor, key: Tensor | None, value: Tensor | None, 
             query = query + bias[: query.shape[-1]]
         return Heads(heads(query, count), key, value)
     if bias is not None:
-        parts = bias.split([query.shape[-1], key.shape[-1], value.shape[-1]])
+        parts = bias.split([query.shape[-1], key.shape[-1], value.shape[-1]])  # type: ignore[no-untyped-call]
         query, key, value = (x + b for x, b in zip((query, key, value), parts, strict=True))
     return Heads(heads(query, count), heads(key, count), heads(value, count))
 
@@ -145,7 +145,7 @@ def _three(node: Node, query: Tensor, key: Tensor | None, value: Tensor | None, 
 def rotary(node: Node, x: Tensor, positions: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Pairs of features turned by an angle that grows with the position (Su et al., 2021)."""
     flat, size = x.dim() == 3, node.get("rotary_embedding_dim", 0)
-    count = node.get("num_heads", 0) or (x.shape[-1] // (2 * cos.shape[-1] if not size else size) if flat else 0)
+    count = node.get("num_heads", 0) or (x.shape[-1] // (size or 2 * cos.shape[-1]) if flat else 0)
     split = heads(x, count) if flat else x
     if positions.dim() == 1:
         positions = positions + torch.arange(split.shape[2], device=x.device)
@@ -182,7 +182,7 @@ def grouped(
     many, few, length = node.get("num_heads"), node.get("kv_num_heads"), query.shape[1]
     if key is None or value is None:
         size = query.shape[-1] // (many + 2 * few)
-        query, key, value = query.split([many * size, few * size, few * size], -1)
+        query, key, value = query.split([many * size, few * size, few * size], -1)  # type: ignore[no-untyped-call]
     q, k, v = heads(query, many), heads(key, few), heads(value, few)
     whole = int(total.reshape(-1)[0])
     first = whole == length

@@ -19,7 +19,8 @@ def unpacked(x: Tensor, bits: int) -> Tensor:
     if bits == 8:
         return x
     shifts = torch.arange(0, 8, bits, device=x.device, dtype=torch.uint8)
-    return ((x.unsqueeze(-1) >> shifts) & (2**bits - 1)).flatten(-2)
+    parts = torch.bitwise_right_shift(x.unsqueeze(-1), shifts)
+    return torch.bitwise_and(parts, 2**bits - 1).flatten(-2)
 
 
 @operator("MatMulNBits", domain=DOMAIN)
@@ -59,7 +60,7 @@ def gather_blocks(node: Node, table: Tensor, indices: Tensor, scales: Tensor, ze
     axis, along = node.get("gather_axis", 0) % table.dim(), node.get("quantize_axis", 1) % table.dim()
     packed = table.dtype == torch.uint8 and not node.stated(0).endswith(("int4", "int2"))
     if axis or along != table.dim() - 1:
-        raise BadModel("A quantised table is read along another axis than its first.", "Export the model again.")
+        raise BadModel("A quantized table is read along another axis than its first.", "Export the model again.")
     levels = unpacked(table, bits) if packed else table
     middle = (torch.zeros_like(scales) if not packed else torch.full_like(scales, 2 ** (bits - 1))).to(scales.dtype)
     if zeros is not None:

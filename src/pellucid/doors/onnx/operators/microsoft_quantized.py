@@ -1,4 +1,4 @@
-"""ONNX Runtime's operators on quantised tensors: back to numbers, the operation, and to levels again."""
+"""ONNX Runtime's operators on quantized tensors: back to numbers, the operation, and to levels again."""
 
 from __future__ import annotations
 
@@ -125,11 +125,12 @@ def gemm(
     scale: Tensor | None = None,
     zero: Tensor | None = None,
 ) -> Tensor:
-    """A product of quantised matrices with a bias in steps of both scales; quantised when a scale for it is given."""
+    """A product of quantized matrices with a bias in steps of both scales; quantized when a scale for it is given."""
     left, right = centered(a, a_zero), b.t() if node.get("transB", 0) else b
     total = torch.matmul(left.t() if node.get("transA", 0) else left, centered(right, b_zero, columns=True))
     total = total if c is None else total + c.double()
-    out = node.get("alpha", 1.0) * total * a_scale.double() * b_scale.double()
+    alpha: float = node.get("alpha", 1.0)
+    out = alpha * total * a_scale.double() * b_scale.double()
     if scale is None:
         return out.to(a_scale.dtype)
     return quantized(out, scale.double(), zero, "uint8" if zero is None else level_name(zero))
@@ -146,7 +147,7 @@ def matmul_to_float(
     b_zero: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """A product of quantised matrices as numbers."""
+    """A product of quantized matrices as numbers."""
     total = torch.matmul(centered(a, a_zero), centered(b, b_zero, columns=True))
     out = (total * a_scale.double() * b_scale.double()).to(a_scale.dtype)
     return out if bias is None else out + bias
@@ -156,7 +157,7 @@ def matmul_to_float(
 def dynamic_matmul(
     node: Node, a: Tensor, b: Tensor, b_scale: Tensor, b_zero: Tensor | None = None, bias: Tensor | None = None
 ) -> Tensor:
-    """The same with a left side that is quantised here, to its own span."""
+    """The same with a left side that is quantized here, to its own span."""
     levels, scale, zero = spanned(a)
     return matmul_to_float(node, levels, b, scale, b_scale, zero, b_zero, bias)
 
@@ -174,9 +175,7 @@ def quantized_attention(
     weight_zero: Tensor | None = None,
     past: Tensor | None = None,
 ) -> Any:
-    """Self-attention whose projection is quantised; the rest of it computes with numbers."""
+    """Self-attention whose projection is quantized; the rest of it computes with numbers."""
     if weight_zero is not None and weight_zero.numel() > 1:
-        raise BadModel("A quantised attention has a zero point for each column.", "Quantise the model symmetrically.")
-    return attention(
-        node, _numbers(x, x_scale, x_zero), restored(weight, weight_scale, weight_zero), bias, mask, past
-    )
+        raise BadModel("A quantized attention has a zero point for each column.", "Quantize the model symmetrically.")
+    return attention(node, _numbers(x, x_scale, x_zero), restored(weight, weight_scale, weight_zero), bias, mask, past)

@@ -1,4 +1,4 @@
-"""What the operators of classical machine learning (domain ai.onnx.ml) share: numbers in attributes, classes, scores."""
+"""What the operators of classical machine learning (ai.onnx.ml) share: numbers in attributes, classes, scores."""
 
 from __future__ import annotations
 

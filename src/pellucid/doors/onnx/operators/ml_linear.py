@@ -58,7 +58,8 @@ def normalize(node: Node, x: Tensor) -> Tensor:
 @operator("Binarizer", domain=DOMAIN)
 def binarize(node: Node, x: Tensor) -> Tensor:
     """1 above a threshold, else 0."""
-    return (x > node.get("threshold", 0.0)).to(x.dtype)
+    limit: float = node.get("threshold", 0.0)
+    return (x > limit).to(x.dtype)
 
 
 @operator("Imputer", domain=DOMAIN)

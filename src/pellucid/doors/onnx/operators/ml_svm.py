@@ -22,11 +22,11 @@ def _kernel(node: Node, x: Tensor, vectors: Tensor) -> Tensor:
     kind = node.get("kernel_type", "LINEAR")
     if kind == "RBF":
         return torch.exp(-gamma * (x.unsqueeze(1) - vectors).square().sum(-1))
-    product = x @ vectors.t()
+    product: Tensor = x @ vectors.t()
     if kind == "LINEAR":
         return product
     if kind == "POLY":
-        return (gamma * product + offset) ** degree
+        return torch.pow(gamma * product + offset, degree)
     if kind == "SIGMOID":
         return torch.tanh(gamma * product + offset)
     raise BadModel(f"A support vector machine has the kernel {printable(kind, 40)!r}.", "Export it with another one.")
@@ -75,8 +75,9 @@ def classify(node: Node, x: Tensor) -> tuple[Any, Tensor]:
 def _compared(node: Node, x: Tensor, counts: list[int]) -> Tensor:
     """Each class against each other one: `[samples, pairs]`, positive for the first of the pair."""
     vectors, rho = numbers(node, "support_vectors", x).reshape(sum(counts), -1), numbers(node, "rho", x)
-    alike = _kernel(node, x, vectors).split(counts, -1)
-    weights = [w.split(counts) for w in numbers(node, "coefficients", x).reshape(-1, sum(counts))]
+    alike = _kernel(node, x, vectors).split(counts, -1)  # type: ignore[no-untyped-call]
+    coefficients = numbers(node, "coefficients", x).reshape(-1, sum(counts))
+    weights = [w.split(counts) for w in coefficients]
     found = list[Tensor]()
     for k, (i, j) in enumerate(combinations(range(len(counts)), 2)):
         found.append(alike[i] @ weights[j - 1][i] + alike[j] @ weights[i][j] + rho[k])
@@ -84,7 +85,7 @@ def _compared(node: Node, x: Tensor, counts: list[int]) -> Tensor:
 
 
 def coupled(pairs: Tensor, count: int) -> Tensor:
-    """Likelihoods of classes from those within each pair; Wu, Lin and Weng (2004), second method, as libsvm stops it."""
+    """Likelihoods of classes from those within pairs: Wu, Lin and Weng (2004), second method, as libsvm stops it."""
     pairs = pairs.clamp(1e-7, 1 - 1e-7)
     r = pairs.new_zeros(len(pairs), count, count)
     for k, (i, j) in enumerate(combinations(range(count), 2)):

@@ -1,13 +1,11 @@
 """From numbers to few levels and back.
 
-Rounding is flat wherever it has a derivative, and whole numbers have none in torch: no gradient passes a quantised
+Rounding is flat wherever it has a derivative, and whole numbers have none in torch: no gradient passes a quantized
 tensor.  Pretending otherwise (straight through) would explain another function, so it is not done: methods that need
 gradients report that none reaches the input, and those that only run the network work as ever.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +48,7 @@ def restored(x: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
 
 
 def level_name(x: Tensor) -> str:
-    """The type of a quantised tensor by torch's."""
+    """The type of a quantized tensor by torch's."""
     return str(x.dtype).removeprefix("torch.")
 
 
@@ -112,7 +110,7 @@ def spanned(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return quantized(x, scale, zero, "uint8"), scale, zero
 
 
-def centered(x: Tensor, zero: Any, columns: bool = False) -> Tensor:
+def centered(x: Tensor, zero: Tensor | None, columns: bool = False) -> Tensor:
     """`x - zero` in double precision, in which sums of products of levels are exact; a zero for each row or column."""
     wide = x.to(torch.float64)
     if zero is None:

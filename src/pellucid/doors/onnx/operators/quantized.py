@@ -1,4 +1,4 @@
-"""Products and convolutions of quantised tensors, computed exactly in whole numbers."""
+"""Products and convolutions of quantized tensors, computed exactly in whole numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def matmul_levels(
     scale: Tensor,
     zero: Tensor,
 ) -> Tensor:
-    """The product of two quantised matrices, quantised."""
+    """The product of two quantized matrices, quantized."""
     total = torch.matmul(centered(a, a_zero), centered(b, b_zero, columns=True))
     rows = a_scale.unsqueeze(-1) if a_scale.dim() == 1 and a_scale.numel() > 1 else a_scale
     factor = rows.double() * b_scale.double()
@@ -59,7 +59,7 @@ def conv_levels(
     zero: Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """A convolution of quantised tensors, quantised; the bias counts in steps of both scales' product."""
+    """A convolution of quantized tensors, quantized; the bias counts in steps of both scales' product."""
     total = conv(
         node,
         centered(x, x_zero),

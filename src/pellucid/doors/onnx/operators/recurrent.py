@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,24 +108,27 @@ def _layer(
     return (out.permute(2, 0, 1, 3), *(s.transpose(0, 1) for s in end))
 
 
-def _fused(node: Node, kind: _Layer) -> Callable[..., Tensor] | None:
-    """torch's kernel for the layer, if there is one."""
+def _fused(node: Node, kind: _Layer) -> Callable[..., Any] | None:
+    """Torch's kernel for the layer, if there is one."""
     wanted = tuple(name.lower() for name in node.get("activations", ()) or kind.usual)
     ways = len(wanted) // len(kind.usual)
     if node.get("clip") or node.get("input_forget", 0):
         return None
     usual = wanted == tuple(name.lower() for name in kind.usual) * ways
+    found: Callable[..., Any] | None = None
     if kind is _GRU:
-        return torch.gru if usual and node.get("linear_before_reset", 0) else None
-    if kind is _LSTM:
-        return torch.lstm if usual else None
-    return torch.rnn_tanh if usual else torch.rnn_relu if set(wanted) == {"relu"} else None
+        found = torch.gru if usual and node.get("linear_before_reset", 0) else None
+    elif kind is _LSTM:
+        found = torch.lstm if usual else None
+    elif usual or set(wanted) == {"relu"}:
+        found = torch.rnn_tanh if usual else torch.rnn_relu
+    return found
 
 
 def _by_torch(
     node: Node,
     kind: _Layer,
-    function: Callable[..., Tensor],
+    function: Callable[..., Any],
     x: Tensor,
     start: State,
     weights: tuple[Tensor, Tensor, Tensor | None],

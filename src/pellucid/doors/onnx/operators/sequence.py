@@ -60,9 +60,9 @@ def split_to_sequence(node: Node, x: Tensor, split: Tensor | None = None) -> lis
     """Parts along an axis: of length 1 (the axis is left out unless `keepdims`), of one length, or of those given."""
     axis = node.get("axis", 0)
     if split is None:
-        parts = x.split(1, axis)
+        parts = x.split(1, axis)  # type: ignore[no-untyped-call]
         return list(parts) if node.get("keepdims", 1) else [part.squeeze(axis) for part in parts]
-    return list(torch.split(x, one(split) if split.dim() == 0 else ints(split), axis))
+    return list(x.split(one(split) if split.dim() == 0 else ints(split), axis))  # type: ignore[no-untyped-call]
 
 
 @operator("ConcatFromSequence")

@@ -37,18 +37,18 @@ def _dft(node: Node, x: Tensor, length: Tensor | None, axis: int) -> Tensor:
     kind, wide = x.dtype, x.float() if x.element_size() < 4 else x
     if axis == x.dim() - 1:
         raise BadModel("A Fourier transform runs over the axis of real and imaginary parts.", "Export it again.")
+    out: Tensor
     if inverse and onesided:
         n = n or 2 * (x.shape[axis] - 1)
-        return torch.fft.irfft(_complex(wide), n, axis).unsqueeze(-1).to(kind)
+        out = torch.fft.irfft(_complex(wide), n, axis).unsqueeze(-1)
+        return out.to(kind)
     if onesided:
         return torch.view_as_real(torch.fft.rfft(wide.squeeze(-1), n, axis)).to(kind)
     return torch.view_as_real((torch.fft.ifft if inverse else torch.fft.fft)(_complex(wide), n, axis)).to(kind)
 
 
 @operator("STFT", read=(1, 3))
-def stft(
-    node: Node, x: Tensor, step: Tensor, window: Tensor | None = None, length: Tensor | None = None
-) -> Tensor:
+def stft(node: Node, x: Tensor, step: Tensor, window: Tensor | None = None, length: Tensor | None = None) -> Tensor:
     """Fourier transforms of frames `step` apart: `[batch, frames, frequencies, 2]`; nothing is added at the ends."""
     x = x.unsqueeze(-1) if x.dim() == 2 else x
     if length is None and window is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ def full_match(node: Node, x: Any) -> Tensor:
         raise BadModel(f"The pattern {printable(pattern, 60)!r} is none: {error}.", "Export the model again.") from None
     if len(pattern) > _LONGEST_PATTERN or _runs_away(pattern):
         raise BadModel(f"The pattern {printable(pattern, 60)!r} might take for ever.", "Match the strings outside.")
-    return torch.tensor([found.fullmatch(t) is not None for t in texts(x)], dtype=torch.bool).reshape(np.asarray(x).shape)
+    matched = [found.fullmatch(t) is not None for t in texts(x)]
+    return torch.tensor(matched, dtype=torch.bool).reshape(np.asarray(x).shape)
 
 
 def _runs_away(pattern: str) -> bool:
@@ -86,7 +88,7 @@ def count_grams(node: Node, x: Any) -> Tensor:
     width = max(node.get("ngram_indexes", ()), default=-1) + 1
     out = torch.zeros(len(rows), width)
     for i, row in enumerate(rows):
-        for gram in _read(row, *(node.get(f"{end}_gram_length", 1) for end in ("min", "max")), node):
+        for gram in _read(row, node):
             if gram in places:
                 out[i, places[gram][0]] += 1
     mode, factor = node.get("mode", "TF"), torch.ones(width)
@@ -102,7 +104,7 @@ def count_grams(node: Node, x: Any) -> Tensor:
 
 def _rows(x: Any) -> list[list[Any]]:
     if isinstance(x, Tensor):
-        return (x if x.dim() == 2 else x.unsqueeze(0)).tolist()  # type: ignore[no-any-return]
+        return (x if x.dim() == 2 else x.unsqueeze(0)).tolist()
     known = np.asarray(x)
     return [texts(row) for row in (known if known.ndim == 2 else known[None])]
 
@@ -112,15 +114,15 @@ def _grams(node: Node) -> dict[tuple[Any, ...], tuple[int, int]]:
     pool = list(node.get("pool_strings") or node.get("pool_int64s", ()))
     starts = [*node.get("ngram_counts", ()), len(pool)]
     found = list[tuple[Any, ...]]()
-    for n, (start, stop) in enumerate(zip(starts, starts[1:], strict=False), start=1):
+    for n, (start, stop) in enumerate(pairwise(starts), start=1):
         found.extend(tuple(pool[i : i + n]) for i in range(start, stop, n))
     indexes = node.get("ngram_indexes", ())
     return {gram: (indexes[i], i) for i, gram in enumerate(found)}
 
 
-def _read(row: Sequence[Any], shortest: int, longest: int, node: Node) -> Iterator[tuple[Any, ...]]:
+def _read(row: Sequence[Any], node: Node) -> Iterator[tuple[Any, ...]]:
     """The n-grams in a row, with every gap allowed; single items have none, so they are read once."""
-    for n in range(shortest, longest + 1):
+    for n in range(node.get("min_gram_length", 1), node.get("max_gram_length", 1) + 1):
         for gap in range(1, (1 if n == 1 else node.get("max_skip_count", 0) + 1) + 1):
             for start in range(len(row) - gap * (n - 1)):
                 yield tuple(row[start : start + gap * n : gap])

@@ -25,7 +25,8 @@ def _each(step: Step, node: Node, rate: Tensor, turn: Tensor, values: Sequence[T
 
 
 def _gradient(node: Node, x: Tensor, gradient: Tensor) -> Tensor:
-    return node.get("norm_coefficient", 0.0) * x + gradient
+    decay: float = node.get("norm_coefficient", 0.0)
+    return decay * x + gradient
 
 
 @operator("Adagrad", domain=_DOMAIN)
