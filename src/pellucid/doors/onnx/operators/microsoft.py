@@ -134,7 +134,8 @@ def nhwc_max_pool(node: Node, x: Tensor) -> Any:
 @operator("Inverse", domain=DOMAIN)
 def inverse(node: Node, x: Tensor) -> Tensor:
     """The inverse of each matrix."""
-    return torch.linalg.inv(x)
+    out: Tensor = torch.linalg.inv(x)
+    return out
 
 
 @operator("ExpandDims", domain=DOMAIN, read=(1,), shapely=True)
