@@ -30,7 +30,7 @@ operator("Trilu", domain=DOMAIN, read=(1,))(trilu)
 operator("Pad", domain=DOMAIN, read=(1, 2))(pad)
 
 
-@operator("Range", domain=DOMAIN, read=(0, 1, 2))
+@operator("Range", domain=DOMAIN)
 def count_up(node: Node, start: Tensor, limit: Tensor, delta: Tensor | None = None) -> Tensor:
     """Numbers from start to limit; in steps of 1 unless said."""
     return range_(node, start, limit, torch.ones_like(start) if delta is None else delta)

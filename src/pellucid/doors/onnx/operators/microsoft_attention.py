@@ -14,6 +14,7 @@ from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.operators.attention import heads, rotated
 from pellucid.doors.onnx.operators.microsoft import DOMAIN
 from pellucid.doors.onnx.registry import operator
+from pellucid.doors.onnx.values import one
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def grouped(
         size = query.shape[-1] // (many + 2 * few)
         query, key, value = query.split([many * size, few * size, few * size], -1)  # type: ignore[no-untyped-call]
     q, k, v = heads(query, many), heads(key, few), heads(value, few)
-    whole = int(total.reshape(-1)[0])
+    whole = int(one(total))
     first = whole == length
     start = torch.zeros_like(last.reshape(-1, 1)) if first else last.reshape(-1, 1) + 1 - length
     place = start.to(torch.int64) + torch.arange(length, device=query.device)

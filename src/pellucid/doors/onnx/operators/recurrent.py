@@ -190,7 +190,7 @@ def _along(
 ) -> tuple[Tensor, State]:
     """One direction.  Beyond a sequence's length its state stays and its output is 0."""
     steps: list[Tensor | None] = [None] * len(x)
-    last = None if lengths is None else lengths.to(x.device).reshape(-1, 1)
+    last = None if lengths is None else torch.tensor(ints(lengths), device=x.device).reshape(-1, 1)
     for t in range(len(x) - 1, -1, -1) if backwards else range(len(x)):
         new = cell(one, x[t], state)
         if last is not None:

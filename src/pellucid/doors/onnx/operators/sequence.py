@@ -62,7 +62,8 @@ def split_to_sequence(node: Node, x: Tensor, split: Tensor | None = None) -> lis
     if split is None:
         parts = x.split(1, axis)  # type: ignore[no-untyped-call]
         return list(parts) if node.get("keepdims", 1) else [part.squeeze(axis) for part in parts]
-    return list(x.split(one(split) if split.dim() == 0 else ints(split), axis))  # type: ignore[no-untyped-call]
+    single = split.dim() == 0 if isinstance(split, Tensor) else isinstance(split, int)
+    return list(x.split(one(split) if single else ints(split), axis))  # type: ignore[no-untyped-call]
 
 
 @operator("ConcatFromSequence")

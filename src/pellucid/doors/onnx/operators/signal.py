@@ -65,7 +65,7 @@ def _cosines(node: Node, size: Tensor, weights: tuple[float, ...]) -> Tensor:
     """The sum of `weights[k] cos(2 pi k i / n)`."""
     n, kind = int(one(size)), DTYPES[node.get("output_datatype", 1)]
     around = max(n if node.get("periodic", 1) else n - 1, 1)
-    angle = torch.arange(n, device=size.device).to(torch.float32) * (2 * math.pi / around)
+    angle = torch.arange(n).to(torch.float32) * (2 * math.pi / around)
     total = sum(w * torch.cos(k * angle) for k, w in enumerate(weights))
     assert isinstance(total, Tensor)  # noqa: S101 (there is a weight)
     return total.to(getattr(torch, kind))
@@ -105,4 +105,4 @@ def mel_weights(node: Node, bands: Tensor, size: Tensor, rate: Tensor, low: Tens
     rising = torch.where(top > begin, (at - begin) / (top - begin).clamp(min=1), 1.0)
     falling = torch.where(end > top, (end - at) / (end - top).clamp(min=1), 0.0)
     weights = torch.where((at >= begin) & (at <= top), rising, torch.where((at >= top) & (at < end), falling, 0.0))
-    return weights.to(bands.device, dtype(node.get("output_datatype", 1)))
+    return weights.to(dtype(node.get("output_datatype", 1)))
