@@ -73,8 +73,8 @@ class Forest:
         return torch.where(has.any(1), best, 0)
 
 
-def checked(yes: Sequence[int], no: Sequence[int], leaf: Sequence[bool], roots: Sequence[int], features: int) -> int:
-    """How deep the trees are.  Raises `BadModel` when they are no trees, or when they read what is not there."""
+def checked(yes: Sequence[int], no: Sequence[int], leaf: Sequence[bool], roots: Sequence[int]) -> int:
+    """How deep the trees are.  Raises `BadModel` when they are no trees."""
     count, seen, level, depth = len(yes), set[int](), list(roots), 0
     while level:
         if any(not 0 <= i < count for i in level) or seen.intersection(level) or len(set(level)) < len(level):
@@ -84,6 +84,4 @@ def checked(yes: Sequence[int], no: Sequence[int], leaf: Sequence[bool], roots: 
         seen.update(level)
         level = [child for i in level if not leaf[i] for child in (yes[i], no[i])]
         depth += bool(level)
-    if features < 0:
-        raise BadModel("A tree of the model reads a negative feature.", "Export the model again.")
     return depth

@@ -31,7 +31,9 @@ def _forest(node: Node, prefix: str, targets: int) -> Forest:
     below = {child for way in ways for i, child in enumerate(way) if not leaf[i]}
     roots = [i for i in range(len(keys)) if i not in below]
     features = listed(node, "nodes_featureids")
-    depth = checked(ways[0], ways[1], leaf, roots, min(features, default=0))
+    depth = checked(ways[0], ways[1], leaf, roots)
+    if len(roots) != len({keys[i][0] for i in roots}) or {t for t, _ in keys} != {keys[i][0] for i in roots}:
+        raise BadModel("A tree of the model has no root, or several.", "Export the model again.")
     values = torch.zeros(len(keys), targets, dtype=torch.float64)
     has = torch.zeros(len(keys), targets, dtype=torch.bool)
     names = [listed(node, f"{prefix}_{part}") for part in ("treeids", "nodeids", "ids", "weights")]
@@ -104,7 +106,7 @@ def _newer(node: Node) -> Forest:
     single = [ways[0][i] == ways[1][i] >= inner for i in range(inner)]
     roots = [ways[0][i] if single[i] else i for i in listed(node, "tree_roots")]
     leaf = [False] * inner + [True] * outer
-    depth = checked(ways[0], ways[1], leaf, roots, min(features, default=0))
+    depth = checked(ways[0], ways[1], leaf, roots)
     targets = node.get("n_targets", 1)
     values = torch.zeros(inner + outer, targets, dtype=torch.float64)
     which = torch.tensor(listed(node, "leaf_targetids"))
