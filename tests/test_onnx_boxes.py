@@ -75,7 +75,9 @@ def test_a_transform_there_and_back():
     there = answer("DFT", x, None, np.array(1), version=20, onesided=1)
     k = torch.arange(5)[:, None] * torch.arange(8) * (2 * math.pi / 8)
     wanted = torch.stack([torch.cos(k), -torch.sin(k)], -1)
-    torch.testing.assert_close(there, torch.einsum("bn,fnc->bfc", torch.from_numpy(x[..., 0]), wanted), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        there, torch.einsum("bn,fnc->bfc", torch.from_numpy(x[..., 0]), wanted), atol=1e-5, rtol=0
+    )
     whole = answer("DFT", x, None, np.array(1), version=20)
     back = answer("DFT", whole.numpy(), None, np.array(1), version=20, inverse=1)
     torch.testing.assert_close(back[..., :1], torch.from_numpy(x))
@@ -90,9 +92,7 @@ def test_frames_are_transformed_one_by_one():
         np.testing.assert_allclose(found[0, i, :, 1].numpy(), wanted.imag, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("op", "wanted"), [("HannWindow", np.hanning(9)), ("BlackmanWindow", np.blackman(9))]
-)
+@pytest.mark.parametrize(("op", "wanted"), [("HannWindow", np.hanning(9)), ("BlackmanWindow", np.blackman(9))])
 def test_windows_are_numpys(op: str, wanted: np.ndarray):
     np.testing.assert_allclose(answer(op, np.array(9), periodic=0).numpy(), wanted, atol=1e-6)
     np.testing.assert_allclose(answer(op, np.array(8)).numpy(), wanted[:8], atol=1e-6)

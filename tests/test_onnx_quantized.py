@@ -38,7 +38,9 @@ def test_there_and_back_is_torchs_fake_quantization(axis: int | None):
         )
     kept = answer("QuantizeLinear", x, scale, zero, version=21, axis=axis or 0)
     assert kept.dtype == torch.uint8
-    torch.testing.assert_close(answer("DequantizeLinear", kept.numpy(), scale, zero, version=21, axis=axis or 0), wanted)
+    torch.testing.assert_close(
+        answer("DequantizeLinear", kept.numpy(), scale, zero, version=21, axis=axis or 0), wanted
+    )
 
 
 def test_blocks_have_scales_of_their_own():

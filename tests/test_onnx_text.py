@@ -16,7 +16,8 @@ WORDS = np.array(["one", "two"], dtype=object)
 
 @pytest.mark.parametrize(
     ("op", "domain", "said"),
-    [("ImageDecoder", "", "picture"), ("ATen", "org.pytorch.aten", "torch"), ("Gradient", "ai.onnx.preview.training", "training")],
+    [("ImageDecoder", "", "picture"), ("ATen", "org.pytorch.aten", "torch"),
+     ("Gradient", "ai.onnx.preview.training", "training")],
 )  # fmt: skip
 def test_what_is_refused_says_why(op: str, domain: str, said: str):
     options = {"operator": "where"} if op == "ATen" else {"xs": ["x"], "y": "y"} if op == "Gradient" else {}

@@ -34,12 +34,7 @@ def _forest(node: Node, prefix: str, targets: int) -> Forest:
     depth = checked(ways[0], ways[1], leaf, roots)
     if len(roots) != len({keys[i][0] for i in roots}) or {t for t, _ in keys} != {keys[i][0] for i in roots}:
         raise BadModel("A tree of the model has no root, or several.", "Export the model again.")
-    values = torch.zeros(len(keys), targets, dtype=torch.float64)
-    has = torch.zeros(len(keys), targets, dtype=torch.bool)
-    names = [listed(node, f"{prefix}_{part}") for part in ("treeids", "nodeids", "ids", "weights")]
-    for tree, number, target, weight in zip(*names, strict=True):
-        values[place[tree, number], target] += weight
-        has[place[tree, number], target] = True
+    values, has = _said(node, prefix, place, targets)
     missing = listed(node, "nodes_missing_value_tracks_true") or [0] * len(keys)
     found = Forest(
         torch.tensor(roots),
@@ -56,6 +51,21 @@ def _forest(node: Node, prefix: str, targets: int) -> Forest:
     )
     node.fixed["forest"] = found
     return found
+
+
+def _said(node: Node, prefix: str, place: dict[Any, int], targets: int) -> tuple[Tensor, Tensor]:
+    """What each node adds to each target, and whether it does."""
+    values = torch.zeros(len(place), targets, dtype=torch.float64)
+    has = torch.zeros(len(place), targets, dtype=torch.bool)
+    names = [listed(node, f"{prefix}_{part}") for part in ("treeids", "nodeids", "ids", "weights")]
+    for tree, number, target, weight in zip(*names, strict=True):
+        if (tree, number) not in place or not 0 <= target < targets:
+            raise BadModel(
+                "A tree of the model has a value for a leaf or target that is not there.", "Export it again."
+            )
+        values[place[tree, number], target] += weight
+        has[place[tree, number], target] = True
+    return values, has
 
 
 @operator("TreeEnsembleRegressor", domain=DOMAIN)
