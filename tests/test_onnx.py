@@ -119,6 +119,27 @@ def test_several_outputs_have_names(tmp_path):
     torch.testing.assert_close(net.model(x=x)["b"], -x)
 
 
+def test_scores_before_a_softmax_are_offered(tmp_path):
+    text = "agraph (float[N,3] x) => (float[N,3] y) { s = Neg(x) y = Softmax(s) }"
+    net, x = open_file(written(text, tmp_path / "net.onnx")), torch.randn(2, 3)
+    torch.testing.assert_close(net.pick(net.model(x)), (-x).softmax(-1))
+    assert "output='s'" in next(note for note in net.notes if "softmax" in note)
+    torch.testing.assert_close(pl.open(net, output="s").pick(net.model(x)), -x)
+
+
+def test_a_file_is_recorded_without_numbers(tmp_path):
+    model, x = Net("module", "relu", "attention", 3), picture(4)
+    net = opened(model, x, tmp_path)
+    real, fake = pl.record(net, x), pl.record(net, x, fake=True)
+    assert [o.shapes for o in fake.operations] == [o.shapes for o in real.operations]
+
+
+def test_shapes_in_between_are_inferred(tmp_path):
+    path = exported(Net("module", "relu", "pool"), picture(4), tmp_path / "net.onnx")
+    values, (pool,) = load(path, inferred=True).graph.values, [n for n in load(path).graph.nodes if n.op == "MaxPool"]
+    assert values[pool.outputs[0]].shape == ("batch", 4, 3, 2)
+
+
 def test_inputs_are_named_and_checked(tmp_path):
     net = open_file(written("agraph (float[N,3] x, float[N,3] z) => (float[N,3] y) { y = Add(x, z) }", tmp_path / "n"))
     x = torch.randn(2, 3)

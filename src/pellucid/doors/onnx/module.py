@@ -101,7 +101,7 @@ class Node(nn.Module):
 
     def forward(self, *values: Any) -> Any:
         """Compute it; returns a tensor, or a tuple of several outputs."""
-        arguments = values if self.plain else [self._argument(part, values) for part in self.parts]
+        arguments: Sequence[Any] = values if self.plain else [self._argument(part, values) for part in self.parts]
         try:
             if self.kind.quiet:
                 with _unseen():
