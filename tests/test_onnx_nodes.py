@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from tests.onnx_cases import cases, outcome, reason
+from tests.onnx_cases import PAGE, cases, folders, outcome, page, reason, stored_outcome
 
 SHARDS = 16
 LEAST = 1840
@@ -25,3 +25,13 @@ def test_official_cases_pass_but_for_those_with_a_reason(shard: int):
 
 def test_number_that_passes():
     assert sum(not reason(name) for name in cases()) >= LEAST
+
+
+def test_the_page_says_how_many_pass():
+    assert PAGE.read_text() == page(PAGE.read_text()), "run python -m tests.onnx_cases --write"
+
+
+@pytest.mark.parametrize("kind", ["pytorch-converted", "pytorch-operator"])
+def test_official_models_of_torch_pass(kind: str):
+    wrong = {folder.name: why for folder in folders(kind) if (why := stored_outcome(folder))}
+    assert not wrong

@@ -13,7 +13,7 @@ from pellucid.doors.onnx.held import Held
 from pellucid.doors.onnx.module import Block, Kind, Node, OnnxModule
 from pellucid.doors.onnx.order import captured
 from pellucid.doors.onnx.plans import filled_in, plan
-from pellucid.doors.onnx.registry import find
+from pellucid.doors.onnx.registry import Operator, find
 from pellucid.doors.onnx.roles import buffer_name, is_learned, is_shape
 
 _END = 1 << 60  # used after everything: an output
@@ -152,18 +152,14 @@ class _Builder:
         assert operator is not None, given.title  # noqa: S101 (refused by name before building begins)
         wanted = tuple(bool(o) and o in self.dies for o in given.outputs)
         quiet = bool(given.outputs[0]) and given.outputs[0] in self.shapes
-        numbers = {"quiet": quiet, "explicit": len(given.inputs), "one": self.one}
         attributes = {k: v for k, v in given.attributes.items() if type(v) is not Graph}
         kind = Kind(
-            given.op,
-            given.domain,
-            given.version,
-            attributes,
-            wanted,
-            given.name,
-            given.source,
+            *(given.op, given.domain, given.version, attributes, wanted, given.name, given.source),
+            quiet=quiet,
+            explicit=len(given.inputs),
+            one=self.one,
+            shapes=() if quiet else self._read(given, operator),
             stated=tuple(map(self._type, given.inputs)),
-            **numbers,  # type: ignore[arg-type]
         )
         parts: list[int | str | None] = []
         position, names = 0, dict[str, tuple[int, str]]()
@@ -186,6 +182,12 @@ class _Builder:
         stored = self.held.known.get(name)
         found = stored.dtype if isinstance(stored, Weights) else self.types.get(name, "undefined")
         return "" if found == "undefined" else found
+
+    def _read(self, given: Given, operator: Operator) -> tuple[int, ...]:
+        """Which inputs are shapes and the like, of those whose numbers the operator looks at."""
+        read = [(i, given.inputs[i]) for i in operator.read if i < len(given.inputs) and given.inputs[i]]
+        known = self.held.known
+        return tuple(i for i, name in read if (is_shape(known[name]) if name in known else name in self.shapes))
 
     def _hold(self, made: Node, attribute: str, given: Given, j: int, name: str) -> None:
         value = self.held.value(name)

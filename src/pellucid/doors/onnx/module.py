@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -54,6 +55,7 @@ class Kind:
     explicit: int = 0  # how many inputs it has before the captured ones
     stated: tuple[str, ...] = ()  # the types that the file states for its inputs; "" where it does not
     one: bool = False  # was the model exported for one sample at a time?
+    shapes: tuple[int, ...] = ()  # inputs that are shapes, axes, sizes: handed over as Python's numbers
 
 
 class Node(nn.Module):
@@ -104,11 +106,13 @@ class Node(nn.Module):
 
     def forward(self, *values: Any) -> Any:
         """Compute it; returns a tensor, or a tuple of several outputs."""
-        arguments = values if self.plain else [self._argument(part, values) for part in self.parts]
+        arguments: Sequence[Any] = values if self.plain else [self._argument(part, values) for part in self.parts]
         try:
             if self.kind.quiet:
-                with torch._C.DisableTorchFunction(), _disable_current_modes():
+                with _unseen():
                     return self.operator.run(self, *arguments)
+            if self.kind.shapes:
+                arguments = self._numbers(arguments)
             return self.operator.run(self, *self._together(arguments))
         except PellucidError:
             raise
@@ -127,6 +131,11 @@ class Node(nn.Module):
             held = self._buffers.get(part)
         return self.fixed[part] if held is None else held
 
+    def _numbers(self, arguments: Sequence[Any]) -> Sequence[Any]:
+        """With shapes and the like as Python's numbers: reading them is no step of the network's computation."""
+        with _unseen():
+            return [v.tolist() if i in self.kind.shapes and v is not None else v for i, v in enumerate(arguments)]
+
     def _together(self, arguments: Sequence[Any]) -> Sequence[Any]:
         """On one device: what was computed about shapes lies on the CPU, wherever the model is."""
         places = {a.device for a in arguments if isinstance(a, Tensor)}
@@ -140,6 +149,13 @@ class Node(nn.Module):
         """The operator with its plain attributes, as printing the model shows it."""
         plain = {k: v for k, v in self.kind.attributes.items() if isinstance(v, int | float | str | tuple)}
         return ", ".join([self.kind.op, *(f"{k}={v}" for k, v in plain.items())])[:200]
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Work with real numbers that no recorder sees, also where everything else has shapes only."""
+    with torch._C.DisableTorchFunction(), _disable_current_modes():
+        yield
 
 
 class Block(nn.Module):

@@ -19,7 +19,7 @@ def _complex(x: Tensor) -> Tensor:
     return torch.view_as_complex(x.contiguous()) if x.shape[-1] == 2 else x.squeeze(-1)
 
 
-@operator("DFT")
+@operator("DFT", read=(1,))
 def dft_stated(node: Node, x: Tensor, length: Tensor | None = None) -> Tensor:
     """Operator set 17: the axis is an attribute, 1 unless stated."""
     return _dft(node, x, length, node.get("axis", 1))
