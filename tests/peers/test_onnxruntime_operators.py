@@ -1,4 +1,4 @@
-"""onnxruntime's numbers for recurrent layers, boxes, attention, quantized operators and what it adds to the standard."""
+"""onnxruntime's numbers for recurrent layers, boxes, attention, quantized operators, and those of its own."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def length(node: Node, items: list[Any]) -> Tensor:
 
 
 @operator("SplitToSequence", read=(1,))
-def split_to_sequence(node: Node, x: Tensor, split: Tensor | None = None) -> list[Tensor]:
+def split_to_sequence(node: Node, x: Tensor, split: Any = None) -> list[Tensor]:
     """Parts along an axis: of length 1 (the axis is left out unless `keepdims`), of one length, or of those given."""
     axis = node.get("axis", 0)
     if split is None:
