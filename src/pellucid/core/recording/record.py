@@ -231,7 +231,7 @@ class Recorder:
                 index, name, here.path, here.call, here.counts[name], inputs, outputs,
                 tuple(ledger.values[v].shape for v in outputs), tuple(ledger.values[v].dtype for v in outputs),
                 self._weights(inputs), ledger.shown(template), frame.flops,
-                sum(ledger.values[v].bytes for v in {*inputs, *outputs}), source_line(), mutates,
+                sum(ledger.values[v].bytes for v in {*inputs, *outputs}), source_line(self.paths.get(here.path)), mutates,
                 frame.reads, bool(outputs) and set(outputs) <= set(inputs), frame.pointwise and frame.kernels > 0,
             )
         )  # fmt: skip
@@ -274,7 +274,7 @@ class Recorder:
                 if id(p) not in seen
             ]
             seen.update(map(id, own))
-            modules.append(Module(path, type(module).__name__, self.counts[path], sum(p.numel() for p in own)))
+            modules.append(Module(path, module._get_name(), self.counts[path], sum(p.numel() for p in own)))
         return tuple(modules)
 
 

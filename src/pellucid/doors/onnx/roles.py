@@ -58,4 +58,18 @@ def buffer_name(node: Node, position: int, name: str, taken: Sequence[Any]) -> s
     return found
 
 
-_OWN = ("kind", "operator", "parts", "fixed", "op", "version", "count", "get", "wants", "subgraph", "body", "plain")
+_OWN = (
+    "kind",
+    "operator",
+    "parts",
+    "fixed",
+    "op",
+    "version",
+    "count",
+    "get",
+    "wants",
+    "subgraph",
+    "body",
+    "plain",
+    "exported_from",
+)
