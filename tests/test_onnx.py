@@ -97,7 +97,7 @@ def test_source_lines_have_no_folders(tmp_path):
     tape = pl.record(open_file(path), picture(1))
     assert {o.source for o in tape.operations} <= sources
     kinds = {m.path: m.kind for m in tape.modules}
-    assert (kinds["conv2"], kinds["act1"]) == ("Conv", "Relu")
+    assert (kinds["conv1"], kinds["act1"]) == ("Conv", "Relu")
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
