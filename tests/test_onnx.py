@@ -94,6 +94,10 @@ def test_source_lines_have_no_folders(tmp_path):
     sources = {node.source for node in load(path).graph.nodes}
     assert any(source.startswith("networks.py:") for source in sources)
     assert not any("/" in source or "\\" in source for source in sources)
+    tape = pl.record(open_file(path), picture(1))
+    assert {o.source for o in tape.operations} <= sources
+    kinds = {m.path: m.kind for m in tape.modules}
+    assert (kinds["conv1"], kinds["act1"]) == ("Conv", "Relu")
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

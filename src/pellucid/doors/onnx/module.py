@@ -79,6 +79,14 @@ class Node(nn.Module):
         return self.kind.op
 
     @property
+    def exported_from(self) -> str:
+        """The line of code that it came from, where the file says so."""
+        return self.kind.source
+
+    def _get_name(self) -> str:
+        return self.kind.op
+
+    @property
     def version(self) -> int:
         """The operator set of its domain that the model was written for."""
         return self.kind.version
@@ -146,9 +154,9 @@ class Node(nn.Module):
         return [a if not isinstance(a, Tensor) or i in read else a.to(place) for i, a in enumerate(arguments)]
 
     def extra_repr(self) -> str:
-        """The operator with its plain attributes, as printing the model shows it."""
+        """Its plain attributes, as printing the model shows them."""
         plain = {k: v for k, v in self.kind.attributes.items() if isinstance(v, int | float | str | tuple)}
-        return ", ".join([self.kind.op, *(f"{k}={v}" for k, v in plain.items())])[:200]
+        return ", ".join(f"{k}={v}" for k, v in plain.items())[:200]
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class _Reader:
             name=name,
             domain=domain,
             version=self.opsets.get(domain, 1),
-            path=self.scopes.path(name, metadata),
+            path=self.scopes.path(name, metadata, inputs),
             source=source(metadata) if metadata else "",
             overload=proto.overload,
         )
