@@ -1,6 +1,7 @@
 """The official cases of the ONNX standard, which the onnx package brings along, run through Pellucid's importer.
 
 python -m tests.onnx_cases [PATTERN]      says how many pass, and why the others do not
+python -m tests.onnx_cases --write        writes the table in docs/onnx.md, out of the reasons in onnx_nodes.json
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pellucid.doors.onnx.graph import DTYPES
 from pellucid.doors.onnx.values import from_array
 
 REASONS = Path(__file__).with_name("onnx_nodes.json")
+PAGE = Path(__file__).parent.parent / "docs" / "onnx.md"
+_MARK = "<!-- coverage -->"
 
 
 @cache
@@ -121,7 +124,27 @@ def text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def report() -> str:
+    """How many of the standard's cases pass, and why the others do not, for docs/onnx.md."""
+    why = Counter(reason(name) for name in cases())
+    total, passed = sum(why.values()), why.pop("")
+    lines = [f"Of the {total} cases for operators that come with onnx {onnx.__version__}, {passed} pass"]
+    lines[0] += f" ({passed / total:.1%}), at the tolerances that the standard states. The others:"
+    return "\n".join(
+        [*lines, "", "| cases | why not |", "|---|---|", *(f"| {n} | {r} |" for r, n in why.most_common())]
+    )
+
+
+def page(text: str) -> str:
+    """The page with today's report in it."""
+    before, mark, after = text.partition(_MARK)
+    return f"{before}{mark}\n{report()}\n\n## {after.partition('## ')[2]}"
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        PAGE.write_text(page(PAGE.read_text()))
+        sys.exit()
     pattern = f"*{sys.argv[1]}*" if sys.argv[1:] else "*"
     chosen = {name: case for name, case in cases().items() if fnmatch(name, pattern)}
     failed = {name: why for name, case in chosen.items() if (why := outcome(case))}

@@ -94,6 +94,10 @@ def test_source_lines_have_no_folders(tmp_path):
     sources = {node.source for node in load(path).graph.nodes}
     assert any(source.startswith("networks.py:") for source in sources)
     assert not any("/" in source or "\\" in source for source in sources)
+    tape = pl.record(open_file(path), picture(1))
+    assert {o.source for o in tape.operations} <= sources
+    kinds = {m.path: m.kind for m in tape.modules}
+    assert (kinds["conv1"], kinds["act1"]) == ("Conv", "Relu")
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
@@ -117,6 +121,27 @@ def test_several_outputs_have_names(tmp_path):
     x = torch.randn(2, 3)
     assert list(net.model(x)) == ["a", "b"]
     torch.testing.assert_close(net.model(x=x)["b"], -x)
+
+
+def test_scores_before_a_softmax_are_offered(tmp_path):
+    text = "agraph (float[N,3] x) => (float[N,3] y) { s = Neg(x) y = Softmax(s) }"
+    net, x = open_file(written(text, tmp_path / "net.onnx")), torch.randn(2, 3)
+    torch.testing.assert_close(net.pick(net.model(x)), (-x).softmax(-1))
+    assert "output='s'" in next(note for note in net.notes if "softmax" in note)
+    torch.testing.assert_close(pl.open(net, output="s").pick(net.model(x)), -x)
+
+
+def test_a_file_is_recorded_without_numbers(tmp_path):
+    model, x = Net("module", "relu", "attention", 3), picture(4)
+    net = opened(model, x, tmp_path)
+    real, fake = pl.record(net, x), pl.record(net, x, fake=True)
+    assert [o.shapes for o in fake.operations] == [o.shapes for o in real.operations]
+
+
+def test_shapes_in_between_are_inferred(tmp_path):
+    path = exported(Net("module", "relu", "pool"), picture(4), tmp_path / "net.onnx")
+    values, (pool,) = load(path, inferred=True).graph.values, [n for n in load(path).graph.nodes if n.op == "MaxPool"]
+    assert values[pool.outputs[0]].shape == ("batch", 4, 3, 2)
 
 
 def test_inputs_are_named_and_checked(tmp_path):
@@ -148,6 +173,47 @@ def test_a_file_for_one_sample_that_cannot_take_more_says_so(tmp_path):
     with pytest.raises(BadInput, match="exported for exactly 1"):
         net.model(torch.ones(2, 3, 2))
     assert net.model(torch.ones(1, 3, 2)).shape == (1, 6)
+
+
+def test_devices_follow_the_model(tmp_path):
+    """Shapes are computed on the CPU wherever the model is; the meta device stands in for one that is not there."""
+    for block in BLOCKS:
+        net = opened(Net("module", "silu", block, 3), picture(1), tmp_path)
+        out = net.model.to("meta")(picture(1, 4).to("meta"))
+        assert (out.device.type, out.shape) == ("meta", (4, 3))
+
+
+LOOP = """agraph (float[N,3] x, int64 n) => (float[N,3] y, float[K,N,3] all) <float[3] w = {0.5, -2.0, 1.0}> {
+t = Constant<value=bool {1}>()
+y, all = Loop(n, t, x) <body = body (int64 i, bool go, float[N,3] h) => (bool on, float[N,3] out, float[N,3] seen)
+{ on = Identity(go) a = Mul(h, w) b = Add(a, x) out = Tanh(b) seen = Neg(out) }> }"""
+
+
+def test_loops_see_what_is_around_them_and_have_gradients(tmp_path):
+    net = open_file(written(LOOP, tmp_path / "net.onnx"))
+    x, w = torch.randn(2, 3, requires_grad=True), torch.tensor([0.5, -2.0, 1.0], requires_grad=True)
+    h, seen = x, []
+    for _ in range(3):
+        h = torch.tanh(h * w + x)
+        seen.append(-h)
+    found = net.model(x, torch.tensor(3))
+    torch.testing.assert_close(found, {"y": h, "all": torch.stack(seen)})
+    (ours,) = torch.autograd.grad(found["y"].sum(), x)
+    torch.testing.assert_close((ours,), torch.autograd.grad(h.sum(), x, retain_graph=True))
+    (weight,) = net.model.parameters()
+    torch.testing.assert_close(weight, w)
+
+
+BRANCH = """agraph (float[N,3] x) => (float[N,3] y) <float[3] w = {1.0, 2.0, 3.0}> {
+z = Constant<value_float=0.0>() m = ReduceMax<keepdims=0>(x) c = Greater(m, z)
+y = If(c) <then_branch = a () => (float[N,3] p) { p = Mul(x, w) }, else_branch = b () => (float[N,3] q) { q = Neg(x) }>
+}"""
+
+
+def test_branches_are_taken_by_the_data(tmp_path):
+    net, x = open_file(written(BRANCH, tmp_path / "net.onnx")), torch.rand(2, 3)
+    torch.testing.assert_close(net.model(x), x * torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(net.model(-x), x)
 
 
 def test_random_operators_follow_the_run(tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pellucid.core.errors import BadModel, Missing, PellucidError
@@ -193,6 +196,24 @@ def test_weights_beside_the_file_stay_beside_it(entries: dict[str, str], said: s
 def test_a_map_needs_no_weights(tmp_path):
     path = weighted(tmp_path / "net.onnx", location="nowhere.bin")
     assert load(path, weights=False).graph.weights["w"].shape == (4,)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_damaged_files_end_in_a_sentence(tmp_path_factory, data):
+    """Bytes changed, lost or added anywhere: the file is refused, or still is a model."""
+    folder = tmp_path_factory.mktemp("damaged")
+    text = "agraph (float[N,3] x) => (float[N,4] y) <float[3,4] w = {1,2,3,4,5,6,7,8,9,0,1,2}, int64[2] s = {-1,4}> "
+    text += "{ a = MatMul(x, w) b = Constant<value_floats=[1.0]>() c = Mul(a, b) y = Reshape(c, s) }"
+    whole = bytearray(written(text, folder / "whole.onnx").read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        lost, added = data.draw(st.integers(0, 3)), data.draw(st.binary(max_size=3))
+        whole[at : at + lost] = added
+    path = folder / "net.onnx"
+    path.write_bytes(whole)
+    with contextlib.suppress(PellucidError):
+        open_file(path)
 
 
 def test_names_cannot_speak_to_a_terminal(tmp_path):

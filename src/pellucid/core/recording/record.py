@@ -231,8 +231,9 @@ class Recorder:
                 index, name, here.path, here.call, here.counts[name], inputs, outputs,
                 tuple(ledger.values[v].shape for v in outputs), tuple(ledger.values[v].dtype for v in outputs),
                 self._weights(inputs), ledger.shown(template), frame.flops,
-                sum(ledger.values[v].bytes for v in {*inputs, *outputs}), source_line(), mutates,
-                frame.reads, bool(outputs) and set(outputs) <= set(inputs), frame.pointwise and frame.kernels > 0,
+                sum(ledger.values[v].bytes for v in {*inputs, *outputs}),
+                source_line(self.paths.get(here.path)), mutates, frame.reads,
+                bool(outputs) and set(outputs) <= set(inputs), frame.pointwise and frame.kernels > 0,
             )
         )  # fmt: skip
         here.counts[name] += 1
@@ -268,13 +269,11 @@ class Recorder:
         seen: set[int] = set()
         modules = []
         for path, module in self.paths.items():
-            own = [
-                p
-                for p in module.parameters(recurse=hasattr(module, "_flatten_layers") and path != "")
-                if id(p) not in seen
-            ]
+            inner = hasattr(module, "_flatten_layers") and path != ""
+            own = [p for p in module.parameters(recurse=inner) if id(p) not in seen]
             seen.update(map(id, own))
-            modules.append(Module(path, type(module).__name__, self.counts[path], sum(p.numel() for p in own)))
+            name: str = module._get_name()  # type: ignore[no-untyped-call]
+            modules.append(Module(path, name, self.counts[path], sum(p.numel() for p in own)))
         return tuple(modules)
 
 

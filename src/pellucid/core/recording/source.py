@@ -26,8 +26,14 @@ def _shown(file: str) -> str:
     return file[len(max(roots, key=len)) :].lstrip("/\\") if roots else Path(file).name
 
 
-def source_line() -> str:
-    """`file:line` of the innermost frame outside torch, the file named from where it is imported (no home folders)."""
+def source_line(module: object = None) -> str:
+    """`file:line` of the innermost frame outside torch, the file named from where it is imported (no home folders).
+
+    A module that was imported from a file may state as `exported_from` where its operation stood in the code before.
+    """
+    stated = getattr(module, "exported_from", "")
+    if isinstance(stated, str) and stated:
+        return stated
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         shown = _shown(frame.f_code.co_filename)

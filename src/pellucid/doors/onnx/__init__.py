@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from pellucid.core.preparation import Preparation
 
 
-def load(path: Path, *, weights: bool = True) -> Model:
+def load(path: Path, *, weights: bool = True, inferred: bool = False) -> Model:
     """The graph of an ONNX file as data, in execution order.  Nothing in the file is run.
 
-    Without `weights`, those that lie in other files are not looked for: enough to draw a map.  Raises `Missing` and
+    Without `weights`, those that lie in other files are not looked for: enough to draw a map.  `inferred`: with the
+    shapes of the values in between, as far as the standard's inference finds them.  Raises `Missing` and
     `BadModel` with a sentence for files that are absent, damaged, too large, or not what they claim.
     """
     try:
@@ -33,7 +34,12 @@ def load(path: Path, *, weights: bool = True) -> Model:
     guard.skim(data, name)
     proto = parse.decoded(data, name)
     del data
-    return order.ordered(parse.model(proto, name, path.parent if weights else None))
+    model = order.ordered(parse.model(proto, name, path.parent if weights else None))
+    if not inferred:
+        return model
+    from pellucid.doors.onnx.shapes import with_shapes
+
+    return with_shapes(model, proto)
 
 
 def open_file(path: Path, *, preparation: Preparation | None = None, trusted: bool = False) -> Network:

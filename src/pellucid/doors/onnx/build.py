@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from pellucid.doors.onnx.graph import Graph, Model
+from pellucid.doors.onnx.graph import Graph, Model, Weights
 from pellucid.doors.onnx.graph import Node as Given
 from pellucid.doors.onnx.held import Held
 from pellucid.doors.onnx.module import Block, Kind, Node, OnnxModule
 from pellucid.doors.onnx.order import captured
 from pellucid.doors.onnx.plans import filled_in, plan
-from pellucid.doors.onnx.registry import find
+from pellucid.doors.onnx.registry import Operator, find
 from pellucid.doors.onnx.roles import buffer_name, is_learned, is_shape
 
 _END = 1 << 60  # used after everything: an output
@@ -42,6 +42,7 @@ class _Builder:
         self.held, self.kinds, self.inputs, self.one = held, kinds, list(inputs), one
         self.nodes = [n for n in graph.nodes if n.outputs[0] not in held.known]
         self.outputs = [v.name for v in graph.outputs]
+        self.types = {v.name: v.dtype for v in (*graph.values.values(), *graph.inputs, *graph.outputs)}
         self.constant_outputs = [name for name in self.outputs if name in held.known]
         self.used: list[tuple[str, ...]] = [self._used(n) for n in self.nodes]
         self.born = dict.fromkeys(self.inputs, -1)
@@ -151,17 +152,14 @@ class _Builder:
         assert operator is not None, given.title  # noqa: S101 (refused by name before building begins)
         wanted = tuple(bool(o) and o in self.dies for o in given.outputs)
         quiet = bool(given.outputs[0]) and given.outputs[0] in self.shapes
-        numbers = {"quiet": quiet, "explicit": len(given.inputs), "one": self.one}
         attributes = {k: v for k, v in given.attributes.items() if type(v) is not Graph}
         kind = Kind(
-            given.op,
-            given.domain,
-            given.version,
-            attributes,
-            wanted,
-            given.name,
-            given.source,
-            **numbers,  # type: ignore[arg-type]
+            *(given.op, given.domain, given.version, attributes, wanted, given.name, given.source),
+            quiet=quiet,
+            explicit=len(given.inputs),
+            one=self.one,
+            shapes=() if quiet else self._read(given, operator),
+            stated=tuple(map(self._type, given.inputs)),
         )
         parts: list[int | str | None] = []
         position, names = 0, dict[str, tuple[int, str]]()
@@ -179,6 +177,17 @@ class _Builder:
             self._hold(made, attribute, given, j, name)
         self._bodies(made, given, self.used[i][position:])
         return made
+
+    def _type(self, name: str) -> str:
+        stored = self.held.known.get(name)
+        found = stored.dtype if isinstance(stored, Weights) else self.types.get(name, "undefined")
+        return "" if found == "undefined" else found
+
+    def _read(self, given: Given, operator: Operator) -> tuple[int, ...]:
+        """Which inputs are shapes and the like, of those whose numbers the operator looks at."""
+        read = [(i, given.inputs[i]) for i in operator.read if i < len(given.inputs) and given.inputs[i]]
+        known = self.held.known
+        return tuple(i for i, name in read if (is_shape(known[name]) if name in known else name in self.shapes))
 
     def _hold(self, made: Node, attribute: str, given: Given, j: int, name: str) -> None:
         value = self.held.value(name)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.errors import BadModel
+from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Graph, Node, Weights
 from pellucid.doors.onnx.values import from_array, tensor
 
@@ -44,6 +46,15 @@ class Held:
 
 
 def _constant(node: Node) -> Any:
+    try:
+        return _stated(node)
+    except (TypeError, ValueError, RuntimeError):
+        raise BadModel(
+            f"The constant {printable(node.outputs[0])!r} has no value.", "Export the model again."
+        ) from None
+
+
+def _stated(node: Node) -> Any:
     (key, value), *_ = node.attributes.items()
     if isinstance(value, Weights):
         return value if value.name else Weights(node.outputs[0], value.dtype, value.shape, value.load)

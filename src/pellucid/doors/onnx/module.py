@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -52,7 +53,9 @@ class Kind:
     source: str = ""
     quiet: bool = False
     explicit: int = 0  # how many inputs it has before the captured ones
+    stated: tuple[str, ...] = ()  # the types that the file states for its inputs; "" where it does not
     one: bool = False  # was the model exported for one sample at a time?
+    shapes: tuple[int, ...] = ()  # inputs that are shapes, axes, sizes: handed over as Python's numbers
 
 
 class Node(nn.Module):
@@ -76,6 +79,14 @@ class Node(nn.Module):
         return self.kind.op
 
     @property
+    def exported_from(self) -> str:
+        """The line of code that it came from, where the file says so."""
+        return self.kind.source
+
+    def _get_name(self) -> str:
+        return self.kind.op
+
+    @property
     def version(self) -> int:
         """The operator set of its domain that the model was written for."""
         return self.kind.version
@@ -93,17 +104,23 @@ class Node(nn.Module):
         """Is that output read by anything?"""
         return output < len(self.kind.wanted) and self.kind.wanted[output]
 
+    def stated(self, i: int) -> str:
+        """The type that the file states for an input, which may be narrower than torch's; "" where it states none."""
+        return self.kind.stated[i] if i < len(self.kind.stated) else ""
+
     def subgraph(self, attribute: str) -> nn.Module:
         """A subgraph; it takes its own inputs, then what the node captured."""
         return self._modules[attribute]  # type: ignore[return-value]
 
     def forward(self, *values: Any) -> Any:
         """Compute it; returns a tensor, or a tuple of several outputs."""
-        arguments = values if self.plain else [self._argument(part, values) for part in self.parts]
+        arguments: Sequence[Any] = values if self.plain else [self._argument(part, values) for part in self.parts]
         try:
             if self.kind.quiet:
-                with torch._C.DisableTorchFunction(), _disable_current_modes():
+                with _unseen():
                     return self.operator.run(self, *arguments)
+            if self.kind.shapes:
+                arguments = self._numbers(arguments)
             return self.operator.run(self, *self._together(arguments))
         except PellucidError:
             raise
@@ -122,6 +139,11 @@ class Node(nn.Module):
             held = self._buffers.get(part)
         return self.fixed[part] if held is None else held
 
+    def _numbers(self, arguments: Sequence[Any]) -> Sequence[Any]:
+        """With shapes and the like as Python's numbers: reading them is no step of the network's computation."""
+        with _unseen():
+            return [v.tolist() if i in self.kind.shapes and v is not None else v for i, v in enumerate(arguments)]
+
     def _together(self, arguments: Sequence[Any]) -> Sequence[Any]:
         """On one device: what was computed about shapes lies on the CPU, wherever the model is."""
         places = {a.device for a in arguments if isinstance(a, Tensor)}
@@ -132,9 +154,16 @@ class Node(nn.Module):
         return [a if not isinstance(a, Tensor) or i in read else a.to(place) for i, a in enumerate(arguments)]
 
     def extra_repr(self) -> str:
-        """The operator with its plain attributes, as printing the model shows it."""
+        """Its plain attributes, as printing the model shows them."""
         plain = {k: v for k, v in self.kind.attributes.items() if isinstance(v, int | float | str | tuple)}
-        return ", ".join([self.kind.op, *(f"{k}={v}" for k, v in plain.items())])[:200]
+        return ", ".join(f"{k}={v}" for k, v in plain.items())[:200]
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Work with real numbers that no recorder sees, also where everything else has shapes only."""
+    with torch._C.DisableTorchFunction(), _disable_current_modes():
+        yield
 
 
 class Block(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
-from pellucid.doors.onnx import build, functions, fused, guard, order, support
+from pellucid.doors.onnx import build, functions, fused, guard, order, scores, support
 from pellucid.doors.onnx.graph import Model, Value
 from pellucid.doors.onnx.module import OnnxModule
 from pellucid.doors.onnx.values import named_dtype
@@ -31,6 +31,7 @@ def network(model: Model, path: Path, preparation: Preparation | None = None) ->
     guard.refuse_too_large(model)
     whole = fused.fused(order.ordered(functions.inlined(model)))
     support.refuse_unknown(whole)
+    whole, about_scores = scores.offered(whole)
     module = build.module(whole)
     stated = preparation or _stated(model, module)
     notes = [f"Exported by {model.producer}."] if model.producer else []
@@ -39,6 +40,8 @@ def network(model: Model, path: Path, preparation: Preparation | None = None) ->
             "The file does not say how pictures are prepared: state it with "
             "pl.open(path, preparation=pl.Preparation(size, mean=..., std=...))."
         )
+    if about_scores:
+        notes.append(about_scores)
     if module.batch is not None and not frees_its_batch(module):
         notes.append(f"The file was exported for exactly {module.batch} sample at a time.")
     return Network(
@@ -47,6 +50,7 @@ def network(model: Model, path: Path, preparation: Preparation | None = None) ->
         labels=labels(model.metadata),
         preparation=stated,
         name=path.stem,
+        output=module.outputs[0] if about_scores else None,
         source=str(path),
         reader=read,
         notes=notes,

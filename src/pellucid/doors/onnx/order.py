@@ -22,6 +22,8 @@ def _ordered(graph: Graph, around: frozenset[str]) -> Graph:
     given = [v.name for v in graph.inputs if v.name not in graph.weights]
     if len(set(given)) != len(given):
         raise BadModel("Two inputs have the same name.", _AGAIN)
+    if not graph.outputs or not all(v.name for v in graph.outputs) or not all(any(n.outputs) for n in graph.nodes):
+        raise BadModel("The graph, or an operation in it, has no output.", _AGAIN)
     known = {*given, *graph.weights, ""}
     makers: dict[str, int] = {}
     for i, node in enumerate(graph.nodes):

@@ -104,22 +104,25 @@ class _Reader:
 
     def node(self, proto: Any, depth: int) -> Node:
         domain, name = _domain(proto.domain), proto.name
+        inputs, outputs = tuple(proto.input), tuple(proto.output)
+        _refuse_bytes(proto.op_type, domain, name, proto.overload, *inputs, *outputs)
         metadata = {entry.key: entry.value for entry in proto.metadata_props} if proto.metadata_props else {}
         return Node(
             op=proto.op_type,
-            inputs=tuple(proto.input),
-            outputs=tuple(proto.output),
+            inputs=inputs,
+            outputs=outputs,
             attributes={a.name: self.attribute(a, depth) for a in proto.attribute},
             name=name,
             domain=domain,
             version=self.opsets.get(domain, 1),
-            path=self.scopes.path(name, metadata),
+            path=self.scopes.path(name, metadata, inputs),
             source=source(metadata) if metadata else "",
             overload=proto.overload,
         )
 
     def attribute(self, proto: Any, depth: int) -> Any:
         """An attribute's value: int, float, str, tuples of them, `Weights`, `Graph`, `Value` or a `Reference`."""
+        _refuse_bytes(proto.name)
         if proto.ref_attr_name:
             return Reference(proto.ref_attr_name)
         kind = proto.type
@@ -139,6 +142,7 @@ class _Reader:
 
     def weights(self, proto: Any) -> Weights:
         shape, dtype = tuple(proto.dims), DTYPES.get(proto.data_type, "undefined")
+        _refuse_bytes(proto.name)
         if self.folder is not None:
             check(proto, self.folder)
         return Weights(proto.name, dtype, shape, partial(array, proto, self.folder))
@@ -146,6 +150,12 @@ class _Reader:
     def sparse(self, proto: Any) -> Weights:
         dtype = DTYPES.get(proto.values.data_type, "undefined")
         return Weights(proto.values.name, dtype, tuple(proto.dims), partial(dense, proto, self.folder))
+
+
+def _refuse_bytes(*names: object) -> None:
+    """Names that are no text come as bytes: a sign of damage."""
+    if any(type(name) is not str for name in names):
+        raise BadModel("The file is damaged: a name in it is no text.", "Copy or export it again.")
 
 
 def _text(data: bytes) -> str:
@@ -171,6 +181,7 @@ def value(proto: Any) -> Value:
 
 
 def _typed(name: str, proto: Any) -> Value:
+    _refuse_bytes(name)
     kind = proto.WhichOneof("value") or ""
     if kind in ("tensor_type", "sparse_tensor_type"):
         inner = getattr(proto, kind)

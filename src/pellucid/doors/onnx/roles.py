@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.doors.onnx.graph import Node, Weights
+from pellucid.doors.onnx.graph import Node as Given
+from pellucid.doors.onnx.graph import Weights
+from pellucid.doors.onnx.module import Node
 
 _FEW = 32  # numbers that a shape, a list of axes or of sizes has at most
 
@@ -35,7 +37,7 @@ def is_shape(value: Any) -> bool:
     return False
 
 
-def is_learned(node: Node, position: int, value: Tensor) -> bool:
+def is_learned(node: Given, position: int, value: Tensor) -> bool:
     """Is it a parameter?  Single numbers, statistics, limits, and masks that hold infinities are not."""
     if not value.is_floating_point() or value.dim() == 0 or position in _NOT_LEARNED.get(node.op, ()):
         return isinstance(value, nn.Parameter)
@@ -45,7 +47,7 @@ def is_learned(node: Node, position: int, value: Tensor) -> bool:
     return not masks
 
 
-def buffer_name(node: Node, position: int, name: str, taken: Sequence[Any]) -> str:
+def buffer_name(node: Given, position: int, name: str, taken: Sequence[Any]) -> str:
     """What a stored tensor is called in the module of its node: `weight`, `bias`, or the end of its own name."""
     names = _NAMES.get(node.op) or (("input", "weight", "bias") if node.op in _USUAL else ())
     end = re.sub(r"\W", "_", name.rpartition(".")[2] if "." in name else "")[:40]
@@ -58,4 +60,4 @@ def buffer_name(node: Node, position: int, name: str, taken: Sequence[Any]) -> s
     return found
 
 
-_OWN = ("kind", "operator", "parts", "fixed", "op", "version", "count", "get", "wants", "subgraph", "body", "plain")
+_OWN = {*vars(Node), "kind", "operator", "parts", "fixed", "plain"}  # what nodes hold under their own names

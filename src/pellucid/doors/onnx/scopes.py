@@ -7,10 +7,10 @@ TensorFlow, write the chain of modules into the node's name: `/layer1/layer1.0/c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
-_TRACE = "pkg.torch.onnx.stack_trace"
+_TRACE, _RULE = "pkg.torch.onnx.stack_trace", "pkg.onnxscript.rewriter.rule_name"
 _QUOTED = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _FRAME = re.compile(r'File "([^"\n]{1,400})", line (\d{1,9}), in ([^\n]{1,120})')
 _TORCH = re.compile(r"[\\/]torch[\\/](nn|_|utils|functional)")
@@ -26,9 +26,14 @@ class Scopes:
         self.kinds: dict[str, str] = {}
         self._known: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def path(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
-        """The chain of modules around a node: `("layer1", "0", "conv1")`; empty when nothing is known."""
+    def path(self, name: str, metadata: Mapping[str, str], inputs: Sequence[str] = ()) -> tuple[str, ...]:
+        """The chain of modules around a node: `("layer1", "0", "conv1")`; empty when nothing is known.
+
+        A convolution that took up the normalization behind it says that it stood there; its weights know better.
+        """
         text = metadata.get(_SCOPES, "")
+        if "BatchNorm" in metadata.get(_RULE, "") and len(inputs) > 1 and "." in inputs[1]:
+            return tuple(inputs[1][:_LONGEST].split(".")[:-1])[:_DEEPEST]
         if not text:
             scope, slash, _ = name[:_LONGEST].rpartition("/")
             return self._remembered(scope, "", _from_name) if slash else ()

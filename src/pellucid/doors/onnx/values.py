@@ -65,10 +65,12 @@ def ints(x: Any) -> list[int]:
 
 def one(x: Any) -> Any:
     """The number in a tensor of one, which says how to compute and is no data: a count, an axis, a limit."""
-    return x.reshape(-1)[0].item() if isinstance(x, Tensor) else x
+    if isinstance(x, Tensor):
+        return x.reshape(-1)[0].item()
+    return x[0] if isinstance(x, list) else x
 
 
-def axes(node: Any, given: Tensor | None) -> list[int] | None:
+def axes(node: Any, given: Any) -> list[int] | None:
     """Axes as an input (newer operator sets) or as an attribute (older ones)."""
     if given is not None:
         return ints(given)

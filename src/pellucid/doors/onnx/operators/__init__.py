@@ -14,8 +14,9 @@ To add one, write a function in the file of its topic (or in a new file: nothing
 - Inputs come as tensors, an absent optional one as None, sequences as lists, strings as NumPy arrays of objects.
   Give later optional inputs a default of None.  Return a tensor, or a tuple for several outputs.
 - End in torch's own functions (`F.conv2d`, `torch.matmul`, `F.relu`): then every way backwards knows the operation, and
-  gradients flow.  Never read a number out of data that can vary; `values.ints(x)` reads shapes and axes, and
-  `read=(1,)` says which inputs are read that way.  `shapely=True`: models also compute shapes with it.
+  gradients flow.  Never read a number out of data that can vary.  `read=(1,)` says that the second input is a shape,
+  axes or a size; it may come as a tensor or as Python's numbers, so ask `ints(x)`, `one(x)` or `axes(node, x)` of
+  values.py.  `shapely=True`: models also compute shapes with this operator.
 - Random numbers come from `current().generator(...)` only.  Raise `BadModel` for what cannot be done, naming it.
 - Subgraphs (`If`, `Loop`) are child modules: `node.subgraph("then_branch")(*inputs, *captured)`, see control.py.
 

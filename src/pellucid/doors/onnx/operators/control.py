@@ -22,7 +22,7 @@ _UNENDING = 1_000_000
 @operator("If", read=(0,))
 def branch(node: Node, condition: Tensor, *around: Any) -> Any:
     """One of two subgraphs."""
-    return node.subgraph("then_branch" if bool(condition.reshape(-1)[0]) else "else_branch")(*around)
+    return node.subgraph("then_branch" if one(condition) else "else_branch")(*around)
 
 
 def _several(out: Any) -> tuple[Any, ...]:

@@ -189,7 +189,7 @@ def trilu(node: Node, x: Tensor, k: Tensor | None = None) -> Tensor:
     return torch.triu(x, diagonal) if node.get("upper", 1) else torch.tril(x, diagonal)
 
 
-@operator("Range", read=(0, 1, 2), shapely=True)
+@operator("Range", shapely=True)
 def range_(node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     """Numbers from `start` on in steps, up to but without `limit`."""
     count = max(0, int(torch.ceil((limit.double() - start.double()) / delta.double())))

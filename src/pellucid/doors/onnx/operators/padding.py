@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,10 +23,10 @@ def pad_stated(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("Pad", since=11, read=(1, 2, 3))
-def pad(node: Node, x: Tensor, amounts: Tensor, value: Tensor | None = None, which: Tensor | None = None) -> Tensor:
+def pad(node: Node, x: Tensor, amounts: Any, value: Any = None, which: Any = None) -> Tensor:
     """By as much as an input states, along all axes or some."""
     along = list(range(x.dim())) if which is None else [a % x.dim() for a in ints(which)]
-    fill = 0 if value is None or not value.numel() else one(value)
+    fill = 0 if value is None or (isinstance(value, Tensor) and not value.numel()) else one(value)
     return _padded(node, x, ints(amounts), fill, along)
 
 

@@ -25,7 +25,8 @@ def _reduction(name: str, shapely: bool = False) -> Callable[[Reduction], Reduct
                 if node.get("noop_with_empty_axes", 0):
                     return _elementwise(function, x)
                 along = list(range(x.dim()))
-            return function(x, along, bool(node.get("keepdims", 1))).to(x.dtype)
+            out = function(x, along, bool(node.get("keepdims", 1)))
+            return out if out.dtype == x.dtype else out.to(x.dtype)
 
         return function
 
