@@ -220,6 +220,21 @@ def test_hdf5_links_and_bombs_are_refused(kind: str, tmp_path: Path) -> None:
         pl.weights(path)
 
 
+def test_damaged_pieces_of_hdf5_are_a_sentence(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        one = file.create_dataset("a", data=np.arange(4096.0), chunks=(4096,), compression="gzip")
+        at, length = one.id.get_chunk_info(0).byte_offset, one.id.get_chunk_info(0).size
+    data = bytearray(path.read_bytes())
+    data[at : at + length] = b"\xff" * length
+    path.write_bytes(data)
+    (entry,) = pl.weights(path).entries
+    with pytest.raises(BadModel, match=r"w\.h5: the numbers of a are damaged"):
+        entry.tensor()
+
+
 def arrays() -> bytes:
     out = io.BytesIO()
     np.savez(out, a=np.arange(3.0), b=np.ones((2, 2), np.float32))

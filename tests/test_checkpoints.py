@@ -254,7 +254,8 @@ def test_what_nests_without_end_is_read_once(tmp_path: Path) -> None:
     nest: list[Any] = [1]
     for _ in range(60):  # 2^60 paths to the same number
         nest = [nest, nest]
-    shared = dict.fromkeys(map(str, range(2000)), [[i] for i in range(2000)])
+    many = [[i] for i in range(2000)]
+    shared = {str(i): many for i in range(2000)}
     circle: dict[str, Any] = {}
     circle["self"] = circle
     for what in (nest, shared, circle):

@@ -14,7 +14,7 @@ from pellucid.core.errors import BadInput, BadModel
 
 
 class Mixed(nn.Module):
-    """A convolution, normalization, attention, a reused layer, a buffer in no file, and a structured output."""
+    """Attention, a reused layer, an operation in place, an index, constants in no file, and a structured output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,10 +22,12 @@ class Mixed(nn.Module):
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
         self.again = nn.Linear(4, 4)
         self.head = nn.Linear(4, 2)
+        self.mask = torch.arange(4.0).view(4, 1, 1)  # no buffer
         self.register_buffer("scale", torch.tensor([2.0]), persistent=False)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        x = self.body(x)
+        x = nn.functional.silu(self.body(x.to(torch.float32)) * self.mask, inplace=True)
+        x = x[:, [3, 1, 2, 0]]
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.attention(tokens, tokens, tokens)[0]
         tokens = self.again(torch.relu(self.again(tokens)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,8 @@ class Operation(nn.Module):
 
     def extra_repr(self) -> str:
         """The operation's name."""
-        return str(getattr(self.target, "__name__", self.target))
+        known = self.target.func if isinstance(self.target, partial) else self.target
+        return str(getattr(known, "__name__", known))
 
 
 class Program(nn.Module):
@@ -52,7 +54,7 @@ class Program(nn.Module):
         code: Any = graph.graph._codegen
         self.names = tuple(code.pytree_info.orig_args)
         self.specs = (code.pytree_info.in_spec, code.pytree_info.out_spec)
-        self.steps = [_step(self, node) for node in graph.graph.nodes]
+        self.steps = [_step(self, node, graph) for node in graph.graph.nodes]
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the program put out, in its own structure."""
@@ -100,14 +102,16 @@ def _resolved(argument: Any, values: dict[str, Any]) -> Any:
     return {k: _resolved(v, values) for k, v in argument.items()} if isinstance(argument, dict) else argument
 
 
-def _step(program: Program, node: fx.Node) -> tuple[str, str, str, Any, Any]:
+def _step(program: Program, node: fx.Node, graph: fx.GraphModule) -> tuple[str, str, str, Any, Any]:
     """A node as (what, name, where its part or weight is, arguments); calls become parts of the program."""
     where = str(node.target)
     if node.op == "call_function":
-        where = f"{_home(node)}{node.name}"
-        _put(program, where, Operation(cast(Callable[..., Any], node.target)))
+        where = _put(program, f"{_home(node)}{node.name}", Operation(cast(Callable[..., Any], node.target)))
     elif node.op == "get_attr" and not isinstance(_get(program, where), Tensor):
-        raise BadModel("The program has branches or loops inside (control flow).", "Open the module it came from.")
+        constant = _get(graph, where)
+        if not isinstance(constant, Tensor):
+            raise BadModel("The program has branches or loops inside (control flow).", "Open the module it came from.")
+        _put(program, where, constant.detach())
     elif node.op not in ("placeholder", "get_attr", "output"):
         raise BadModel(f"The program has a {node.op} inside.", "Export it again with torch.export.export.")
     return node.op, node.name, where, _plain(node.args), _plain(node.kwargs)
@@ -122,8 +126,11 @@ def _home(node: fx.Node) -> str:
     return f"{path}." if path and all(part.isidentifier() or part.isdigit() for part in path.split(".")) else ""
 
 
-def _put(root: nn.Module, path: str, value: nn.Module | Tensor) -> None:
-    """Set a weight or part at a path, making the modules on the way; an operation never covers a module of its name."""
+def _put(root: nn.Module, path: str, value: nn.Module | Tensor) -> str:
+    """Set a weight or part at a path, making the modules on the way, and say where it is.
+
+    An operation never covers a module, a weight, or a method of modules (`to`) of its name: it gets a longer one.
+    """
     *way, last = path.split(".")
     for part in way:
         if part not in root._modules:
@@ -133,10 +140,11 @@ def _put(root: nn.Module, path: str, value: nn.Module | Tensor) -> None:
         root.register_parameter(last, value)
     elif isinstance(value, Tensor):
         root.register_buffer(last, value)
-    elif hasattr(root, last):
-        cast(nn.Module, root._modules[last]).add_module("operation", value)
     else:
+        while hasattr(root, last):
+            last += "_"
         root.add_module(last, value)
+    return ".".join((*way, last))
 
 
 def _get(root: nn.Module, path: str) -> Any:
@@ -146,11 +154,25 @@ def _get(root: nn.Module, path: str) -> Any:
     return value
 
 
+# Called by the names that rules know them by.
+_ACTIVATIONS = {"silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "gelu", "selu", "relu"}
+
+
+def _at(x: Tensor, indices: Any) -> Tensor:
+    """What `x[...]` is: one index an axis, None for all of it."""
+    return x[tuple(slice(None) if i is None else i for i in indices)]
+
+
 def _function(target: Callable[..., Any]) -> Callable[..., Any]:
     """Torch's function for an operation of the graph; the operation itself where there is none."""
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten" or "out" in target._overloadname:
         return target
     name = target._schema.name.removeprefix("aten::")
+    if name == "index":
+        return _at
+    if name.rstrip("_") in _ACTIVATIONS and len(target._schema.arguments) <= 3:
+        known = cast(Callable[..., Any], getattr(nn.functional, name.rstrip("_")))
+        return partial(known, inplace=True) if name.endswith("_") else known
     inner: Any = torch._C  # where torch keeps the functions that it gives to Python
     for home in (inner._VariableFunctions, inner._nn, torch.Tensor):
         found = getattr(home, name, None)

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
+from pellucid.core.errors import BadModel
 from pellucid.doors.entries import ITEM, Entry, Place, Weights, refuse_claim
+from pellucid.doors.files import printable
 from pellucid.doors.worker import inspected
 
 
@@ -26,9 +28,13 @@ def hdf5(path: Path) -> Weights:
         import h5py
         import numpy as np
 
-        opened: Any = h5py.File(path, "r")
-        with opened as file:
-            return torch.from_numpy(np.ascontiguousarray(file[name][()]))
+        try:
+            opened: Any = h5py.File(path, "r")
+            with opened as file:
+                return torch.from_numpy(np.ascontiguousarray(file[name][()]))
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            what = f"{printable(path.name)}: the numbers of {printable(name, 60)} are damaged."
+            raise BadModel(what, "Copy or download it again.") from error
 
     entries = []
     for said in inspected("pellucid.doors.hdf5_listing:listed", path):

@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol, cast
 
 from pellucid.core.errors import BadModel
 
-OPERATIONS = 4_000_000  # 100 000 tensors need about 3 000 000
+OPERATIONS = 3_200_000  # 100 000 tensors need about 3 000 000
 NESTED = 4  # pickles within pickles
 
 

@@ -48,7 +48,7 @@ def open_file(
         reason = printable(str(error).strip().partition("\n")[0], 120)
         raise BadModel(f"{name} cannot be read by torch {torch.__version__}: {reason}.", "Save it again.") from error
     note = (
-        "It is a script: it can be run, masked and differentiated, but rules cannot see its operations, so methods "
-        "that need them refuse."
+        "It is a script: it can be run, masked and differentiated, but rules cannot see its operations. Methods that "
+        "change them say which ones they left as they are."
     )
     return Network(model, preparation=preparation, name=path.stem, reader=read, notes=(note,))
