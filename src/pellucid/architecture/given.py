@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
+from pellucid.doors.onnx.module import OnnxModule
+from pellucid.doors.onnx.values import named_dtype
 
+NUMBERS = ("float32", "float16", "bfloat16", "float64", "int32", "int64", "int8", "uint8", "bool")
 Given: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
@@ -81,11 +84,11 @@ def guessed(model: nn.Module, net: Network | None) -> Call | None:
         p = net.preparation
         shape = (1, p.channels, p.size, p.size)
         return Call((_zeros(shape, model),), {}, real=False, said=f"zeros of {_x(shape)}, as its preparation says")
-    dummy = _dummies(model)
-    if not dummy:
-        return None
-    shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in dummy.items())
-    return Call((), dummy, real=False, said=f"stand-ins that its configuration names: {shown}")
+    for dummy, who in ((_dummies(model), "configuration"), (_stated(model), "file")):
+        if dummy:
+            shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in dummy.items())
+            return Call((), dummy, real=False, said=f"stand-ins that its {who} names: {shown}")
+    return None
 
 
 def _zeros(shape: tuple[int, ...], model: nn.Module) -> Tensor:
@@ -95,6 +98,20 @@ def _zeros(shape: tuple[int, ...], model: nn.Module) -> Tensor:
 
 def _x(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
+
+
+def _stated(model: nn.Module) -> dict[str, Tensor]:
+    """Zeros for the inputs of an ONNX file, one sample; none when any other axis than the first is free."""
+    if not isinstance(model, OnnxModule):
+        return {}
+    found: dict[str, Tensor] = {}
+    for v in model.inputs:
+        sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(v.shape or ("",))]
+        fixed = [n for n in sizes if isinstance(n, int) and n > 0]
+        if len(fixed) < len(sizes) or v.kind != "tensor" or v.dtype not in NUMBERS:
+            return {}
+        found[v.name] = torch.zeros(fixed, dtype=named_dtype(v.dtype), device=_device(model))
+    return found
 
 
 def _dummies(model: nn.Module) -> dict[str, Tensor]:

@@ -27,11 +27,13 @@ from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.doors.kinds import kind_of
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000
+RUN_UP_TO = 3000  # operations of an ONNX file that does not tell its shapes
 _RUN = "With an input (or its shape) it is run, and costs are those of that pass."
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
@@ -59,7 +61,24 @@ def map(
     if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
         return _without_weights(what, x)
     if x is None and isinstance(what, str | Path) and _is_onnx(what):
-        return of_onnx(Path(what))
+        return _of_file(Path(what))
+    return _of_pass(what, x, fake, time=time)
+
+
+def _of_file(path: Path) -> Architecture:
+    """As the file is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
+    found = of_onnx(path)
+    if found.totals.flops is not None or found.totals.operations > RUN_UP_TO:
+        return found
+    try:
+        run = _of_pass(path, None, None, time=False)
+    except PellucidError:  # it cannot be run, which is no reason not to draw it
+        return found
+    return found if run.totals.flops is None else run
+
+
+def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *, time: bool) -> Architecture:
+    """The map of a pass, or of the modules alone where there is nothing to run it on."""
     net = what if isinstance(what, Network) else open_network(what)
     notes = tuple(net.notes)
     if isinstance(x, str | Path):
@@ -95,9 +114,9 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
 def of_onnx(path: Path) -> Architecture:
     """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
     from pellucid.architecture.from_onnx import from_onnx
-    from pellucid.doors.onnx.parsed import parsed
+    from pellucid.doors.onnx import load
 
-    model = parsed(path)
+    model = load(path, weights=False, inferred=True)
     graph = from_onnx(model, path.stem, path.name)
     size = sum(w.bytes for w in model.graph.weights.values())
     notes = [f"Read from {path.name} without running it. {_RUN}"]
@@ -109,7 +128,7 @@ def of_onnx(path: Path) -> Architecture:
 
 def _is_onnx(what: str | Path) -> bool:
     path = Path(what)
-    return path.suffix.lower() == ".onnx" and path.is_file()
+    return path.is_file() and kind_of(path).name.startswith("an ONNX model")
 
 
 def _without_weights(model: nn.Module, x: Any) -> Architecture:

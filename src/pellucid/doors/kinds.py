@@ -33,6 +33,8 @@ DOORS: Mapping[str, str] = {
     "a safetensors file": _WEIGHTS,
     "a NumPy archive": _WEIGHTS,
     "the index of a checkpoint in parts": _WEIGHTS,
+    "an ONNX model": "pellucid.doors.onnx",
+    "an ONNX model, or a damaged one": "pellucid.doors.onnx",
     "a TorchScript archive": "pellucid.doors.scripted",
     "an exported program (torch.export)": "pellucid.doors.exported",
     "a Keras archive": "pellucid.doors.keras_model",

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pellucid.doors.onnx.graph import Model
+from pellucid.doors.onnx.graph import Model, Value
 from pellucid.doors.onnx.parse import value
 
 _SMALL = 1024  # numbers of a weight that may say something about shapes
 
 
-def with_shapes(model: Model, proto: Any) -> Model:
-    """The model with the types of as many values as can be inferred; as it is where that fails.
+def inferred(proto: Any) -> dict[str, Any]:
+    """`[dtype, sizes, kind]` of as many values as can be inferred, by name; nothing where that fails.
 
     Only the graph and small weights are looked at, so that it costs no second copy of large ones.
     """
     from onnx.shape_inference import infer_shapes
 
     try:
-        inferred = infer_shapes(_light(proto), data_prop=True)
+        found = infer_shapes(_light(proto), data_prop=True)
     except Exception:  # the inference is there for the picture only: what it cannot do is left out
-        return model
-    known = {v.name: value(v) for v in inferred.graph.value_info}
-    outputs = {v.name: value(v) for v in inferred.graph.output}
+        return {}
+    types = map(value, (*found.graph.value_info, *found.graph.output))
+    return {v.name: [v.dtype, v.shape, v.kind] for v in types if v.shape is not None}
+
+
+def with_shapes(model: Model, known: Mapping[str, Any]) -> Model:
+    """The model with types that were inferred; those that the file states stay."""
+    types = {name: Value(name, dtype, tuple(sizes), kind) for name, (dtype, sizes, kind) in known.items()}
     graph = model.graph
-    stated = tuple(v if v.shape is not None else outputs.get(v.name, v) for v in graph.outputs)
-    return replace(model, graph=replace(graph, values={**known, **graph.values}, outputs=stated))
+    stated = tuple(v if v.shape is not None else types.get(v.name, v) for v in graph.outputs)
+    return replace(model, graph=replace(graph, values={**types, **graph.values}, outputs=stated))
 
 
 def _light(proto: Any) -> Any:
