@@ -7,7 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ import h5py.h5o
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.keras_classes import check_classes
+from pellucid.doors.worker import MEMORY, inspected
 
 _LIMIT = 16 << 30  # bytes of a file's tensors
 _CONFIG_LIMIT = 64 << 20
@@ -38,6 +39,7 @@ def checked_copy(path: Path, custom: Mapping[str, Any]) -> Iterator[Path]:
         archive = file.read(4).startswith(b"PK")
     if path.stat().st_size > _LIMIT:
         raise BadModel(f"{shown} has {path.stat().st_size / 2**30:.1f} GiB; the limit is {_LIMIT >> 30} GiB.", "")
+    inspected("pellucid.doors.keras_file:walked", path, memory=MEMORY + 2 * path.stat().st_size)
     with TemporaryDirectory(prefix="pellucid-") as folder:
         copy = Path(folder) / ("model.keras" if archive else "model.h5")
         shutil.copyfile(path, copy)
@@ -46,6 +48,22 @@ def checked_copy(path: Path, custom: Mapping[str, Any]) -> Iterator[Path]:
         else:
             _check_hdf5(copy, shown, custom)
         yield copy
+
+
+def walked(path: Path) -> int:
+    """How many objects of HDF5 the file holds: asked in the worker process, since their reader is written in C."""
+    shown = printable(path.name)
+    try:
+        with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else nullcontext() as archive:
+            if archive is None:
+                with h5py.File(path, "r") as file:
+                    return check_links(file, shown, path.stat().st_size)
+            _check_members(archive, shown)
+            weights = [n for n in archive.namelist() if n == "model.weights.h5"]
+            with h5py.File(io.BytesIO(archive.read(weights[0])), "r") as file:
+                return check_links(file, shown, archive.getinfo(weights[0]).file_size)
+    except (zipfile.BadZipFile, IndexError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+        return 0  # said in the caller's words, when it looks itself
 
 
 def _check_archive(path: Path, shown: str, custom: Mapping[str, Any]) -> None:
@@ -92,8 +110,8 @@ def _check_hdf5(path: Path, shown: str, custom: Mapping[str, Any]) -> None:
         raise BadModel(f"{shown} is damaged or incomplete: {reason}.", _AGAIN) from None
 
 
-def check_links(file: Any, shown: str, size: int) -> None:
-    """Raise `BadModel` for anything in an HDF5 file that reads another file, or is far larger than the file is.
+def check_links(file: Any, shown: str, size: int) -> int:
+    """How many objects there are.  Raises `BadModel` for what reads another file, or is far larger than the file is.
 
     Links to other places of the same file are refused too: Keras writes none, and they may run in circles.
     """
@@ -119,6 +137,7 @@ def check_links(file: Any, shown: str, size: int) -> None:
                 held += value.nbytes
                 if held > max(1 << 20, _RATIO * size):
                     raise BadModel(f"{shown}: {where} claims far more numbers than the file holds.", "Do not use it.")
+    return len(seen)
 
 
 def _config(text: bytes, shown: str) -> dict[str, Any]:
