@@ -20,6 +20,7 @@ from pellucid.architecture.gradients import gradients
 from pellucid.architecture.overlay import Overlay, of_structure
 from pellucid.architecture.timing import timed
 from pellucid.architecture.totals import totals
+from pellucid.architecture.unrun import is_onnx, of_onnx, worth_running
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.errors import PellucidError
 from pellucid.core.misfit import misfit
@@ -27,14 +28,11 @@ from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
-from pellucid.doors.kinds import kind_of
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000
-RUN_UP_TO = 3000  # operations of an ONNX file that does not tell its shapes
-_RUN = "With an input (or its shape) it is run, and costs are those of that pass."
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
 
@@ -60,7 +58,7 @@ def map(
     """
     if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
         return _without_weights(what, x)
-    if x is None and isinstance(what, str | Path) and _is_onnx(what):
+    if x is None and isinstance(what, str | Path) and is_onnx(what):
         return _of_file(Path(what))
     return _of_pass(what, x, fake, time=time)
 
@@ -68,7 +66,7 @@ def map(
 def _of_file(path: Path) -> Architecture:
     """As the file is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
     found = of_onnx(path)
-    if found.totals.flops is not None or found.totals.operations > RUN_UP_TO:
+    if not worth_running(found):
         return found
     try:
         run = _of_pass(path, None, None, time=False)
@@ -109,26 +107,6 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     if tape.data_dependent:
         notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
     return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
-
-
-def of_onnx(path: Path) -> Architecture:
-    """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
-    from pellucid.architecture.from_onnx import from_onnx
-    from pellucid.doors.onnx import load
-
-    model = load(path, weights=False, inferred=True)
-    graph = from_onnx(model, path.stem, path.name)
-    size = sum(w.bytes for w in model.graph.weights.values())
-    notes = [f"Read from {path.name} without running it. {_RUN}"]
-    unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
-    if any(flops is None for flops in unknown):
-        notes.append("FLOPs are those of convolutions and matrix products whose shapes the file tells.")
-    return Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes))
-
-
-def _is_onnx(what: str | Path) -> bool:
-    path = Path(what)
-    return path.is_file() and kind_of(path).name.startswith("an ONNX model")
 
 
 def _without_weights(model: nn.Module, x: Any) -> Architecture:
