@@ -57,10 +57,9 @@ def ours(path: Path, limit: float, picture: Path | None = None, *, every: bool =
     with tempfile.TemporaryDirectory() as folder, page() as shown:
         place = Path(folder) / "map.html"
         since = time.perf_counter()
-        command = (
-            ["-c", ALL, str(path), str(place)] if every else ["-m", "pellucid", "map", str(path), "-o", str(place)]
-        )
-        subprocess.run([sys.executable, *command], check=True, timeout=limit, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "pellucid", "map", str(path), "-o", str(place), "--quiet"]
+        command += ["--depth", "99"] if every else []
+        subprocess.run(command, check=True, timeout=limit, stdout=subprocess.DEVNULL)
         return _drawn(shown, place.as_uri(), DRAWN_BY_US, since, limit, picture)
 
 
