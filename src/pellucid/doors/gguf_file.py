@@ -13,6 +13,7 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
@@ -37,7 +38,7 @@ _PLAIN = {
 }  # fmt: skip
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-Array: TypeAlias = "np.ndarray[Any, Any]"
+Array: TypeAlias = NDArray[Any]
 
 
 def gguf(path: Path) -> Weights:

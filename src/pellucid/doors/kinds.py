@@ -15,7 +15,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import file_bytes, printable
@@ -55,6 +55,7 @@ _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
 _ENTRIES = 100_000  # of an archive that are looked at
 
 
+@runtime_checkable
 class Door(Protocol):
     """What a module in `DOORS` has."""
 

@@ -11,7 +11,7 @@ import io
 import pickletools
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
 
@@ -56,6 +56,7 @@ class Seen:
     operations: int = 0
 
 
+@runtime_checkable
 class Stream(Protocol):
     """What a pickle is read from."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
@@ -39,7 +40,7 @@ def tensor(stored: Weights) -> Any:
     return from_array(stored.array(), stored.dtype)
 
 
-def from_array(array: np.ndarray[Any, Any], name: str = "") -> Any:
+def from_array(array: NDArray[Any], name: str = "") -> Any:
     """A NumPy array (of `ml_dtypes` too) as a tensor."""
     name = name or array.dtype.name
     if array.dtype.kind in "OUST":
