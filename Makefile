@@ -1,6 +1,7 @@
 # Needs Python 3.11 or later, make and git.  Every target can be repeated; what is up to date is left alone.
 #   make demo        explain a photograph and open the page
 #   make test        lint, types, tests, coverage, shapes at run time, and the browser side
+#   make test-slow   the tests of more than a few seconds: every photograph, thousands of damaged files, whole pages of docs
 #   make test-peers  the comparisons with other packages, in an environment of their own
 #   make bench       time Pellucid against them and write benchmarks/RESULTS.md
 #   make proof       hold the trust card against networks whose reasons are known; writes into RESULTS.md too
@@ -14,7 +15,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint types unit shapes web bundle docs peers test-peers bench proof dreams map-bench clean clean-all
+.PHONY: help setup demo test test-fast test-slow lint types unit shapes web bundle docs peers test-peers bench proof dreams map-bench clean clean-all
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -30,7 +31,7 @@ PARALLEL := --numprocesses=auto
 # so what runs under it is what calls each function and each method at least once.
 CHECKED := --jaxtyping-packages='pellucid,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
 CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py faithfulness.py guesses.py probes.py network.py targets.py \
-  saved.py views.py outlines.py images.py localization.py regions.py free_response.py disagreement.py)
+  saved.py views.py outlines.py images.py localization.py regions.py free_response.py disagreement.py onnx.py keras_models.py map_graph.py weight_listings.py)
 OWN_BENCHMARKS := benchmarks/equal_error.py benchmarks/games.py
 BENCHMARKS := $(filter-out %/harness.py %/networks.py $(OWN_BENCHMARKS),$(sort $(wildcard benchmarks/*.py)))
 
@@ -38,7 +39,7 @@ BENCHMARKS := $(filter-out %/harness.py %/networks.py $(OWN_BENCHMARKS),$(sort $
 # With a GPU of your own: make test PELLUCID_CPU_ONLY=0
 export PELLUCID_CPU_ONLY ?= 1
 export KERAS_BACKEND := torch
-test test-fast unit shapes test-peers: export OMP_NUM_THREADS := 1
+test test-fast test-slow unit shapes test-peers: export OMP_NUM_THREADS := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help:
@@ -106,7 +107,10 @@ bundle: $(VENV)/.dev
 	$(BIN)/python web/bundle.py
 
 unit: $(VENV)/.dev bundle
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term -m 'not peers'
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term -m 'not peers and not slow'
+
+test-slow: $(VENV)/.dev bundle
+	$(BIN)/python -m pytest $(PARALLEL) -m 'slow and not peers'
 
 shapes: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED) $(CHECKED_TESTS) -m 'not peers and not slow' -q

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ class KerasPictures(nn.Module):
         self.last = last
         self.channels_last_sites = frozenset(_last_sites(model)) if last else frozenset()
 
-    def _flatten_layers(self, recursive: bool = True, include_self: bool = True) -> Iterator[Any]:
+    def _flatten_layers(self, recursive: bool = True, include_self: bool = True) -> Iterable[Any]:
         """Keras's own layers, by which `module_paths` knows them."""
         return self.keras_model._flatten_layers(recursive=recursive, include_self=False)  # type: ignore[no-any-return]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.graph import DTYPES, Weights
 
+Numbers: TypeAlias = Tensor | Sequence[Any] | float  # a shape, axes, a count: Python's own where they are read ahead
 # How many samples go through a model that was exported for one; `OnnxModule.forward` says it.
 samples: ContextVar[int] = ContextVar("onnx_samples", default=1)
 # Types that torch has not, or only packed: one number is kept a byte, in a type that has all of theirs.

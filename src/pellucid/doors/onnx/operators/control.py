@@ -14,13 +14,13 @@ from pellucid.core.errors import BadModel
 from pellucid.core.run import current
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import one
+from pellucid.doors.onnx.values import Numbers, one
 
 _UNENDING = 1_000_000
 
 
 @operator("If", read=(0,))
-def branch(node: Node, condition: Tensor, *around: Any) -> Any:
+def branch(node: Node, condition: Numbers, *around: Any) -> Any:
     """One of two subgraphs."""
     return node.subgraph("then_branch" if one(condition) else "else_branch")(*around)
 
@@ -30,7 +30,7 @@ def _several(out: Any) -> tuple[Any, ...]:
 
 
 @operator("Loop", read=(0, 1))
-def loop(node: Node, trips: Tensor | None, condition: Tensor | None, *rest: Any) -> Any:
+def loop(node: Node, trips: Numbers | None, condition: Numbers | None, *rest: Any) -> Any:
     """The body again and again while its condition holds; the last values, then what every turn put out, stacked."""
     carried = list(rest[: node.kind.explicit - 2])
     around, body = rest[node.kind.explicit - 2 :], node.subgraph("body")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import one
+from pellucid.doors.onnx.values import Numbers, one
 
 
 @operator("NonMaxSuppression", read=(2, 3, 4))
@@ -18,9 +18,9 @@ def non_max_suppression(
     node: Node,
     boxes: Tensor,
     scores: Tensor,
-    most: Tensor | None = None,
-    overlap: Tensor | None = None,
-    least: Tensor | None = None,
+    most: Numbers | None = None,
+    overlap: Numbers | None = None,
+    least: Numbers | None = None,
 ) -> Tensor:
     """The best boxes of each class that do not overlap a better one: `[chosen, (sample, class, box)]`."""
     count = 0 if most is None else int(one(most))

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import ints
+from pellucid.doors.onnx.values import Numbers, ints
 
 
 @operator("AffineGrid", read=(1,))
-def affine_grid(node: Node, theta: Tensor, size: Tensor) -> Tensor:
+def affine_grid(node: Node, theta: Tensor, size: Numbers) -> Tensor:
     """Where each place of a picture (or volume) lies after an affine map, in coordinates from -1 to 1."""
     return F.affine_grid(theta, ints(size), bool(node.get("align_corners", 0)))
 
 
 @operator("Col2Im", read=(1, 2))
-def col_to_im(node: Node, x: Tensor, size: Tensor, block: Tensor) -> Tensor:
+def col_to_im(node: Node, x: Tensor, size: Numbers, block: Numbers) -> Tensor:
     """Columns of patches added up into the picture that they lie in."""
     shape, kernel = tuple(ints(size)), tuple(ints(block))
     n = len(shape)

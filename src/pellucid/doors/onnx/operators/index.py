@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import ints, one
+from pellucid.doors.onnx.values import Numbers, ints, one
 
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
@@ -100,7 +100,7 @@ def tensor_scatter(node: Node, past: Tensor, update: Tensor, start: Tensor | Non
 
 
 @operator("OneHot", read=(1,))
-def one_hot(node: Node, indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:
+def one_hot(node: Node, indices: Tensor, depth: Numbers, values: Tensor) -> Tensor:
     """The second of two values where the place along a new axis is the index, else the first."""
     n, axis = int(one(depth)), node.get("axis", -1)
     axis = axis % (indices.dim() + 1)
@@ -144,7 +144,7 @@ def _extreme(node: Node, x: Tensor, greatest: bool) -> Tensor:
 
 
 @operator("TopK", read=(1,))
-def top_k(node: Node, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def top_k(node: Node, x: Tensor, k: Numbers | None = None) -> tuple[Tensor, Tensor]:
     """The k greatest (or least) values along an axis and their places; of equal ones, the first come first."""
     count, axis = node.get("k") if k is None else int(one(k)), node.get("axis", -1)
     if count is None or count > x.shape[axis]:
@@ -183,7 +183,7 @@ def reverse_sequence(node: Node, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 @operator("Trilu", read=(1,))
-def trilu(node: Node, x: Tensor, k: Tensor | None = None) -> Tensor:
+def trilu(node: Node, x: Tensor, k: Numbers | None = None) -> Tensor:
     """The upper (or the lower) triangle of matrices, zeros elsewhere."""
     diagonal = 0 if k is None else int(one(k))
     return torch.triu(x, diagonal) if node.get("upper", 1) else torch.tril(x, diagonal)
@@ -210,7 +210,7 @@ def eye_like(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("CenterCropPad", read=(1,))
-def center_crop_pad(node: Node, x: Tensor, to: Tensor) -> Tensor:
+def center_crop_pad(node: Node, x: Tensor, to: Numbers) -> Tensor:
     """Axes cut down, or padded with zeros, on both sides until they have the length asked for."""
     for axis, length in zip(node.get("axes", range(x.dim())), ints(to), strict=True):
         axis, n = axis % x.dim(), x.shape[axis]

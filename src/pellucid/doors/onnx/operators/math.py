@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import one
+from pellucid.doors.onnx.values import Numbers, one
 
 Unary = Callable[[Tensor], Tensor]
 Binary = Callable[[Tensor, Tensor], Tensor]
@@ -182,13 +182,13 @@ def einsum(node: Node, *inputs: Tensor) -> Tensor:
 
 
 @operator("CumSum", read=(1,))
-def cumulative_sum(node: Node, x: Tensor, axis: Tensor) -> Tensor:
+def cumulative_sum(node: Node, x: Tensor, axis: Numbers) -> Tensor:
     """Sums from the start (or the end) of an axis; `exclusive` leaves each element itself out."""
     return _cumulative(node, torch.cumsum, x, int(one(axis)), 0)
 
 
 @operator("CumProd", read=(1,))
-def cumulative_product(node: Node, x: Tensor, axis: Tensor) -> Tensor:
+def cumulative_product(node: Node, x: Tensor, axis: Numbers) -> Tensor:
     """Products from the start (or the end) of an axis; `exclusive` leaves each element itself out."""
     return _cumulative(node, torch.cumprod, x, int(one(axis)), 1)
 

@@ -21,7 +21,7 @@ from pellucid.doors.onnx.operators.math import gemm
 from pellucid.doors.onnx.operators.padding import pad
 from pellucid.doors.onnx.operators.pooling import max_pool
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import one
+from pellucid.doors.onnx.values import Numbers, one
 
 DOMAIN = "com.microsoft"
 
@@ -139,7 +139,7 @@ def inverse(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("ExpandDims", domain=DOMAIN, read=(1,), shapely=True)
-def expand_dims(node: Node, x: Tensor, axis: Tensor) -> Tensor:
+def expand_dims(node: Node, x: Tensor, axis: Numbers) -> Tensor:
     """A new axis of length 1."""
     return x.unsqueeze(int(one(axis)))
 

@@ -14,7 +14,7 @@ from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.operators.attention import heads, rotated
 from pellucid.doors.onnx.operators.microsoft import DOMAIN
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import one
+from pellucid.doors.onnx.values import Numbers, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def grouped(
     past_key: Tensor | None,
     past_value: Tensor | None,
     last: Tensor,
-    total: Tensor,
+    total: Numbers,
     cos: Tensor | None = None,
     sin: Tensor | None = None,
     positions: Tensor | None = None,

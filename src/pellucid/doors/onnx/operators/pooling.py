@@ -13,7 +13,7 @@ from torch import Tensor
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.operators.convolution import paddings, spatial, turned
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import ints
+from pellucid.doors.onnx.values import Numbers, ints
 
 _MAX = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 _AVERAGE = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
@@ -148,7 +148,7 @@ def global_lp_pool(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("MaxUnpool", read=(2,))
-def max_unpool(node: Node, x: Tensor, places: Tensor, to: Tensor | None = None) -> Tensor:
+def max_unpool(node: Node, x: Tensor, places: Tensor, to: Numbers | None = None) -> Tensor:
     """Each value put back where a max pool found it, zeros elsewhere."""
     kernel = node.get("kernel_shape", ())
     n = len(kernel)

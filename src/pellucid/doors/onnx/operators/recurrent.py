@@ -16,7 +16,7 @@ from torch import Tensor
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.operators.cells import Direction, State, bends, gated, long_short, plain
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import ints
+from pellucid.doors.onnx.values import Numbers, ints
 
 Cell = Callable[[Direction, Tensor, State], State]
 
@@ -44,7 +44,7 @@ def rnn(
     w: Tensor,
     u: Tensor,
     b: Tensor | None = None,
-    lengths: Tensor | None = None,
+    lengths: Numbers | None = None,
     h: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """The plain recurrent layer."""
@@ -58,7 +58,7 @@ def gru(
     w: Tensor,
     u: Tensor,
     b: Tensor | None = None,
-    lengths: Tensor | None = None,
+    lengths: Numbers | None = None,
     h: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """The gated recurrent unit."""
@@ -72,7 +72,7 @@ def lstm(
     w: Tensor,
     u: Tensor,
     b: Tensor | None = None,
-    lengths: Tensor | None = None,
+    lengths: Numbers | None = None,
     h: Tensor | None = None,
     c: Tensor | None = None,
     p: Tensor | None = None,
@@ -86,7 +86,7 @@ def _layer(
     kind: _Layer,
     x: Tensor,
     weights: tuple[Tensor, Tensor, Tensor | None],
-    lengths: Tensor | None,
+    lengths: Numbers | None,
     states: Sequence[Tensor | None],
     p: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
@@ -174,7 +174,7 @@ def _direction(
 
 
 def _written_out(
-    node: Node, kind: _Layer, x: Tensor, start: State, ones: Sequence[Direction], lengths: Tensor | None
+    node: Node, kind: _Layer, x: Tensor, start: State, ones: Sequence[Direction], lengths: Numbers | None
 ) -> tuple[Tensor, State]:
     outs, ends = list[Tensor](), list[State]()
     for i, one in enumerate(ones):
@@ -186,7 +186,7 @@ def _written_out(
 
 
 def _along(
-    cell: Cell, one: Direction, x: Tensor, state: State, lengths: Tensor | None, backwards: bool
+    cell: Cell, one: Direction, x: Tensor, state: State, lengths: Numbers | None, backwards: bool
 ) -> tuple[Tensor, State]:
     """One direction.  Beyond a sequence's length its state stays and its output is 0."""
     steps: list[Tensor | None] = [None] * len(x)

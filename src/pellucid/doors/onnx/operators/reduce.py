@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import axes
+from pellucid.doors.onnx.values import Numbers, axes
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -19,7 +19,7 @@ def _reduction(name: str, shapely: bool = False) -> Callable[[Reduction], Reduct
 
     def register(function: Reduction) -> Reduction:
         @operator(name, read=(1,), shapely=shapely)
-        def run(node: Node, x: Tensor, which: Tensor | None = None) -> Tensor:
+        def run(node: Node, x: Tensor, which: Numbers | None = None) -> Tensor:
             along = axes(node, which)
             if not along:
                 if node.get("noop_with_empty_axes", 0):

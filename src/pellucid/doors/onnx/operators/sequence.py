@@ -10,7 +10,7 @@ from torch import Tensor
 from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import ints, one
+from pellucid.doors.onnx.values import Numbers, ints, one
 
 
 @operator("SequenceConstruct")
@@ -26,7 +26,7 @@ def empty(node: Node) -> list[Any]:
 
 
 @operator("SequenceAt", read=(1,))
-def at(node: Node, items: list[Any], position: Tensor) -> Any:
+def at(node: Node, items: list[Any], position: Numbers) -> Any:
     """One of a sequence; negative positions count from its end."""
     i = one(position)
     if not -len(items) <= i < len(items):
@@ -35,7 +35,7 @@ def at(node: Node, items: list[Any], position: Tensor) -> Any:
 
 
 @operator("SequenceInsert", read=(2,))
-def insert(node: Node, items: list[Any], item: Any, position: Tensor | None = None) -> list[Any]:
+def insert(node: Node, items: list[Any], item: Any, position: Numbers | None = None) -> list[Any]:
     """The sequence with one more, at a position or at its end."""
     i = len(items) if position is None else one(position)
     i = i + len(items) if i < 0 else i
@@ -43,7 +43,7 @@ def insert(node: Node, items: list[Any], item: Any, position: Tensor | None = No
 
 
 @operator("SequenceErase", read=(1,))
-def erase(node: Node, items: list[Any], position: Tensor | None = None) -> list[Any]:
+def erase(node: Node, items: list[Any], position: Numbers | None = None) -> list[Any]:
     """The sequence without one, by default the last."""
     i = (-1 if position is None else one(position)) % max(len(items), 1)
     return [*items[:i], *items[i + 1 :]]

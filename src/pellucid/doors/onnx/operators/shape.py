@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import axes, ints, one, samples, tensor
+from pellucid.doors.onnx.values import Numbers, axes, ints, one, samples, tensor
 
 
 @operator("Identity", shapely=True)
@@ -37,7 +37,7 @@ def reshape_stated(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("Reshape", since=5, read=(1,), shapely=True)
-def reshape(node: Node, x: Tensor, to: Tensor) -> Tensor:
+def reshape(node: Node, x: Tensor, to: Numbers) -> Tensor:
     """The same numbers in another shape; 0 keeps an axis as it is, -1 is what is left."""
     wanted = ints(to)
     if node.kind.one and wanted[:1] == [1]:
@@ -72,7 +72,7 @@ def concat(node: Node, *inputs: Tensor) -> Tensor:
 
 
 @operator("Unsqueeze", read=(1,), shapely=True)
-def unsqueeze(node: Node, x: Tensor, where: Tensor | None = None) -> Tensor:
+def unsqueeze(node: Node, x: Tensor, where: Numbers | None = None) -> Tensor:
     """New axes of length 1."""
     new = axes(node, where) or []
     rank = x.dim() + len(new)
@@ -82,14 +82,14 @@ def unsqueeze(node: Node, x: Tensor, where: Tensor | None = None) -> Tensor:
 
 
 @operator("Squeeze", read=(1,), shapely=True)
-def squeeze(node: Node, x: Tensor, where: Tensor | None = None) -> Tensor:
+def squeeze(node: Node, x: Tensor, where: Numbers | None = None) -> Tensor:
     """Axes of length 1 left out: those named, or all."""
     which = axes(node, where)
     return x.squeeze() if which is None else x.squeeze(tuple(a % x.dim() for a in which))
 
 
 @operator("ConstantOfShape", read=(0,), shapely=True)
-def constant_of_shape(node: Node, to: Tensor) -> Tensor:
+def constant_of_shape(node: Node, to: Numbers) -> Tensor:
     """One value everywhere."""
     stored = node.get("value")
     value = torch.zeros(1) if stored is None else tensor(stored)
@@ -97,14 +97,14 @@ def constant_of_shape(node: Node, to: Tensor) -> Tensor:
 
 
 @operator("Expand", read=(1,), shapely=True)
-def expand(node: Node, x: Tensor, to: Tensor) -> Tensor:
+def expand(node: Node, x: Tensor, to: Numbers) -> Tensor:
     """Repeated along axes of length 1 until it fits beside a tensor of that shape."""
     shape: tuple[int, ...] = torch.broadcast_shapes(x.shape, tuple(ints(to)))  # type: ignore[no-untyped-call]
     return x.expand(shape)
 
 
 @operator("Tile", since=1, read=(1, 2))
-def tile_one_axis(node: Node, x: Tensor, times: Tensor, axis: Tensor) -> Tensor:
+def tile_one_axis(node: Node, x: Tensor, times: Numbers, axis: Numbers) -> Tensor:
     """Repeated along one axis."""
     many = [1] * x.dim()
     many[int(one(axis))] = int(one(times))
@@ -112,7 +112,7 @@ def tile_one_axis(node: Node, x: Tensor, times: Tensor, axis: Tensor) -> Tensor:
 
 
 @operator("Tile", since=6, read=(1,), shapely=True)
-def tile(node: Node, x: Tensor, times: Tensor) -> Tensor:
+def tile(node: Node, x: Tensor, times: Numbers) -> Tensor:
     """Repeated along every axis."""
     return x.repeat(ints(times))
 
@@ -126,7 +126,7 @@ def slice_stated(node: Node, x: Tensor) -> Tensor:
 
 @operator("Slice", since=10, read=(1, 2, 3, 4), shapely=True)
 def slice_(
-    node: Node, x: Tensor, starts: Tensor, ends: Tensor, which: Tensor | None = None, steps: Tensor | None = None
+    node: Node, x: Tensor, starts: Numbers, ends: Numbers, which: Numbers | None = None, steps: Numbers | None = None
 ) -> Tensor:
     """A part of some axes, in steps that may be negative."""
     first, last = ints(starts), ints(ends)
@@ -150,7 +150,7 @@ def _sliced(x: Tensor, starts: list[int], ends: list[int], along: list[int], ste
 
 
 @operator("Split", read=(1,), shapely=True)
-def split(node: Node, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+def split(node: Node, x: Tensor, sizes: Numbers | None = None) -> tuple[Tensor, ...]:
     """Cut along an axis: into stated lengths, or into equal ones of which the last may be shorter."""
     axis = node.get("axis", 0)
     stated = node.get("split") if sizes is None else ints(sizes)

@@ -11,7 +11,7 @@ from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.graph import DTYPES
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.registry import operator
-from pellucid.doors.onnx.values import dtype, one
+from pellucid.doors.onnx.values import Numbers, dtype, one
 
 
 def _complex(x: Tensor) -> Tensor:
@@ -20,18 +20,18 @@ def _complex(x: Tensor) -> Tensor:
 
 
 @operator("DFT", read=(1,))
-def dft_stated(node: Node, x: Tensor, length: Tensor | None = None) -> Tensor:
+def dft_stated(node: Node, x: Tensor, length: Numbers | None = None) -> Tensor:
     """Operator set 17: the axis is an attribute, 1 unless stated."""
     return _dft(node, x, length, node.get("axis", 1))
 
 
 @operator("DFT", since=20, read=(1, 2))
-def dft(node: Node, x: Tensor, length: Tensor | None = None, axis: Tensor | None = None) -> Tensor:
+def dft(node: Node, x: Tensor, length: Numbers | None = None, axis: Numbers | None = None) -> Tensor:
     """The discrete Fourier transform along an axis, cut or filled up to a length; back by `inverse`."""
     return _dft(node, x, length, -2 if axis is None else int(one(axis)))
 
 
-def _dft(node: Node, x: Tensor, length: Tensor | None, axis: int) -> Tensor:
+def _dft(node: Node, x: Tensor, length: Numbers | None, axis: int) -> Tensor:
     axis, n = axis % x.dim(), None if length is None else int(one(length))
     inverse, onesided = bool(node.get("inverse", 0)), bool(node.get("onesided", 0))
     kind, wide = x.dtype, x.float() if x.element_size() < 4 else x
@@ -48,7 +48,7 @@ def _dft(node: Node, x: Tensor, length: Tensor | None, axis: int) -> Tensor:
 
 
 @operator("STFT", read=(1, 3))
-def stft(node: Node, x: Tensor, step: Tensor, window: Tensor | None = None, length: Tensor | None = None) -> Tensor:
+def stft(node: Node, x: Tensor, step: Numbers, window: Tensor | None = None, length: Numbers | None = None) -> Tensor:
     """Fourier transforms of frames `step` apart: `[batch, frames, frequencies, 2]`; nothing is added at the ends."""
     x = x.unsqueeze(-1) if x.dim() == 2 else x
     if length is None and window is None:
@@ -61,7 +61,7 @@ def stft(node: Node, x: Tensor, step: Tensor, window: Tensor | None = None, leng
     return torch.view_as_real(out)
 
 
-def _cosines(node: Node, size: Tensor, weights: tuple[float, ...]) -> Tensor:
+def _cosines(node: Node, size: Numbers, weights: tuple[float, ...]) -> Tensor:
     """The sum of `weights[k] cos(2 pi k i / n)`."""
     n, kind = int(one(size)), DTYPES[node.get("output_datatype", 1)]
     around = max(n if node.get("periodic", 1) else n - 1, 1)
@@ -72,25 +72,25 @@ def _cosines(node: Node, size: Tensor, weights: tuple[float, ...]) -> Tensor:
 
 
 @operator("HannWindow", read=(0,))
-def hann(node: Node, size: Tensor) -> Tensor:
+def hann(node: Node, size: Numbers) -> Tensor:
     """0.5 - 0.5 cos."""
     return _cosines(node, size, (0.5, -0.5))
 
 
 @operator("HammingWindow", read=(0,))
-def hamming(node: Node, size: Tensor) -> Tensor:
+def hamming(node: Node, size: Numbers) -> Tensor:
     """25/46 - 21/46 cos."""
     return _cosines(node, size, (25 / 46, -21 / 46))
 
 
 @operator("BlackmanWindow", read=(0,))
-def blackman(node: Node, size: Tensor) -> Tensor:
+def blackman(node: Node, size: Numbers) -> Tensor:
     """0.42 - 0.5 cos + 0.08 cos of twice the angle."""
     return _cosines(node, size, (0.42, -0.5, 0.08))
 
 
 @operator("MelWeightMatrix", read=(0, 1, 2, 3, 4))
-def mel_weights(node: Node, bands: Tensor, size: Tensor, rate: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def mel_weights(node: Node, bands: Numbers, size: Numbers, rate: Numbers, low: Numbers, high: Numbers) -> Tensor:
     """How much each frequency `[size / 2 + 1]` counts in each of the bands, which are triangles on the mel scale.
 
     mel = 2595 log10(1 + hertz / 700); corners are rounded down to whole frequencies, as the standard has it.
