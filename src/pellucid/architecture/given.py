@@ -86,9 +86,14 @@ def guessed(model: nn.Module, net: Network | None) -> Call | None:
         return Call((_zeros(shape, model),), {}, real=False, said=f"zeros of {_x(shape)}, as its preparation says")
     for dummy, who in ((_dummies(model), "configuration"), (_stated(model), "file")):
         if dummy:
-            shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in dummy.items())
-            return Call((), dummy, real=False, said=f"stand-ins that its {who} names: {shown}")
+            return Call((), dummy, real=False, said=said_of(dummy, who))
     return None
+
+
+def said_of(inputs: Mapping[str, Tensor], who: str = "configuration") -> str:
+    """Words for stand-ins: their names and shapes, and who names them."""
+    shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in inputs.items())
+    return f"stand-ins that its {who} names: {shown}"
 
 
 def _zeros(shape: tuple[int, ...], model: nn.Module) -> Tensor:

@@ -15,9 +15,10 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.fields import fields
 from pellucid.architecture.from_modules import from_modules
 from pellucid.architecture.from_tape import from_tape, unused
-from pellucid.architecture.given import Call, Given, call_of, guessed
+from pellucid.architecture.given import Call, Given, call_of, guessed, said_of
 from pellucid.architecture.gradients import gradients
 from pellucid.architecture.overlay import Overlay, of_structure
+from pellucid.architecture.stored import FOLDER, is_there, of_listing, of_onnx
 from pellucid.architecture.timing import timed
 from pellucid.architecture.totals import totals
 from pellucid.core.double import double, why_not_doubled
@@ -27,14 +28,16 @@ from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.doors.hugging_face import blueprint
+from pellucid.doors.hugging_face_files import cached
 from pellucid.doors.kinds import kind_of
+from pellucid.doors.listing import is_listed, listed
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000
 RUN_UP_TO = 3000  # operations of an ONNX file that does not tell its shapes
-_RUN = "With an input (or its shape) it is run, and costs are those of that pass."
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
 
@@ -60,13 +63,53 @@ def map(
     """
     if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
         return _without_weights(what, x)
-    if x is None and isinstance(what, str | Path) and _is_onnx(what):
-        return _of_file(Path(what))
+    if x is None and not time and isinstance(what, str | Path):
+        if str(what).startswith("hf:") and fake is not False:
+            return _of_folder(cached(str(what).removeprefix("hf:")), str(what))
+        if is_there(what):
+            return _of_file(Path(what), fake)
     return _of_pass(what, x, fake, time=time)
 
 
-def _of_file(path: Path) -> Architecture:
-    """As the file is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
+def _of_file(path: Path, fake: bool | None) -> Architecture:
+    """As the file is stored where that tells its operations, else of a pass; of the names in it where none is known."""
+    kind = kind_of(path).name
+    if kind.startswith("an ONNX model"):
+        return _of_onnx(path)
+    if kind == FOLDER and fake is not False:
+        return _of_folder(path)
+    if not is_listed(path):
+        return _of_pass(path, None, fake, time=False)
+    file = listed(path)
+    try:
+        return _of_pass(path, None, fake, time=False)
+    except PellucidError as why:  # no architecture is known: what the file holds is worth seeing all the same
+        reason = () if "no architecture" in why.what or "GGUF" in file.kind else (f"It was not opened: {why.what}",)
+        return of_listing(file, reason)
+
+
+def _of_folder(path: Path, name: str = "") -> Architecture:
+    """By what config.json says, without a weight; where that cannot be built, of the names in its files of weights."""
+    name = name or (path if path.is_dir() else path.resolve().parent).name
+    try:
+        model, inputs = blueprint(path)
+    except PellucidError as why:
+        try:
+            return of_listing(listed(path), (f"It was not built: {why.what}",))
+        except PellucidError:
+            raise why from None
+    note = f"Built from {path.name if path.is_file() else 'config.json'} without weights: shapes alone were followed."
+    call = Call((), inputs, real=False, said=said_of(inputs))
+    try:
+        tape = _recorded(model, call, fake=True, again=False)
+    except Exception as error:
+        why_not = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+        return _tree(model, name, name, (note, why_not))
+    return of_tape(tape, name, name, (note, f"Run on {call.said}."))
+
+
+def _of_onnx(path: Path) -> Architecture:
+    """As it is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
     found = of_onnx(path)
     if found.totals.flops is not None or found.totals.operations > RUN_UP_TO:
         return found
@@ -75,6 +118,8 @@ def _of_file(path: Path) -> Architecture:
     except PellucidError:  # it cannot be run, which is no reason not to draw it
         return found
     return found if run.totals.flops is None else run
+
+
 
 
 def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *, time: bool) -> Architecture:
@@ -109,26 +154,6 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     if tape.data_dependent:
         notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
     return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
-
-
-def of_onnx(path: Path) -> Architecture:
-    """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
-    from pellucid.architecture.from_onnx import from_onnx
-    from pellucid.doors.onnx import load
-
-    model = load(path, weights=False, inferred=True)
-    graph = from_onnx(model, path.stem, path.name)
-    size = sum(w.bytes for w in model.graph.weights.values())
-    notes = [f"Read from {path.name} without running it. {_RUN}"]
-    unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
-    if any(flops is None for flops in unknown):
-        notes.append("FLOPs are those of convolutions and matrix products whose shapes the file tells.")
-    return Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes))
-
-
-def _is_onnx(what: str | Path) -> bool:
-    path = Path(what)
-    return path.is_file() and kind_of(path).name.startswith("an ONNX model")
 
 
 def _without_weights(model: nn.Module, x: Any) -> Architecture:

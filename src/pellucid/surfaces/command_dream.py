@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption, Stopped
 from pellucid.surfaces.deliver import numbers
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 if TYPE_CHECKING:
     from pellucid.checks.card import Trust
@@ -24,6 +25,9 @@ WITH_A_PICTURE = ("invert", "caricature", "style", "nudge", "deepdream", "fool")
 def dream(
     *,
     model: Annotated[str | None, _MODEL_HELP] = None,
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     at: Annotated[str | None, _AT_HELP] = None,
     channels: Annotated[str | None, "channels of that site, such as 0-15 or 3,7"] = None,
     target: Annotated[str | None, "classes by number or name, with semicolons between them"] = None,
@@ -60,10 +64,11 @@ def dream(
     place = check_place(output, Dream)
     cooked(None, knobs)  # refused now, and not after the network was opened
     with watched(seed=seed, quiet=quiet or json):
+        net = stated(model or USUAL, architecture, preparation, trust_file)
         if resume:
-            found = _gone_on(resume, model, knobs)
+            found = _gone_on(resume, None if net == USUAL and model is None else net, knobs)
         else:
-            found = _dreamed(model, what, at, chosen, asked, picture, size, knobs)
+            found = _dreamed(net, what, at, chosen, asked, picture, size, knobs)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
 
 
@@ -107,7 +112,7 @@ def _refuse(
         raise BadOption(f"--what {what} needs the site that looks at the picture.", "Add --at SITE, a module's path.")
 
 
-def _gone_on(file: str, model: str | None, knobs: dict[str, Any]) -> Dream:
+def _gone_on(file: str, model: str | Network | None, knobs: dict[str, Any]) -> Dream:
     from pellucid.core.errors import BadInput
     from pellucid.doors.open import open as open_network
     from pellucid.dream.dream import Dream
@@ -121,14 +126,14 @@ def _gone_on(file: str, model: str | None, knobs: dict[str, Any]) -> Dream:
 
 
 def _dreamed(
-    model: str | None, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
+    model: str | Network, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
     size: int | None, knobs: dict[str, Any],
 ) -> Dream:  # fmt: skip
     from pellucid import dream as dreams
     from pellucid.core.target import channel, logit
     from pellucid.doors.open import open as open_network
 
-    net = open_network(model or USUAL)
+    net = open_network(model)
     targets: list[Target] = [*(channel(at or "", i) for i in chosen), *(logit(name).named(net) for name in asked)]
     if what == "maximize":
         begins = None if picture is None else _begins(net, picture, size)
