@@ -40,7 +40,8 @@ def from_names(tensors: Iterable[Named], name: str, source: str = "") -> tuple[G
     others are a group each.  Numbers among names are put in order.  There are no operations, hence no edges and
     no shapes of outputs; labels are the shapes of the tensors.
 
-    >>> found, _ = from_names([Named("conv.weight", (8, 3, 3, 3), "float32", 864), Named("scale", (1,), "float32", 4)], "")
+    >>> filters = Named("conv.weight", (8, 3, 3, 3), "float32", 864)
+    >>> found, _ = from_names([filters, Named("scale", (1,), "float32", 4)], "")
     >>> found.groups.path, found.nodes.label, found.groups.parameters
     (('', 'conv', 'scale'), ('8x3x3x3', '1'), (217, 216, 1))
     """

@@ -120,8 +120,6 @@ def _of_onnx(path: Path) -> Architecture:
     return found if run.totals.flops is None else run
 
 
-
-
 def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *, time: bool) -> Architecture:
     """The map of a pass, or of the modules alone where there is nothing to run it on."""
     net = what if isinstance(what, Network) else open_network(what)

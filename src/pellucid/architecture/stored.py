@@ -22,7 +22,7 @@ _FULL = {
     "a GGUF language model": "Map the Hugging Face model that it was converted from: its config.json is enough.",
     "an HDF5 file": "Map the network that it belongs to: a .keras file, or a model in Python.",
 }
-_SAY = "Say what it belongs to, and all is mapped: --architecture torchvision:resnet50, pl.open(path, architecture=...)."
+_SAY = "Say what it belongs to, and all is mapped: --architecture NAME, or pl.open(path, architecture=...)."
 
 
 def is_there(what: str | Path) -> bool:
@@ -54,7 +54,8 @@ def of_names(
     tensors = tuple(tensors)
     graph, (nodes, groups) = from_names(tensors, name, name)
     stored = Measure("Stored", "B", nodes, groups, "log")
-    numbers = Measure("Numbers", "", *(tuple(map(float, t.parameters)) for t in (graph.nodes, graph.groups)), "log")
+    counts = (tuple(map(float, table.parameters)) for table in (graph.nodes, graph.groups))
+    numbers = Measure("Numbers", "", *counts, scale="log")
     overlay = Overlay({"parameters": numbers, "stored": stored})
     found = totals(graph, 0, int(groups[0]), len(tensors))
     return Architecture(graph, found, overlay, notes, metadata=metadata or {})

@@ -13,8 +13,8 @@ class Totals:
 
     `parameters` are counted once each, `unused` those of them that no operation read in this pass; `flops` are two a
     multiply-add (None: unknown), `activation_bytes` what all outputs together take, `parameter_bytes` what the
-    parameters take; `depth` is the number of operations on the longest way from an input to an output.  `tensors` counts
-    those of a file that tells no operations; 0 for a network.
+    parameters take; `depth` is the number of operations on the longest way from an input to an output.
+    `tensors` counts those of a file that tells no operations; it is 0 for a network.
     """
 
     parameters: int

@@ -135,7 +135,6 @@ class _Tree:
             None,
         )
 
-
     def _label(self, group: int) -> str:
         """Of a group of no known kind that is one operation: what that says of itself."""
         held = self.held[group]

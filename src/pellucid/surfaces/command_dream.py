@@ -52,23 +52,19 @@ def dream(
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place
 
+    _refuse_stated(model, architecture, preparation, trust_file)
     knobs, asked = knobs_given(option), [t.strip() for t in (target or "").split(";") if t.strip()]
     chosen = numbers(channels) if channels else []
-    if resume:
-        _refuse_beside_resume(at, chosen, asked, picture, size, knobs)
-    else:
-        _refuse(what, at, chosen, asked, picture, size, knobs)
+    _refuse(resume, what, at, chosen, asked, picture, size, knobs)
     from pellucid.dream.dream import Dream
     from pellucid.dream.recipe import cooked
 
     place = check_place(output, Dream)
     cooked(None, knobs)  # refused now, and not after the network was opened
     with watched(seed=seed, quiet=quiet or json):
-        net = stated(model or USUAL, architecture, preparation, trust_file)
-        if resume:
-            found = _gone_on(resume, None if net == USUAL and model is None else net, knobs)
-        else:
-            found = _dreamed(net, what, at, chosen, asked, picture, size, knobs)
+        net = stated(model, architecture, preparation, trust_file) if model else None
+        given = (what, at, chosen, asked, picture, size, knobs)
+        found = _gone_on(resume, net, knobs) if resume else _dreamed(net or USUAL, *given)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
 
 
@@ -89,11 +85,18 @@ def _checked(found: Dream, natural: str | None, trust: Trust) -> Dream:
     return found
 
 
+def _refuse_stated(model: str | None, *stated: str | None) -> None:
+    if not model and any(stated):
+        raise BadOption("Something was stated about a model, and none was given.", "Add --model FILE.")
+
+
 def _refuse(
-    what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None, size: int | None,
-    knobs: dict[str, Any],
+    resume: str | None, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
+    size: int | None, knobs: dict[str, Any],
 ) -> None:  # fmt: skip
     """Raise `BadOption` for what cannot be meant, before anything is opened."""
+    if resume:
+        return _refuse_beside_resume(at, chosen, asked, picture, size, knobs)
     if what in WITH_A_PICTURE and not picture:
         raise BadOption(f"--what {what} begins with a picture; none was given.", "Add --picture FILE.")
     if chosen and not at:

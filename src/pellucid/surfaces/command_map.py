@@ -49,8 +49,7 @@ def map(
         check_place(output, _kind(compare, weights))
     with watched(seed=seed, quiet=quiet or json):
         net = stated(model, architecture, preparation, trust_file)
-        other = stated(compare, architecture) if compare and _is_file(compare) else compare
-        found = _found(net, given, other, weights, depth, color)
+        found = _found(net, given, _other(compare, architecture), weights, depth, color)
         if output:
             return deliver(found, Path(output), as_json=json, quiet=quiet)
         return _printed(found, as_json=json)
@@ -78,10 +77,11 @@ def _kind(compare: str | None, weights: bool) -> type[Shown]:
     return Difference if compare else Weights if weights else Architecture
 
 
-def _is_file(name: str) -> bool:
-    from pathlib import Path
+def _other(compare: str | None, architecture: str | None) -> str | Network | None:
+    """The other network; a file of weights is one of the same architecture."""
+    from pellucid.architecture.stored import is_file_of_weights
 
-    return Path(name).is_file()
+    return stated(compare, architecture) if compare and is_file_of_weights(compare) else compare
 
 
 def _found(

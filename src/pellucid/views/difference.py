@@ -44,8 +44,9 @@ def changes(found: Difference, *, second: bool) -> Measure:
     whole = {*(p.added if second else p.removed), *((c.other if second else c.site) for c in p.changed)}
     moved: dict[str, float] = {}
     for w in found.weights:
-        module = (w.other if second else w.name).rpartition(".")[0]
-        moved[module] = max(moved.get(module, 0.0), min(1.0, 1.0 if w.relative is None else w.relative))
+        name = (w.other if second else w.name).replace("/", ".")
+        for place in (name, name.rpartition(".")[0]):  # in a file a lone tensor is a part of its own
+            moved[place] = max(moved.get(place, 0.0), min(1.0, 1.0 if w.relative is None else w.relative))
     known = {pair[side] for pair in p.pairs} | whole
     groups: list[float] = []
     for group in range(len(graph.groups)):

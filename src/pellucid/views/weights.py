@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pellucid.architecture.weights import WeightFacts, Weights
+from pellucid.architecture.weight_facts import WeightFacts
+from pellucid.architecture.weights import Weights
 from pellucid.views.architecture import metadata_fold
 from pellucid.views.number import count, percent
 from pellucid.views.view import Cell, Curve, Heading, Series, Stack, Table, Text, View
@@ -45,9 +46,9 @@ _WORDS = (
 
 
 def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
-    columns: tuple[str, ...] = ("weight", "shape", "type", "norm", "mean", "deviation", "zeros", "largest singular", "stable rank")
+    columns: tuple[str, ...] = ("weight", "shape", "type", "norm", "mean", "deviation", "zeros")
     bad = any(t.bad for t in tensors)
-    columns = (*columns[:7], "NaN, ∞", *columns[7:]) if bad else columns
+    columns = (*columns, *(("NaN, ∞",) if bad else ()), "largest singular", "stable rank")
     shown = tensors[: STILL_ROWS if still else MOST_ROWS]
     rows: list[tuple[Cell, ...]] = []
     for t in shown:
