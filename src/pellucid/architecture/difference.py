@@ -73,7 +73,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     x = reading(left, x).x if isinstance(x, str | Path) else x
     of_a, of_b = (map_(net, _structure(x)) for net in (left, right))
     parts = align(of_a.graph, of_b.graph)
-    weights = sorted(_weights(left, right, parts), key=lambda w: -(w.relative if w.relative is not None else 1e9))
+    weights = sorted(_weights(left, right, parts), key=_by_change)
     notes, found, size = [], None, 0
     if x is not None and _has_numbers(x):
         given = as_tensors(x, left.inputs)  # type: ignore[arg-type]  # tensors: that was asked just now
@@ -136,9 +136,14 @@ def _by_names(a: Listing, b: Listing, x: object) -> Difference:
     if packed:
         notes.append(f"Numbers of {packed} tensors are packed in ways that are not unpacked here, and not compared.")
     if bad := [w for w in found if w.bad]:
-        notes.append(f"In {len(bad)} weights (first: {bad[0].name}) numbers are NaN or infinite, and were left out.")
-    found.sort(key=lambda w: -(w.relative if w.relative is not None else 1e9))
+        notes.append(f"Numbers that became NaN or infinite, or were, are left out of {len(bad)} (first: {bad[0].name}).")
+    found.sort(key=_by_change)
     return Difference(of_a, of_b, parts, tuple(found), notes=tuple(notes))
+
+
+def _by_change(w: WeightChange) -> tuple[bool, float]:
+    """For sorting: what became NaN or infinite first, then the largest change."""
+    return not w.bad, -(w.relative if w.relative is not None else 1e9)
 
 
 def _dotted(name: str) -> str:

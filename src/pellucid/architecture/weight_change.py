@@ -20,7 +20,7 @@ class WeightChange:
     """A weight of both networks with the same shape: ‖b − a‖ / ‖a‖, the cosine between them, the largest difference.
 
     `relative` is None when a is zero and b is not, `cosine` when either is zero.  Numbers that are NaN or infinite in
-    either are left out; `bad` counts them.
+    either are left out; `bad` counts those of them that are not the same on both sides.
     """
 
     name: str
@@ -60,7 +60,7 @@ def _summed(name: str, other: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> We
         a, b = v.double(), w.double()
         fine = torch.isfinite(a) & torch.isfinite(b)
         if not fine.all():
-            bad += int((~fine).sum())
+            bad += int((~fine & (a != b) & ~(a.isnan() & b.isnan())).sum())
             a, b = a[fine], b[fine]
         if not len(a):
             continue

@@ -113,7 +113,7 @@ def _stored(found: Architecture, line: Line) -> tuple[Cell, ...]:
 def _row(line: Line) -> tuple[Cell, ...]:
     bars = "".join("   " if last else "│  " for last in line.last[:-1])
     branch = "" if line.depth == 1 else ("└─ " if line.last[-1] else "├─ ")
-    kind = line.kind + (f"  ×{line.count}" if line.count > 1 else "")
+    kind = (line.kind + (f"  ×{line.count}" if line.count > 1 else "")).strip()
     flops = "–" if line.flops is None else short(line.flops).strip() if line.flops else ""
     parameters = short(line.parameters).strip() if line.parameters else ""
     return (bars[3:] + branch + line.name if bars else branch + line.name, kind, line.shape, parameters, flops)

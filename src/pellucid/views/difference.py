@@ -70,7 +70,7 @@ def _lead(found: Difference) -> str:
     groups = ((p.added, "added"), (p.removed, "removed"), (p.changed, "changed"), (p.renamed, "renamed"))
     said = [f"{len(items)} {word}" for items, word in groups if items]
     structure = f"{', '.join(said)}, {len(p.same)} the same" if said else f"the same structure ({len(p.same)} parts)"
-    moved = sum(w.largest > 0 for w in found.weights)
+    moved = sum(w.largest > 0 or w.bad > 0 for w in found.weights)
     weights = f"; {moved} of {count(len(found.weights), 'shared weight')} differ" if found.weights else ""
     return f"Modules: {structure}{weights}."
 
