@@ -32,7 +32,7 @@ def small() -> pl.Network:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pellucid.doors.open.open", lambda _: small())
-    monkeypatch.setattr("pellucid.surfaces.show.has_display", lambda: False)
+    monkeypatch.setattr("pellucid.surfaces.browser.has_display", lambda: False)
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "dogs"
     place.mkdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import pellucid as pl
 from pellucid.architecture.from_onnx import from_onnx
 from pellucid.doors.onnx.parse import model as parsed_model
+from pellucid.render.graph.page import built
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402  # after it is known to be there
@@ -123,3 +126,16 @@ def test_a_damaged_file_is_refused_with_a_sentence(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(pl.PellucidError):
         pl.map(path)
+
+
+def test_the_command_maps_a_file_without_torch(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    path = saved(tmp_path, [node], [value("x", 1, 4)], [value("y", 1, 2)], [weight("w", 4, 2)])
+    said = (
+        "import sys; from pellucid.surfaces.cli import main; code = main(sys.argv[1:]); print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", said, "map", str(path), "-o", str(tmp_path / "map.html"), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("True" if built() is None else "False")
+    assert "8 parameters" in done.stdout and "MatMul" in done.stdout
+    assert b"MatMul" in (tmp_path / "map.html").read_bytes()

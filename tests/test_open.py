@@ -155,7 +155,7 @@ MODEL_FILES = [
         len(b'{"a":' + b"[" * 99999).to_bytes(8, "little") + b'{"a":' + b"[" * 99999,
         "damaged header",
     ),
-    ("net.onnx", b"\x08\x0e\x12\x00:3", "an ONNX model"),
+    ("net.onnx", b"\x08\x0e\x12\x00:3", "net.onnx is damaged or incomplete"),
     ("old.h5", b"\x89HDF\r\n\x1a\n" + bytes(20), "old.h5 is damaged or incomplete"),
     ("llm.gguf", b"GGUF" + bytes(20), "a GGUF language model"),
     ("cat.png", b"\x89PNG\r\n\x1a\n" + bytes(20), "a PNG picture, not a model"),

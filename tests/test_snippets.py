@@ -59,7 +59,7 @@ def test_the_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pellucid.surfaces.show.has_display", lambda: False)
+    monkeypatch.setattr("pellucid.surfaces.browser.has_display", lambda: False)
     monkeypatch.setitem(zoo._OPENERS, "efficientnet_lite0", lambda _: lite0())
     monkeypatch.setattr(hub, "open", lambda *_, **__: lite0())  # torchvision need not be installed
     names: dict[str, Any] = {"my_module": my_module(), "x": torch.rand(1, 3, SIDE, SIDE)}

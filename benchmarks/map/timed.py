@@ -1,6 +1,7 @@
 """Seconds from a file to the first whole picture of it, in headless Chromium, the generator of the page included.
 
-Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page.  Netron: its Python
+Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page; or the same with every
+module open, so that every operation is a box.  Netron: its Python
 server in a process of its own, then its page; consent is given beforehand and addresses other than the machine's own
 are refused, so that it waits for nobody.  Wall-clock time, since processes of several programs work together.
 """
@@ -21,7 +22,8 @@ from typing import Any
 
 NETRON = "import netron, sys, time; netron.start(sys.argv[1], int(sys.argv[2]), browse=False); time.sleep(3600)"
 DRAWN_BY_NETRON = "document.body && document.body.className === 'default' && document.querySelector('#canvas .node')"
-DRAWN_BY_US = "performance.getEntriesByName('first-picture').length > 0"
+DRAWN_BY_US = "document.documentElement.dataset.ready"
+ALL = "import sys, pellucid as pl; pl.map(sys.argv[1]).opened(99).save(sys.argv[2])"
 
 
 def chromium() -> str:
@@ -50,12 +52,13 @@ def _near(url: str) -> bool:
     return url.startswith(("file:", "data:", "blob:", "http://localhost:", "http://127.0.0.1:"))
 
 
-def ours(path: Path, limit: float, picture: Path | None = None) -> float:
+def ours(path: Path, limit: float, picture: Path | None = None, *, every: bool = False) -> float:
     """Seconds until Pellucid's page shows the whole network; infinity when that takes longer than `limit`."""
     with tempfile.TemporaryDirectory() as folder, page() as shown:
         place = Path(folder) / "map.html"
         since = time.perf_counter()
         command = [sys.executable, "-m", "pellucid", "map", str(path), "-o", str(place), "--quiet"]
+        command += ["--depth", "99"] if every else []
         subprocess.run(command, check=True, timeout=limit, stdout=subprocess.DEVNULL)
         return _drawn(shown, place.as_uri(), DRAWN_BY_US, since, limit, picture)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Overlay
 from pellucid.architecture.text import to_text
 from pellucid.architecture.totals import Totals
-from pellucid.architecture.trust import covered
-from pellucid.core.explanation import Explanation
 from pellucid.core.shown import Shown
+
+if TYPE_CHECKING:
+    from pellucid.core.explanation import Explanation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,8 @@ class Architecture(Shown):
 
         An operation that is not covered ran under the plain gradient: what flows through it is not the method's.
         """
+        from pellucid.architecture.trust import covered
+
         said = [f"{c.name}: {c.verdict.name.lower()}." for c in explanation.checks]
         overlay = self.overlay.with_measures({"trust": covered(self.graph, explanation)})
         return replace(self, overlay=overlay, notes=(*self.notes, *said))

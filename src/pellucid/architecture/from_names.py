@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Family, Graph, shape_text
 
+_SHOWN = 2  # tensors in a label
 DEPTH = 32  # levels of names; what is nested deeper keeps its dots
 _NORM = re.compile(r"(norm|bn|ln)\d*(_|$)|(^|_)(norm|bn|ln)", re.IGNORECASE)
 
@@ -82,7 +83,8 @@ class _Bytes:
     def node(self, held: list[tuple[str, Named]], group: int, path: str) -> None:
         """One node for tensors that belong together, the largest first."""
         held = sorted(held, key=lambda h: (-len(h[1].shape), h[0] != "weight"))
-        words = [" ".join(filter(None, ("" if last == "weight" else last, shape_text(t.shape)))) for last, t in held]
+        words = [_word(last, t.shape) for last, t in held[:_SHOWN]]
+        words += [f"{len(held) - _SHOWN} more"] if len(held) > _SHOWN else []
         weights = {str(t.place or t.name): math.prod(t.shape) for _, t in held}
         first = held[0][1]
         op = ", ".join(filter(None, (last for last, _ in held))) or "tensor"
@@ -100,6 +102,11 @@ class _Bytes:
         for group in range(len(groups) - 1, 0, -1):
             groups[graph.groups.parent[group]] += groups[group]
         return tuple(map(float, self.taken)), tuple(map(float, groups))
+
+
+def _word(last: str, shape: tuple[int, ...]) -> str:
+    """A tensor in a label: a weight by its shape alone, others with their name in front."""
+    return shape_text(shape) if last in ("", "weight") or last.isdecimal() else f"{last} {shape_text(shape)}"
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

@@ -18,9 +18,10 @@ from pellucid.architecture.from_tape import from_tape, unused
 from pellucid.architecture.given import Call, Given, call_of, guessed, said_of
 from pellucid.architecture.gradients import gradients
 from pellucid.architecture.overlay import Overlay, of_structure
-from pellucid.architecture.stored import FOLDER, is_there, of_listing, of_onnx
+from pellucid.architecture.stored import FOLDER, is_there, of_listing
 from pellucid.architecture.timing import timed
 from pellucid.architecture.totals import totals
+from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.errors import PellucidError
 from pellucid.core.misfit import misfit
@@ -28,6 +29,9 @@ from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.doors.architectures import bare
+from pellucid.doors.architectures import blueprint as named_blueprint
+from pellucid.doors.hub import PACKAGES
 from pellucid.doors.hugging_face import blueprint
 from pellucid.doors.hugging_face_files import cached
 from pellucid.doors.kinds import kind_of
@@ -37,8 +41,9 @@ from pellucid.doors.reading import reading
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000
-RUN_UP_TO = 3000  # operations of an ONNX file that does not tell its shapes
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
+
+NO_NUMBERS = "The weights hold no numbers (meta device): shapes alone were followed."
 
 
 def map(
@@ -64,11 +69,21 @@ def map(
     if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
         return _without_weights(what, x)
     if x is None and not time and isinstance(what, str | Path):
-        if str(what).startswith("hf:") and fake is not False:
-            return _of_folder(cached(str(what).removeprefix("hf:")), str(what))
+        if fake is not False and (found := _of_name(str(what))) is not None:
+            return found
         if is_there(what):
             return _of_file(Path(what), fake)
     return _of_pass(what, x, fake, time=time)
+
+
+def _of_name(name: str) -> Architecture | None:
+    """Of a network of another package, whose weights a map does not need; None for any other name."""
+    if name.startswith("hf:"):
+        return _of_folder(cached(name.removeprefix("hf:")), name)
+    if name.partition(":")[0] not in PACKAGES:
+        return None
+    found = _without_weights(bare(named_blueprint(name)), None, "Built without weights: shapes alone were followed.")
+    return replace(found, graph=replace(found.graph, name=name.partition(":")[2], source=name))
 
 
 def _of_file(path: Path, fake: bool | None) -> Architecture:
@@ -84,8 +99,8 @@ def _of_file(path: Path, fake: bool | None) -> Architecture:
     try:
         return _of_pass(path, None, fake, time=False)
     except PellucidError as why:  # no architecture is known: what the file holds is worth seeing all the same
-        reason = () if "no architecture" in why.what or "GGUF" in file.kind else (f"It was not opened: {why.what}",)
-        return of_listing(file, reason)
+        usual = "no architecture" in why.what or "GGUF" in file.kind
+        return of_listing(file, "" if usual else f"It was not opened: {why.what} {why.hint}")
 
 
 def _of_folder(path: Path, name: str = "") -> Architecture:
@@ -95,7 +110,7 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
         model, inputs = blueprint(path)
     except PellucidError as why:
         try:
-            return of_listing(listed(path), (f"It was not built: {why.what}",))
+            return of_listing(listed(path), f"It was not built: {why.what} {why.hint}")
         except PellucidError:
             raise why from None
     note = f"Built from {path.name if path.is_file() else 'config.json'} without weights: shapes alone were followed."
@@ -111,7 +126,7 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
 def _of_onnx(path: Path) -> Architecture:
     """As it is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
     found = of_onnx(path)
-    if found.totals.flops is not None or found.totals.operations > RUN_UP_TO:
+    if not worth_running(found):
         return found
     try:
         run = _of_pass(path, None, None, time=False)
@@ -154,10 +169,9 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
 
 
-def _without_weights(model: nn.Module, x: Any) -> Architecture:
+def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Architecture:
     twin = model if why_not_doubled(model) else double(model)
     call = guessed(twin, None) if x is None else call_of(x, twin)
-    note = "The weights hold no numbers (meta device): shapes alone were followed."
     if call is None:
         return _tree(twin, type(model).__name__, "", (note, HOW))
     tape = _recorded(twin, call, fake=True, again=False)

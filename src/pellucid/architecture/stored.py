@@ -1,4 +1,4 @@
-"""Maps of files as they are stored, without running anything: ONNX, and weights whose architecture nobody said."""
+"""Maps of files of weights whose architecture nobody said: the names in them, and what they hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.from_names import Named, from_names
-from pellucid.architecture.overlay import Measure, Overlay, of_structure
+from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.architecture.totals import totals
 from pellucid.doors import zoo
 from pellucid.doors.entries import Entry, Listing
@@ -16,7 +16,6 @@ from pellucid.doors.listing import is_listed
 FOLDER = "a Hugging Face folder"
 _LLAMA = (("block_count", "layers"), ("context_length", "tokens of context"), ("embedding_length", "channels"),
           ("attention.head_count", "heads"))  # fmt: skip
-_RUN = "With an input (or its shape) it is run, and costs are those of that pass."
 _TREE = "This is the tree of the names in the file, which tells no operations. "
 _FULL = {
     "a GGUF language model": "Map the Hugging Face model that it was converted from: its config.json is enough.",
@@ -40,10 +39,18 @@ def is_file_of_weights(what: str | Path) -> bool:
     return is_there(what) and is_listed(Path(what))
 
 
-def of_listing(file: Listing, notes: tuple[str, ...] = ()) -> Architecture:
-    """The map of a file of weights: its names as groups, with what they hold; no operations."""
+def of_listing(file: Listing, why: str = "") -> Architecture:
+    """The map of a file of weights: its names as groups, with what they hold; no operations.
+
+    `why` is what else kept it from being opened, and what to do about that.
+    """
     said = (_said(file.metadata),) if _said(file.metadata) else ()
-    told = (f"Read from {file.path.name}, {file.kind}.", *said, *file.notes, *notes, _TREE + _FULL.get(file.kind, _SAY))
+    told = (
+        f"Read from {file.path.name}, {file.kind}.",
+        *said,
+        *file.notes,
+        _TREE + (why or _FULL.get(file.kind, _SAY)),
+    )
     return of_names(map(named, file.entries), file.path.name, told, file.metadata)
 
 
@@ -59,21 +66,6 @@ def of_names(
     overlay = Overlay({"parameters": numbers, "stored": stored})
     found = totals(graph, 0, int(groups[0]), len(tensors))
     return Architecture(graph, found, overlay, notes, metadata=metadata or {})
-
-
-def of_onnx(path: Path) -> Architecture:
-    """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
-    from pellucid.architecture.from_onnx import from_onnx
-    from pellucid.doors.onnx import load
-
-    model = load(path, weights=False, inferred=True)
-    graph = from_onnx(model, path.stem, path.name)
-    size = sum(w.bytes for w in model.graph.weights.values())
-    notes = [f"Read from {path.name} without running it. {_RUN}"]
-    unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
-    if any(flops is None for flops in unknown):
-        notes.append("FLOPs are those of convolutions and matrix products whose shapes the file tells.")
-    return Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes))
 
 
 def named(entry: Entry) -> Named:

@@ -12,9 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import h5py
-import h5py.h5o
-
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.keras_classes import check_classes
@@ -52,6 +49,8 @@ def checked_copy(path: Path, custom: Mapping[str, Any]) -> Iterator[Path]:
 
 def walked(path: Path) -> int:
     """How many objects of HDF5 the file holds: asked in the worker process, since their reader is written in C."""
+    import h5py
+
     shown = printable(path.name)
     try:
         with zipfile.ZipFile(path) if zipfile.is_zipfile(path) else nullcontext() as archive:
@@ -67,6 +66,8 @@ def walked(path: Path) -> int:
 
 
 def _check_archive(path: Path, shown: str, custom: Mapping[str, Any]) -> None:
+    import h5py
+
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, shown)
@@ -95,6 +96,8 @@ def _check_members(archive: zipfile.ZipFile, shown: str) -> None:
 
 
 def _check_hdf5(path: Path, shown: str, custom: Mapping[str, Any]) -> None:
+    import h5py
+
     try:
         with h5py.File(path, "r+") as file:
             check_links(file, shown, path.stat().st_size)
@@ -115,6 +118,9 @@ def check_links(file: Any, shown: str, size: int) -> int:
 
     Links to other places of the same file are refused too: Keras writes none, and they may run in circles.
     """
+    import h5py
+    from h5py import h5o
+
     waiting, seen, held = [file], set[int](), 0
     while waiting:
         group = waiting.pop()
@@ -125,7 +131,7 @@ def check_links(file: Any, shown: str, size: int) -> int:
                 kind = "another file" if isinstance(link, h5py.ExternalLink) else "another place"
                 raise BadModel(f"{shown}: {where} is a link to {kind}, which no Keras file holds.", "Do not use it.")
             value = group[name]
-            place = int(h5py.h5o.get_info(value.id).addr)
+            place = int(h5o.get_info(value.id).addr)
             if place in seen or len(seen) > _NODES:
                 raise BadModel(f"{shown}: {where} is there twice, or one of too many entries.", "Do not use it.")
             seen.add(place)
@@ -152,6 +158,8 @@ def _config(text: bytes, shown: str) -> dict[str, Any]:
 
 def _no_architecture(file: Any, shown: str) -> tuple[str, str]:
     """What an HDF5 file is that holds no model."""
+    import h5py
+
     keras_2 = "layer_names" in file.attrs or "keras_version" in file.attrs
     keras_3 = any(name in file for name in ("layers", "_layer_checkpoint_dependencies", "vars"))
     if not (keras_2 or keras_3):

@@ -15,16 +15,18 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
-
-from torch import nn
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pellucid.core.errors import BadModel
-from pellucid.core.network import Network
-from pellucid.core.preparation import Preparation
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.pickle_text import Cut, Seen, told
 from pellucid.doors.sniff import Kind, sniff
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pellucid.core.network import Network
+    from pellucid.core.preparation import Preparation
 
 _WEIGHTS = "pellucid.doors.checkpoint"
 DOORS: Mapping[str, str] = {

@@ -39,11 +39,16 @@ def map(
     """
     from pathlib import Path
 
+    from pellucid.surfaces import unrun_map
+
+    _refuse(shape, input, compare, depth, color, weights)
+    as_written = not (shape or input or compare or weights or json or color == "time")
+    if as_written and (still := unrun_map.unrun(model, output)) is not None:
+        return unrun_map.delivered(still.colored(color or "").opened(depth), output, quiet=quiet)
     from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place
 
-    _refuse(shape, input, compare, depth, color, weights)
     given: Any = parsed_shape(shape) if shape else input
     if output:
         check_place(output, _kind(compare, weights))

@@ -36,9 +36,10 @@ def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
     """Write a result, print it (as text, or its facts as JSON), and open what was written where there is a display."""
     from pellucid.render.plain import visible
     from pellucid.render.terminal import terminal
+    from pellucid.surfaces.browser import open_in_browser
     from pellucid.surfaces.facts import facts
     from pellucid.surfaces.progress import unstopped
-    from pellucid.surfaces.show import open_in_browser, view_of
+    from pellucid.surfaces.show import view_of
 
     with unstopped():
         path = result.save(place)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
-import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.difference import Difference
 from pellucid.architecture.weights import Weights
 from pellucid.core.archive import SUFFIX
-from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.errors import BadInput
 from pellucid.core.shown import Shown
 from pellucid.render.dot import dot
 from pellucid.render.graph import page as map_page
@@ -27,7 +25,9 @@ from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
+from pellucid.surfaces import browser
 from pellucid.surfaces.kept import BY_CLASS
+from pellucid.surfaces.place import writable
 from pellucid.surfaces.report import report
 from pellucid.views.view import Heading, Stack, View
 
@@ -59,23 +59,7 @@ def check_place(path: str | Path, kind: type[Shown]) -> Path:
     """
     path = Path(path)
     _ending(path, kind)
-    shown, folder = visible(str(path)), visible(str(path.parent))
-    try:
-        if path.is_dir():
-            raise BadInput(f"'{shown}' is a folder, expected a file.", "Add a file name.")
-        if not path.parent.is_dir():
-            raise BadInput(f"The folder '{folder}' does not exist.", "Create it, or choose another one.")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PellucidError(f"'{shown}' may not be overwritten.", "Choose another name, or change its rights.")
-    except OSError as problem:
-        raise BadInput(f"The system refuses the file name '{shown}'.", "Choose a shorter, plainer one.") from problem
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as problem:
-        raise PellucidError(
-            f"No file can be written in the folder '{folder}'.", "Choose another one, or change its rights."
-        ) from problem
-    return path
+    return writable(path)
 
 
 def _ending(path: str | Path, kind: type[Shown]) -> str:
@@ -148,23 +132,12 @@ def show(subject: Shown) -> None:
         from IPython.display import HTML, display  # type: ignore[import-not-found]  # there is one, in a notebook
 
         display(HTML(notebook(subject)))
-    elif has_display():
+    elif browser.has_display():
         folder = Path(tempfile.mkdtemp(prefix="pellucid-"))
-        open_in_browser(save(subject, folder / "explanation.html"))
+        browser.open_in_browser(save(subject, folder / "explanation.html"))
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         sys.stdout.write(terminal(view_of(subject), width=width, color=sys.stdout.isatty()) + "\n")
-
-
-def open_in_browser(path: Path) -> None:
-    """Open a written report, where there is a display."""
-    if path.suffix == ".html" and has_display():
-        webbrowser.open(path.resolve().as_uri())
-
-
-def has_display() -> bool:
-    """Is there a screen that a browser could open on?"""
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
 
 
 def _in_notebook() -> bool:

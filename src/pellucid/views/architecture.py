@@ -56,8 +56,9 @@ def totals_words(t: Totals) -> str:
     '4.65 M parameters (18.6 MB), 770 MFLOP a pass, 88.5 MB of activations, 148 operations in 207 modules.'
     """
     if t.tensors:
-        return f"{short(t.parameters)} numbers ({short(t.parameter_bytes or 0)}B) in {count(t.tensors, 'tensor')}."
-    parts = [f"{short(t.parameters)} parameters"]
+        size = f"({short(t.parameter_bytes or 0)}B)"
+        return f"{short(t.parameters).strip()} numbers {size} in {count(t.tensors, 'tensor')}."
+    parts = [f"{short(t.parameters).strip()} parameters"]
     if t.parameter_bytes:
         parts[0] += f" ({short(t.parameter_bytes)}B)"
     if t.flops is not None:
@@ -66,7 +67,7 @@ def totals_words(t: Totals) -> str:
         parts.append(f"{short(t.activation_bytes)}B of activations")
     parts.append(f"{count(t.operations, 'operation')} in {count(t.modules, 'module')}")
     words = ", ".join(parts) + "."
-    return words + (f" {short(t.unused)} parameters were not used in this pass." if t.unused else "")
+    return words + (f" {short(t.unused).strip()} parameters were not used in this pass." if t.unused else "")
 
 
 def short(value: float) -> str:
