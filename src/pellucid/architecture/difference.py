@@ -136,9 +136,7 @@ def _by_names(a: Listing, b: Listing, x: object) -> Difference:
     if packed:
         notes.append(f"Numbers of {packed} tensors are packed in ways that are not unpacked here, and not compared.")
     if bad := [w for w in found if w.bad]:
-        notes.append(
-            f"Numbers that became NaN or infinite, or were, are left out of {len(bad)} (first: {bad[0].name})."
-        )
+        notes.append(f"NaN or infinite on one side, and left out: numbers in {len(bad)} (first: {bad[0].name}).")
     found.sort(key=_by_change)
     return Difference(of_a, of_b, parts, tuple(found), notes=tuple(notes))
 

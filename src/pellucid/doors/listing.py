@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -63,6 +63,10 @@ def listed(path: str | Path) -> Listing:
         return reader(place)
 
 
+def _of_script(path: Path) -> Listing:
+    return replace(weights_of_file(path), kind="a TorchScript archive")
+
+
 def _in_parts(index: Path) -> Listing:
     return _together(index, parts_of(index))
 
@@ -84,7 +88,7 @@ def _together(whole: Path, files: Sequence[Path]) -> Listing:
 _READERS: dict[str, Callable[[Path], Listing]] = {
     "a PyTorch checkpoint": weights_of_file,
     "a Python pickle": weights_of_file,
-    "a TorchScript archive": weights_of_file,
+    "a TorchScript archive": _of_script,
     "a safetensors file": safetensors,
     "the index of a checkpoint in parts": _in_parts,
     "a GGUF language model": gguf,

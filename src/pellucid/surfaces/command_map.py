@@ -42,7 +42,7 @@ def map(
     from pellucid.surfaces import unrun_map
 
     _refuse(shape, input, compare, depth, color, weights)
-    as_written = not (shape or input or compare or weights or json or color == "time")
+    as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
     if as_written and (still := unrun_map.unrun(model, output)) is not None:
         return unrun_map.delivered(still.colored(color or "").opened(depth), output, quiet=quiet)
     from pellucid.surfaces.deliver import deliver
