@@ -26,8 +26,10 @@ def cast(node: Node, x: Any) -> Any:
 
 @operator("CastLike")
 def cast_like(node: Node, x: Any, like: Any) -> Any:
-    """To the type of the other input."""
-    return _cast(node, x, str(like.dtype).removeprefix("torch.") if isinstance(like, Tensor) else "string")
+    """To the type of the other input; torch keeps numbers of few bits in bytes, so what the file states goes first."""
+    held = str(like.dtype).removeprefix("torch.") if isinstance(like, Tensor) else "string"
+    stated = node.stated(1)
+    return _cast(node, x, stated if stated in _INTEGERS or stated == "float4_e2m1fn" else held)
 
 
 def _cast(node: Node, x: Any, name: str) -> Any:
