@@ -174,7 +174,12 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
     call = guessed(twin, None) if x is None else call_of(x, twin)
     if call is None:
         return _tree(twin, type(model).__name__, "", (note, HOW))
-    tape = _recorded(twin, call, fake=True, again=False)
+    try:
+        tape = _recorded(twin, call, fake=True, again=False)
+    except PellucidError as error:
+        if x is not None:
+            raise
+        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {error.what}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
 
