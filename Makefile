@@ -31,7 +31,8 @@ PARALLEL := --numprocesses=auto
 # so what runs under it is what calls each function and each method at least once.
 CHECKED := --jaxtyping-packages='pellucid,beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))'
 CHECKED_TESTS := src $(addprefix tests/test_,references.py checks.py faithfulness.py guesses.py probes.py network.py targets.py \
-  saved.py views.py outlines.py images.py localization.py regions.py free_response.py disagreement.py onnx.py keras_models.py map_graph.py weight_listings.py)
+  saved.py views.py outlines.py images.py localization.py regions.py free_response.py disagreement.py \
+  onnx.py keras_models.py map_graph.py weight_listings.py)
 OWN_BENCHMARKS := benchmarks/equal_error.py benchmarks/games.py
 BENCHMARKS := $(filter-out %/harness.py %/networks.py $(OWN_BENCHMARKS),$(sort $(wildcard benchmarks/*.py)))
 

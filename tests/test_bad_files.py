@@ -19,6 +19,7 @@ from torch import nn
 import pellucid as pl
 from pellucid.core.errors import BadModel, PellucidError
 from pellucid.doors import sealed
+from pellucid.doors.listing import listed
 from pellucid.surfaces.cli import main
 from tests.corpus import files
 from tests.corpus.files import BadFile, saved, small
@@ -217,7 +218,7 @@ def test_hdf5_links_and_bombs_are_refused(kind: str, tmp_path: Path) -> None:
         else:
             file.create_dataset("a", (1 << 24,), "f4", chunks=(1 << 20,), compression="gzip", fillvalue=0)
     with pytest.raises(BadModel, match=r"link to another|lie in another file|would unpack from"):
-        pl.weights(path)
+        listed(path)
 
 
 def test_damaged_pieces_of_hdf5_are_a_sentence(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_damaged_pieces_of_hdf5_are_a_sentence(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[at : at + length] = b"\xff" * length
     path.write_bytes(data)
-    (entry,) = pl.weights(path).entries
+    (entry,) = listed(path).entries
     with pytest.raises(BadModel, match=r"w\.h5: the numbers of a are damaged"):
         entry.tensor()
 
@@ -264,7 +265,7 @@ def test_any_change_gives_a_result_or_a_sentence(tmp_path: Path, name: str, data
             break
     path = tmp_path / name
     path.write_bytes(bytes_)
-    for act in (lambda: pl.open(path, architecture=small()), lambda: pl.weights(path).tensors()):
+    for act in (lambda: pl.open(path, architecture=small()), lambda: listed(path).tensors()):
         try:
             act()
         except PellucidError as error:
@@ -274,7 +275,7 @@ def test_any_change_gives_a_result_or_a_sentence(tmp_path: Path, name: str, data
 def test_the_valid_files_are_valid(tmp_path: Path) -> None:
     for name, data in VALID.items():
         (tmp_path / name).write_bytes(data)
-        assert pl.weights(tmp_path / name).tensors()
+        assert listed(tmp_path / name).tensors()
 
 
 def test_nothing_of_an_archive_is_ever_extracted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.core.errors import BadModel, Missing
+from pellucid.doors.listing import listed
 from pellucid.doors.recognised import guesses
 from tests.corpus.files import saved, small
 
@@ -123,7 +124,7 @@ def test_layouts_and_types_are_kept(tmp_path: Path) -> None:
     for new in (True, False):
         (tmp_path / "w.pt").write_bytes(saved(state, new=new))
         oracle = torch.load(tmp_path / "w.pt", weights_only=True)
-        found = pl.weights(tmp_path / "w.pt").tensors()
+        found = listed(tmp_path / "w.pt").tensors()
         assert list(found) == list(oracle)
         assert all(torch.equal(found[k], oracle[k]) and found[k].dtype == oracle[k].dtype for k in oracle)
 
@@ -245,7 +246,7 @@ def test_a_trusted_module_is_unpickled_and_its_digest_told(tmp_path: Path) -> No
 def test_names_that_sound_like_averages_are_weights(tmp_path: Path) -> None:
     state = {"semantic.weight": torch.ones(2), "ema_head.bias": torch.ones(1), "optimizer.weight": torch.ones(3)}
     (tmp_path / "w.pt").write_bytes(saved(state))
-    assert [e.name for e in pl.weights(tmp_path / "w.pt").entries] == list(state)
+    assert [e.name for e in listed(tmp_path / "w.pt").entries] == list(state)
 
 
 def test_what_nests_without_end_is_read_once(tmp_path: Path) -> None:

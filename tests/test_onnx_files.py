@@ -198,6 +198,7 @@ def test_a_map_needs_no_weights(tmp_path):
     assert load(path, weights=False).graph.weights["w"].shape == (4,)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.data())
 def test_damaged_files_end_in_a_sentence(tmp_path_factory, data):

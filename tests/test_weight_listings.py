@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-import pellucid as pl
 from pellucid.doors import listing
-from pellucid.doors.listing import statistics
+from pellucid.doors.listing import listed, statistics
 from tests.corpus import files
 
 NUMBERS = np.random.default_rng(0).normal(size=(8, 96)).astype(np.float32)
@@ -59,7 +58,7 @@ def test_quantised_blocks_are_unpacked_as_the_format_says(kind: int, size: int, 
     header = files.gguf(1, 0, files.gguf_tensor(b"blk.0.w", (96, 2), kind))
     path = tmp_path / "m.gguf"
     path.write_bytes(header + bytes(-len(header) % 32) + b"".join(blocks))
-    (entry,) = pl.weights(path).entries
+    (entry,) = listed(path).entries
     assert (entry.name, entry.shape, entry.bytes) == ("blk.0.w", (2, 96), 6 * size)
     wanted = np.array(slow(b"".join(blocks)), np.float32)
     assert np.allclose(entry.tensor().numpy().reshape(-1), wanted, rtol=1e-6)
@@ -92,7 +91,7 @@ def test_statistics_are_those_of_the_numbers(kind: str, tmp_path: Path, monkeypa
     monkeypatch.setattr(listing, "_PIECE", 100)  # several pieces, the last one shorter
     path = written(kind, tmp_path)
     fine = NUMBERS[np.isfinite(NUMBERS)].astype(np.float64)
-    for entry in pl.weights(path).entries:
+    for entry in listed(path).entries:
         found = statistics(entry)
         assert found is not None and (found.bad, found.zeros) == (1, 5 / NUMBERS.size)
         assert (found.lowest, found.highest) == (fine.min(), fine.max())
@@ -111,7 +110,7 @@ def test_statistics_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(listing, "read", seen)
     data = bytes(4 * (3 << 20))
     (tmp_path / "w.safetensors").write_bytes(files.safetensors({"a": files.tensor(0, len(data), [3 << 20])}, data))
-    (entry,) = pl.weights(tmp_path / "w.safetensors").entries
+    (entry,) = listed(tmp_path / "w.safetensors").entries
     assert statistics(entry) == listing.Statistics(0, 0, 0, 0, 1, 0)
     assert largest == 4 << 20
 
@@ -124,4 +123,4 @@ def test_the_facts_of_a_gguf_file_are_listed(tmp_path: Path) -> None:
     facts += text(b"tokens") + struct.pack("<IIQ", 9, 8, 2) + text(b"a") + text(b"b")
     facts += text(b"layers") + struct.pack("<II", 4, 7)
     (tmp_path / "m.gguf").write_bytes(files.gguf(0, 3, facts))
-    assert pl.weights(tmp_path / "m.gguf").metadata == {"general.name": "toy", "tokens": "['a', 'b']", "layers": "7"}
+    assert listed(tmp_path / "m.gguf").metadata == {"general.name": "toy", "tokens": "['a', 'b']", "layers": "7"}

@@ -32,7 +32,6 @@ _HOMES = {
         "scalar", "texture", "token",
     ),
     "pellucid.doors.folder": ("pictures",),
-    "pellucid.doors.listing": ("weights",),
     "pellucid.doors.open": ("open",),
     "pellucid.surfaces.check_dream": ("check_dream",),
     "pellucid.surfaces.explain": ("check", "compare", "explain", "record"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ class Architecture(Shown):
 
     `graph` are its operations, groups and edges, `totals` their sums, `overlay` numbers and pictures by node and group
     (parameters, FLOPs and memory always; with an input also activations).  `notes` say what it was run on and what was
-    not known.  `color` names the measure that pictures are colored by; empty: by family of operation.
+    not known.  `color` names the measure that pictures are colored by; empty: by family of operation.  `metadata` is
+    what a file says about itself.
     """
 
     graph: Graph
@@ -30,6 +32,7 @@ class Architecture(Shown):
     notes: tuple[str, ...] = ()
     color: str = ""
     depth: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def colored(self, by: str) -> Architecture:
         """The same map with its boxes colored by a measure; empty: by family.  Raises `BadOption` if there is none."""

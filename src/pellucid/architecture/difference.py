@@ -17,31 +17,22 @@ from pellucid.architecture.graph import Graph
 from pellucid.architecture.map import Mappable
 from pellucid.architecture.map import map as map_
 from pellucid.architecture.similarity import FEWEST, table
+from pellucid.architecture.stored import is_file_of_weights, of_listing
 from pellucid.architecture.tree import output_nodes
+from pellucid.architecture.weight_change import WeightChange, stored_change, weight_change
 from pellucid.core.answer import ask
+from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.names import named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, as_tensors
+from pellucid.doors.entries import Entry, Listing
+from pellucid.doors.listing import listed
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 
 MOST_SITES, BATCH = 24, 32
-
-
-@dataclass(frozen=True, slots=True)
-class WeightChange:
-    """A weight of both networks with the same shape: ‖b − a‖ / ‖a‖, the cosine between them, the largest difference.
-
-    `relative` is None when a is zero and b is not, `cosine` when either is zero.
-    """
-
-    name: str
-    other: str
-    relative: float | None
-    cosine: float | None
-    largest: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +58,8 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     """Compare two networks: modules and operations, weights, and with inputs `x` (at least 4 samples) activations.
 
     Modules are matched by place and inside, then by inside alone (renamed), then by place alone (changed).  Weights are
-    compared where both have one of the same name, or of a renamed module, and of the same shape.  Raises what `pl.map`
-    raises.
+    compared where both have one of the same name, or of a renamed module, and of the same shape.  Files of weights
+    whose architecture is unknown are compared by the names in them.  Raises what `pl.map` raises.
 
     >>> from torch import nn
     >>> one, two = nn.Sequential(nn.Linear(2, 3)), nn.Sequential(nn.Linear(2, 3), nn.ReLU())
@@ -76,11 +67,13 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     >>> found.parts.same, found.parts.added
     ((('0', '0'),), ('1',))
     """
-    left, right = (n if isinstance(n, Network) else open_network(n) for n in (a, b))
+    left, right = _opened(a), _opened(b)
+    if isinstance(left, Listing) or isinstance(right, Listing):
+        return _by_names(_listed(a, left), _listed(b, right), x)
     x = reading(left, x).x if isinstance(x, str | Path) else x
     of_a, of_b = (map_(net, _structure(x)) for net in (left, right))
     parts = align(of_a.graph, of_b.graph)
-    weights = sorted(_weights(left, right, parts), key=lambda w: -(w.relative if w.relative is not None else 1e9))
+    weights = sorted(_weights(left, right, parts), key=_by_change)
     notes, found, size = [], None, 0
     if x is not None and _has_numbers(x):
         given = as_tensors(x, left.inputs)  # type: ignore[arg-type]  # tensors: that was asked just now
@@ -92,6 +85,69 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     if found is None:
         return Difference(of_a, of_b, parts, tuple(weights), notes=tuple(notes))
     return Difference(of_a, of_b, parts, tuple(weights), *found, size, tuple(notes))
+
+
+def _opened(what: Mappable) -> Network | Listing:
+    """The network; of a file whose architecture is unknown, the list of its tensors."""
+    if isinstance(what, Network):
+        return what
+    if not isinstance(what, str | Path) or not is_file_of_weights(what):
+        return open_network(what)
+    file = listed(what)
+    try:
+        return open_network(what)
+    except PellucidError:
+        return file
+
+
+def _listed(what: Mappable, found: Network | Listing) -> Listing:
+    """What a file or a network holds, as it would stand in a file."""
+    if isinstance(found, Listing):
+        return found
+    if isinstance(what, str | Path) and is_file_of_weights(what):
+        return listed(what)
+    entries = (
+        Entry(name, str(t.dtype)[6:], tuple(t.shape), load=t.detach().cpu)
+        for name, t in named_weights(found.model).items()
+    )
+    return Listing(Path(found.name), "a network", tuple(entries), notes=found.notes)
+
+
+def _by_names(a: Listing, b: Listing, x: object) -> Difference:
+    """The difference of two files: names, shapes and numbers, one pair of tensors at a time."""
+    if x is not None:
+        raise BadInput("Activations cannot be compared: of one of the two no operations are known.", "Give no input.")
+    of_a, of_b = of_listing(a), of_listing(b)
+    parts = align(of_a.graph, of_b.graph)
+    new = dict(parts.renamed)
+    there = {_dotted(e.name): e for e in b.entries}
+    found: list[WeightChange] = []
+    packed = 0
+    for e in a.entries:
+        module, _, last = (name := _dotted(e.name)).rpartition(".")
+        moved = new.get(name) or (f"{new[module]}.{last}" if module in new else name)
+        other = there.get(moved)
+        if other is None or other.shape != e.shape or not e.count:
+            continue
+        change = stored_change(e, other)
+        packed += change is None
+        found += [change] if change is not None else []
+    notes = ["The files tell no operations: they were compared by the names of their tensors."]
+    if packed:
+        notes.append(f"Numbers of {packed} tensors are packed in ways that are not unpacked here, and not compared.")
+    if bad := [w for w in found if w.bad]:
+        notes.append(f"NaN or infinite on one side, and left out: numbers in {len(bad)} (first: {bad[0].name}).")
+    found.sort(key=_by_change)
+    return Difference(of_a, of_b, parts, tuple(found), notes=tuple(notes))
+
+
+def _by_change(w: WeightChange) -> tuple[bool, float]:
+    """For sorting: what became NaN or infinite first, then the largest change."""
+    return not w.bad, -(w.relative if w.relative is not None else 1e9)
+
+
+def _dotted(name: str) -> str:
+    return name.replace("/", ".")
 
 
 def _structure(x: Given | None) -> Given | None:
@@ -118,19 +174,6 @@ def _weights(a: Network, b: Network, parts: Alignment) -> Iterator[WeightChange]
         w = right.get(other)
         if w is not None and w.shape == v.shape and v.is_floating_point() and v.numel():
             yield weight_change(name, other, v, w)
-
-
-def weight_change(name: str, other: str, v: Tensor, w: Tensor) -> WeightChange:
-    """How far a weight is from another of its shape.
-
-    >>> weight_change("w", "w", torch.tensor([3.0, 4.0]), torch.tensor([3.0, 9.0])).relative
-    1.0
-    """
-    old, new = (t.detach().double().cpu().flatten() for t in (v, w))
-    size, other_size, apart = (float(t.norm()) for t in (old, new, new - old))
-    relative = apart / size if size else (0.0 if not other_size else None)
-    cosine = min(max(float(old @ new) / (size * other_size), -1.0), 1.0) if size and other_size else None
-    return WeightChange(name, other, relative, cosine, float((new - old).abs().max()))
 
 
 Similar = tuple[tuple[str, ...], tuple[str, ...], Tensor]

@@ -84,11 +84,30 @@ def guessed(model: nn.Module, net: Network | None) -> Call | None:
         p = net.preparation
         shape = (1, p.channels, p.size, p.size)
         return Call((_zeros(shape, model),), {}, real=False, said=f"zeros of {_x(shape)}, as its preparation says")
+    if size := _usual(model):
+        return Call((_zeros(size, model),), {}, real=False, said=f"zeros of {_x(size)}, as its package does")
     for dummy, who in ((_dummies(model), "configuration"), (_stated(model), "file")):
         if dummy:
-            shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in dummy.items())
-            return Call((), dummy, real=False, said=f"stand-ins that its {who} names: {shown}")
+            return Call((), dummy, real=False, said=said_of(dummy, who))
     return None
+
+
+def said_of(inputs: Mapping[str, Tensor], who: str = "configuration") -> str:
+    """Words for stand-ins: their names and shapes, and who names them."""
+    shown = ", ".join(f"{name} {_x(tuple(v.shape))}" for name, v in inputs.items())
+    return f"stand-ins that its {who} names: {shown}"
+
+
+def _usual(model: nn.Module) -> tuple[int, ...]:
+    """What networks of timm and torchvision are made for; nothing for others."""
+    stated = getattr(model, "pretrained_cfg", None)
+    size = stated.get("input_size") if isinstance(stated, dict) else None
+    if isinstance(size, list | tuple) and len(size) == 3 and all(isinstance(n, int) for n in size):
+        return (1, *size)
+    if type(model).__module__.startswith("torchvision.models."):
+        side = getattr(model, "image_size", 299 if type(model).__name__ == "Inception3" else 224)
+        return (1, 3, side, side) if isinstance(side, int) else ()
+    return ()
 
 
 def _zeros(shape: tuple[int, ...], model: nn.Module) -> Tensor:
@@ -101,9 +120,10 @@ def _x(shape: tuple[int, ...]) -> str:
 
 
 def _stated(model: nn.Module) -> dict[str, Tensor]:
-    """Zeros for the inputs of an ONNX file, one sample; none when any other axis than the first is free."""
+    """Zeros for the inputs that a file tells, one sample; none when any other axis than the first is free."""
     if not isinstance(model, OnnxModule):
-        return {}
+        takes: Mapping[str, tuple[tuple[int, ...], str]] = getattr(model, "takes", {})
+        return {n: torch.zeros(s, dtype=named_dtype(d), device=_device(model)) for n, (s, d) in takes.items()}
     found: dict[str, Tensor] = {}
     for v in model.inputs:
         sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(v.shape or ("",))]

@@ -15,12 +15,13 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.fields import fields
 from pellucid.architecture.from_modules import from_modules
 from pellucid.architecture.from_tape import from_tape, unused
-from pellucid.architecture.given import Call, Given, call_of, guessed
+from pellucid.architecture.given import Call, Given, call_of, guessed, said_of
 from pellucid.architecture.gradients import gradients
 from pellucid.architecture.overlay import Overlay, of_structure
+from pellucid.architecture.stored import FOLDER, is_there, of_listing
 from pellucid.architecture.timing import timed
 from pellucid.architecture.totals import totals
-from pellucid.architecture.unrun import is_onnx, of_onnx, worth_running
+from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.errors import PellucidError
 from pellucid.core.misfit import misfit
@@ -28,12 +29,21 @@ from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.doors.architectures import bare
+from pellucid.doors.architectures import blueprint as named_blueprint
+from pellucid.doors.hub import PACKAGES
+from pellucid.doors.hugging_face import blueprint
+from pellucid.doors.hugging_face_files import cached
+from pellucid.doors.kinds import kind_of
+from pellucid.doors.listing import is_listed, listed
 from pellucid.doors.open import open as open_network
 from pellucid.doors.reading import reading
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
+
+NO_NUMBERS = "The weights hold no numbers (meta device): shapes alone were followed."
 
 
 def map(
@@ -58,13 +68,63 @@ def map(
     """
     if isinstance(what, nn.Module) and any(p.is_meta for p in what.parameters()):
         return _without_weights(what, x)
-    if x is None and isinstance(what, str | Path) and is_onnx(what):
-        return _of_file(Path(what))
+    if x is None and not time and isinstance(what, str | Path):
+        if fake is not False and (found := _of_name(str(what))) is not None:
+            return found
+        if is_there(what):
+            return _of_file(Path(what), fake)
     return _of_pass(what, x, fake, time=time)
 
 
-def _of_file(path: Path) -> Architecture:
-    """As the file is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
+def _of_name(name: str) -> Architecture | None:
+    """Of a network of another package, whose weights a map does not need; None for any other name."""
+    if name.startswith("hf:"):
+        return _of_folder(cached(name.removeprefix("hf:")), name)
+    if name.partition(":")[0] not in PACKAGES:
+        return None
+    found = _without_weights(bare(named_blueprint(name)), None, "Built without weights: shapes alone were followed.")
+    return replace(found, graph=replace(found.graph, name=name.partition(":")[2], source=name))
+
+
+def _of_file(path: Path, fake: bool | None) -> Architecture:
+    """As the file is stored where that tells its operations, else of a pass; of the names in it where none is known."""
+    kind = kind_of(path).name
+    if kind.startswith("an ONNX model"):
+        return _of_onnx(path)
+    if kind == FOLDER and fake is not False:
+        return _of_folder(path)
+    if not is_listed(path):
+        return _of_pass(path, None, fake, time=False)
+    file = listed(path)
+    try:
+        return _of_pass(path, None, fake, time=False)
+    except PellucidError as why:  # no architecture is known: what the file holds is worth seeing all the same
+        usual = "no architecture" in why.what or "GGUF" in file.kind
+        return of_listing(file, "" if usual else f"It was not opened: {why.what} {why.hint}")
+
+
+def _of_folder(path: Path, name: str = "") -> Architecture:
+    """By what config.json says, without a weight; where that cannot be built, of the names in its files of weights."""
+    name = name or (path if path.is_dir() else path.resolve().parent).name
+    try:
+        model, inputs = blueprint(path)
+    except PellucidError as why:
+        try:
+            return of_listing(listed(path), f"It was not built: {why.what} {why.hint}")
+        except PellucidError:
+            raise why from None
+    note = f"Built from {path.name if path.is_file() else 'config.json'} without weights: shapes alone were followed."
+    call = Call((), inputs, real=False, said=said_of(inputs))
+    try:
+        tape = _recorded(model, call, fake=True, again=False)
+    except Exception as error:
+        why_not = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+        return _tree(model, name, name, (note, why_not))
+    return of_tape(tape, name, name, (note, f"Run on {call.said}."))
+
+
+def _of_onnx(path: Path) -> Architecture:
+    """As it is written; where it does not tell shapes enough for costs, and is no giant, of a pass on zeros."""
     found = of_onnx(path)
     if not worth_running(found):
         return found
@@ -109,13 +169,17 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
 
 
-def _without_weights(model: nn.Module, x: Any) -> Architecture:
+def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Architecture:
     twin = model if why_not_doubled(model) else double(model)
     call = guessed(twin, None) if x is None else call_of(x, twin)
-    note = "The weights hold no numbers (meta device): shapes alone were followed."
     if call is None:
         return _tree(twin, type(model).__name__, "", (note, HOW))
-    tape = _recorded(twin, call, fake=True, again=False)
+    try:
+        tape = _recorded(twin, call, fake=True, again=False)
+    except PellucidError as error:
+        if x is not None:
+            raise
+        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {error.what}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
 

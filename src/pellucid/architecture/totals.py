@@ -14,6 +14,7 @@ class Totals:
     `parameters` are counted once each, `unused` those of them that no operation read in this pass; `flops` are two a
     multiply-add (None: unknown), `activation_bytes` what all outputs together take, `parameter_bytes` what the
     parameters take; `depth` is the number of operations on the longest way from an input to an output.
+    `tensors` counts those of a file that tells no operations; it is 0 for a network.
     """
 
     parameters: int
@@ -24,9 +25,10 @@ class Totals:
     operations: int
     modules: int
     depth: int
+    tensors: int = 0
 
 
-def totals(graph: Graph, unused: int = 0, parameter_bytes: int | None = None) -> Totals:
+def totals(graph: Graph, unused: int = 0, parameter_bytes: int | None = None, tensors: int = 0) -> Totals:
     """The totals of a graph.
 
     >>> from pellucid.architecture.graph import Edges, nodes, only_root
@@ -40,9 +42,10 @@ def totals(graph: Graph, unused: int = 0, parameter_bytes: int | None = None) ->
         parameter_bytes,
         groups.flops[ROOT],
         groups.bytes[ROOT],
-        sum(family != "io" for family in families),
+        0 if tensors else sum(family != "io" for family in families),
         len(groups),
-        longest(graph),
+        0 if tensors else longest(graph),
+        tensors,
     )
 
 

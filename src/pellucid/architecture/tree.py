@@ -126,7 +126,7 @@ class _Tree:
             len(last),
             last,
             name,
-            g.kind[first],
+            g.kind[first] or self._label(first),
             shape_text(None if output is None else self.graph.nodes.shape[output]),
             sum({g.path[i]: g.parameters[i] for i in inside}.values()),  # several runs of one module share theirs
             sum(known) if known else None,
@@ -134,6 +134,11 @@ class _Tree:
             first,
             None,
         )
+
+    def _label(self, group: int) -> str:
+        """Of a group of no known kind that is one operation: what that says of itself."""
+        held = self.held[group]
+        return self.graph.nodes.label[held[0][0]] if len(held) == 1 and held[0][2] is not None else ""
 
 
 def output_nodes(graph: Graph) -> tuple[int | None, ...]:

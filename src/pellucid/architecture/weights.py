@@ -1,4 +1,4 @@
-r"""The weights of a network, tensor by tensor: norms, spectra, sparsity, histograms.
+r"""The weights of a network or of a file, tensor by tensor: norms, spectra, sparsity, histograms.
 
 A weight of more than two axes is unfolded to a matrix, its first axis by all others; its singular values are those of
 that matrix $W$.  The stable rank is $\|W\|_F^2 / \sigma_1^2$ (Rudelson and Vershynin, 2007): 1 when one direction holds
@@ -7,66 +7,40 @@ everything, as large as the smaller side when all hold the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pellucid.architecture.map import Mappable
+from pellucid.architecture.stored import is_file_of_weights
+from pellucid.architecture.weight_facts import WeightFacts, facts_of, facts_of_entry
 from pellucid.core.errors import BadInput
 from pellucid.core.names import named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
+from pellucid.doors.entries import Listing
+from pellucid.doors.listing import listed
 from pellucid.doors.open import open as open_network
 
-BINS = 32
 LARGEST = 1 << 22  # numbers of a matrix whose singular values are found unless asked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WeightFacts:
-    """One tensor.  `norm` is the root of the sum of squares, `zeros` the share that is exactly zero.
-
-    `histogram` counts values in 32 equal bins from `low` to `high`.  `spectrum` are the singular values of the unfolded
-    matrix, largest first; empty for vectors, and for matrices that were too large.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    count: int
-    norm: float
-    mean: float
-    spread: float
-    low: float
-    high: float
-    zeros: float
-    histogram: tuple[int, ...] = field(repr=False)
-    spectrum: tuple[float, ...] = field(repr=False)
-
-    @property
-    def largest_singular(self) -> float | None:
-        """How much the matrix can stretch a vector; None where the spectrum was not found."""
-        return self.spectrum[0] if self.spectrum else None
-
-    @property
-    def stable_rank(self) -> float | None:
-        """In how many directions the matrix is spread; None where it is zero or its spectrum was not found."""
-        if not self.spectrum or not self.spectrum[0]:
-            return None
-        return sum(s * s for s in self.spectrum) / self.spectrum[0] ** 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Weights(Shown):
-    """Every weight of a network, in the order of definition; `skipped` had no spectrum found because of their size."""
+    """Every weight of a network or a file, in its order; `skipped` had no spectrum found because of their size.
+
+    `metadata` is what a file says about itself, `notes` what a reader should know.
+    """
 
     network: str
     tensors: tuple[WeightFacts, ...]
     skipped: tuple[str, ...] = ()
     filters: str = ""  # the first convolution, whose filters are pictures
+    notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -75,7 +49,12 @@ class Weights(Shown):
 
 
 def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = None) -> Weights:
-    """Norms, spectra, sparsity and histograms of every weight of a network, or of tensors by name.
+    """Norms, spectra, sparsity and histograms of every weight of a network, of a file, or of tensors by name.
+
+    A file needs no architecture: PyTorch checkpoints, safetensors (also in parts), GGUF, NumPy archives, HDF5 and
+    folders of Hugging Face are read as they are, a tensor at a time, large ones piece by piece; other files are opened.
+    Tensors packed in ways that are not unpacked here (GGUF's `q4_k`, say) have names, shapes and types, and NaN for
+    everything else.
 
     `spectra` finds singular values of all matrices, whatever their size, or of none; by default of those with up to
     four million numbers.  First-layer filters are `pl.dream.filters`, effects across layers
@@ -85,18 +64,36 @@ def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = Non
     >>> found.tensors[0].name, len(found.tensors[0].spectrum)
     ('weight', 2)
     """
+    if isinstance(what, str | Path) and is_file_of_weights(what):
+        return _of_listing(listed(what), spectra)
     if isinstance(what, Mapping):
-        name, tensors, filters = "weights", dict(what), ""
-    else:
-        net = what if isinstance(what, Network) else open_network(what)
-        name, tensors = net.name, named_weights(net.model)
-        convolutions = (p for p, m in net.model.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d))
-        filters = next(convolutions, "")
-    facts = tuple(_facts(tensors, spectra))
-    if not facts:
-        raise BadInput(f"{name} has no weights with numbers.", "Give a network, or tensors by name.")
-    skipped = tuple(t.name for t in facts if len(t.shape) > 1 and not t.spectrum and t.count) if spectra is None else ()
-    return Weights(name, facts, skipped, filters)
+        return _finished(Weights("weights", tuple(_facts(what, spectra))), spectra)
+    net = what if isinstance(what, Network) else open_network(what)
+    convolutions = (p for p, m in net.model.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d))
+    facts = tuple(_facts(named_weights(net.model), spectra))
+    return _finished(Weights(net.name, facts, filters=next(convolutions, "")), spectra)
+
+
+def _of_listing(file: Listing, spectra: bool | None) -> Weights:
+    facts = tuple(facts_of_entry(e, e.count <= LARGEST if spectra is None else spectra) for e in file.entries)
+    notes = [f"Read from {file.path.name}, {file.kind}.", *file.notes]
+    packed = sorted({t.dtype for t in facts if t.count and t.norm != t.norm and not t.bad})
+    if packed:
+        notes.append(f"Numbers stored as {', '.join(packed)} are not unpacked here: of those tensors shapes are known.")
+    return _finished(Weights(file.path.name, facts, (), "", tuple(notes), file.metadata), spectra)
+
+
+def _finished(found: Weights, spectra: bool | None) -> Weights:
+    if not found.tensors:
+        raise BadInput(f"{found.network} has no weights with numbers.", "Give a network, a file, or tensors by name.")
+    if spectra is not None:
+        return found
+    return replace(found, skipped=tuple(t.name for t in _skipped(found.tensors)))
+
+
+def _skipped(facts: Iterable[WeightFacts]) -> Iterator[WeightFacts]:
+    """Matrices of numbers that are all there, and so many that nobody looked for their spectrum."""
+    return (t for t in facts if len(t.shape) > 1 and t.count > LARGEST and t.norm == t.norm and not t.bad)
 
 
 def _facts(tensors: Mapping[str, Any], spectra: bool | None) -> Iterator[WeightFacts]:
@@ -104,35 +101,3 @@ def _facts(tensors: Mapping[str, Any], spectra: bool | None) -> Iterator[WeightF
         if isinstance(tensor, Tensor) and not tensor.is_meta and tensor.numel() and not tensor.is_complex():
             wanted = tensor.numel() <= LARGEST if spectra is None else spectra
             yield facts_of(name, tensor.detach(), spectrum=wanted and tensor.is_floating_point())
-
-
-def facts_of(name: str, tensor: Tensor, *, spectrum: bool = True) -> WeightFacts:
-    """The facts of one tensor, computed in double precision.
-
-    >>> facts = facts_of("eye", torch.eye(3))
-    >>> facts.norm ** 2, facts.stable_rank, round(facts.zeros, 2)
-    (2.9999999999999996, 3.0, 0.67)
-    """
-    v = (tensor.dequantize() if tensor.is_quantized else tensor).double().cpu()
-    v = v.to_dense() if v.layout != torch.strided else v
-    low, high = float(v.min()), float(v.max())
-    counted = (
-        torch.histc(v.flatten(), BINS, low, high)
-        if low < high
-        else torch.zeros(BINS).index_fill_(0, torch.tensor([BINS // 2]), v.numel())
-    )
-    singular = torch.linalg.svdvals(v.flatten(1)).tolist() if spectrum and v.ndim > 1 else []
-    return WeightFacts(
-        name,
-        tuple(tensor.shape),
-        str(tensor.dtype).removeprefix("torch."),
-        v.numel(),
-        float(v.norm()),
-        float(v.mean()),
-        float(v.std(correction=0)),
-        low,
-        high,
-        float((v == 0).double().mean()),
-        tuple(int(n) for n in counted.tolist()),
-        tuple(singular),
-    )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def bare(plan: Blueprint, classes: int | None = None) -> nn.Module:
     try:
         with torch.device("meta"):
             return plan.build(classes)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+    except (RuntimeError, NotImplementedError, TypeError, ValueError, OSError):
         return real(plan, classes)
 
 
@@ -100,9 +101,11 @@ def _torchvision(name: str) -> Blueprint:
         raise unknown("torchvision", name, models.list_models())
 
     def build(classes: int | None) -> nn.Module:
-        more = {} if classes is None else {"num_classes": classes}
+        more: dict[str, Any] = {} if classes is None else {"num_classes": classes}
         if name in ("inception_v3", "googlenet"):
             more["init_weights"] = False
+        if "weights_backbone" in signature(models.get_model_builder(name)).parameters:
+            more["weights_backbone"] = None  # which it would download
         model: nn.Module = models.get_model(name, weights=None, **more)
         return model
 

@@ -12,10 +12,10 @@ from pellucid.core.lease import tensors_of
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.architectures import Blueprint, bare, beside, blueprint, real
-from pellucid.doors.entries import Weights
+from pellucid.doors.entries import Listing
 from pellucid.doors.files import printable
 from pellucid.doors.kinds import lie
-from pellucid.doors.listing import weights
+from pellucid.doors.listing import listed
 from pellucid.doors.matched import Fit, fit, misfit, shape_text
 from pellucid.doors.pickled import unpickled
 from pellucid.doors.reading import read
@@ -43,7 +43,7 @@ def open_file(
         asked = () if preparation else (_ASK,)
         return Network(model, preparation=preparation, reader=read, notes=(*notes, *asked))
     with unchanged(path):
-        found = weights(path)
+        found = listed(path)
         plan = _plan(path, found, architecture)
         model, notes = loaded(plan, found)
     asked = () if preparation or plan.preparation else (_ASK,)
@@ -58,7 +58,7 @@ def open_file(
     )
 
 
-def _plan(path: Path, found: Weights, architecture: nn.Module | str | None) -> Blueprint:
+def _plan(path: Path, found: Listing, architecture: nn.Module | str | None) -> Blueprint:
     if architecture is not None:
         return blueprint(architecture)
     plan = beside(path)
@@ -74,7 +74,7 @@ def _plan(path: Path, found: Weights, architecture: nn.Module | str | None) -> B
     raise no_architecture(path, found, names)
 
 
-def no_architecture(path: Path, held: Weights, names: tuple[str, ...] = ()) -> BadModel:
+def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> BadModel:
     """The error that says what a file of weights holds, and how to name the architecture."""
     first, last = held.entries[0], held.entries[-1]
     ends = " and ".join(f"{printable(e.name, 60)} {shape_text(e.shape)}" for e in (first, last)[: len(held.entries)])
@@ -87,7 +87,7 @@ def no_architecture(path: Path, held: Weights, names: tuple[str, ...] = ()) -> B
     )
 
 
-def loaded(plan: Blueprint, weights: Weights) -> tuple[nn.Module, tuple[str, ...]]:
+def loaded(plan: Blueprint, weights: Listing) -> tuple[nn.Module, tuple[str, ...]]:
     """A model with these weights in eval mode, and notes; raises `BadModel` when they do not fit."""
     model, classes, notes = bare(plan), None, []
     found = _fit(model, weights)
@@ -107,7 +107,7 @@ def loaded(plan: Blueprint, weights: Weights) -> tuple[nn.Module, tuple[str, ...
         first = printable(found.aside[0], 60)
         notes.append(f"{len(found.aside)} tensors that belong to other parts were left aside (first: {first}).")
     needed = set(found.names.values())
-    chosen = Weights(weights.path, weights.kind, tuple(e for e in weights.entries if e.name in needed))
+    chosen = Listing(weights.path, weights.kind, tuple(e for e in weights.entries if e.name in needed))
     return _filled(plan, model, classes, found.names, chosen.tensors()), tuple(notes)
 
 
@@ -115,7 +115,7 @@ def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(t.shape) for name, t in model.state_dict().items() if isinstance(t, Tensor)}
 
 
-def _fit(model: nn.Module, weights: Weights) -> Fit:
+def _fit(model: nn.Module, weights: Listing) -> Fit:
     return fit(_shapes(model), {e.name: e.shape for e in weights.entries}, _tied(model))
 
 
@@ -127,7 +127,7 @@ def _tied(model: nn.Module) -> dict[str, str]:
     return {name: group[i - 1] for group in names.values() if len(group) > 1 for i, name in enumerate(group)}
 
 
-def _in_order(model: nn.Module, weights: Weights) -> Fit | None:
+def _in_order(model: nn.Module, weights: Listing) -> Fit | None:
     """A known file whose names differ from ours: tensors by their order, when every shape fits."""
     wanted = {k: s for k, s in _shapes(model).items() if not k.endswith("num_batches_tracked")}
     entries = [e for e in weights.entries if not e.name.endswith("num_batches_tracked")]

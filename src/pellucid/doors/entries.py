@@ -79,7 +79,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class Listing:
     """All tensors of a file, with what it says about itself."""
 
     path: Path

@@ -54,6 +54,7 @@ class Program(nn.Module):
         code: Any = graph.graph._codegen
         self.names = tuple(code.pytree_info.orig_args)
         self.specs = (code.pytree_info.in_spec, code.pytree_info.out_spec)
+        self.takes: dict[str, tuple[tuple[int, ...], str]] = {}
         self.steps = [_step(self, node, graph) for node in graph.graph.nodes]
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -208,6 +209,7 @@ def open_file(
         raise BadModel(f"{name} cannot be read by torch {torch.__version__}: {reason}.", "Export it again.") from error
     finally:
         logger.setLevel(level)
+    model.takes = _takes(program, model)
     return Network(
         model,
         inputs=model.names,
@@ -218,13 +220,28 @@ def open_file(
     )
 
 
+def _takes(program: Any, model: Program) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The shape and type of every input it was exported for, one sample where the first axis is free."""
+    found: dict[str, tuple[tuple[int, ...], str]] = {}
+    for value in _inputs_of(program).values():
+        sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(value.shape)]
+        if not all(isinstance(n, int) for n in sizes):
+            return {}
+        name = model.names[len(found)] if len(found) < len(model.names) else ""
+        found[name] = (tuple(sizes), str(value.dtype)[6:])
+    return found if len(found) == len(model.names) else {}
+
+
+def _inputs_of(program: Any) -> dict[str, Any]:
+    """The inputs that a user gives, as torch recorded them: shapes without numbers."""
+    known = program.graph_signature.user_inputs
+    nodes = (n for n in program.graph.nodes if n.op == "placeholder" and n.name in known)
+    return {n.name: n.meta["val"] for n in nodes if hasattr(n.meta.get("val"), "shape")}
+
+
 def _notes(program: Any, model: Program) -> tuple[str, ...]:
     """What the program was exported for: the shapes of its inputs, and whether it still trains."""
-    shapes = [
-        f"{node.name} {'x'.join(map(str, node.meta['val'].shape))}"
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs and "val" in node.meta
-    ]
+    shapes = [f"{name} {'x'.join(map(str, value.shape))}" for name, value in _inputs_of(program).items()]
     notes = [f"The program was exported for inputs of {', '.join(shapes)}: other sizes may not fit."]
     names = {
         str(node.target): node.args for node in program.graph.nodes if node.op == "call_function" and len(node.args) > 2

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import Entry, Place, Weights, read, refuse_claim
+from pellucid.doors.entries import Entry, Listing, Place, read, refuse_claim
 from pellucid.doors.files import printable
 
 TENSORS = 200_000
@@ -41,7 +41,7 @@ _STRING, _ARRAY = 8, 9
 Array: TypeAlias = NDArray[Any]
 
 
-def gguf(path: Path) -> Weights:
+def gguf(path: Path) -> Listing:
     """Every tensor of a GGUF file, with the file's own facts; a shape is written as torch would, rows first.
 
     Raises `BadModel` for a file that is cut off, damaged, or makes claims that it cannot hold.
@@ -66,7 +66,7 @@ def gguf(path: Path) -> Weights:
         raise BadModel(f"{shown} ends after {total} of {end} bytes.", "Copy or download it again.")
     if len({e.name for e in entries}) < len(entries):
         raise BadModel(f"{shown} names two tensors alike.", "Do not trust this file.")
-    return Weights(path, "a GGUF language model", entries, {k: _said(v) for k, v in facts.items()})
+    return Listing(path, "a GGUF language model", entries, {k: _said(v) for k, v in facts.items()})
 
 
 class _Header:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Place, Weights, refuse_claim
+from pellucid.doors.entries import ITEM, Entry, Listing, Place, refuse_claim
 from pellucid.doors.files import printable
 from pellucid.doors.worker import inspected
 
 
-def hdf5(path: Path) -> Weights:
+def hdf5(path: Path) -> Listing:
     """Every dataset of numbers in an HDF5 file.
 
     Raises `BadModel` for damaged files, for links, and for datasets that unpack to far more than they store; `Missing`
@@ -48,4 +48,4 @@ def hdf5(path: Path) -> Weights:
         else:
             entry = Entry(name, dtype, shape, load=partial(load, said["path"]))
         entries.append(entry)
-    return Weights(path, "an HDF5 file", tuple(entries))
+    return Listing(path, "an HDF5 file", tuple(entries))

@@ -62,7 +62,8 @@ def open_name(
 
 
 def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The architecture that a config.json describes, without weights (on the meta device), and an input it takes.
+    """The architecture that a config.json describes, without weights (on the meta device), and an input of the
+    type that the configuration names, which it takes.
 
     For a map of a network that fits into no memory.  The input's numbers mean nothing; its shapes and types do.
     Raises `BadModel` for a configuration that transformers does not know.
@@ -76,7 +77,10 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
             model: nn.Module = kind(settings) if kind is not package.AutoModel else kind.from_config(settings)
         except Exception as error:  # each of hundreds of architectures checks its settings in its own way
             raise BadModel(f"transformers cannot build {printable(folder.name)}: {_first(error)}", "") from error
-    return model.eval(), example(model)
+    stored = getattr(torch, str(config.get("dtype") or config.get("torch_dtype")), None)
+    dtype = stored if isinstance(stored, torch.dtype) and stored.is_floating_point else torch.float32
+    inputs = {name: t.to(dtype) if t.is_floating_point() else t for name, t in example(model).items()}
+    return model.to(dtype).eval(), inputs
 
 
 def example(model: nn.Module) -> dict[str, Tensor]:

@@ -50,6 +50,7 @@ DOORS: Mapping[str, str] = {
 UNKNOWN = "of a kind that Pellucid does not know"
 _HEAD = 4096
 _OLD = 1 << 20
+_CONFIG = 4 << 20
 _PERHAPS = ("a text file", "of a kind that Pellucid does not know")
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib")
 _ENTRIES = 100_000  # of an archive that are looked at
@@ -86,7 +87,7 @@ def kind_of(path: Path) -> Kind:
         return Kind(UNKNOWN)
     if found.name == "a text file" and head.lstrip()[:1] == b"{" and b'"weight_map"' in head:
         return Kind("the index of a checkpoint in parts")
-    if found.name == "a text file" and path.name == "config.json" and b'"model_type"' in head:
+    if found.name == "a text file" and path.name == "config.json" and _names_a_model(path):
         return Kind("a Hugging Face folder")
     if found.name in _PERHAPS and path.suffix.lower() in _PICKLED and _is_old_pickle(path):
         return Kind("a Python pickle")
@@ -114,6 +115,12 @@ def head_of(path: Path) -> bytes:
     if not head:
         raise BadModel(f"{shown} is empty (0 bytes).", "Copy or download it again.")
     return head
+
+
+def _names_a_model(path: Path) -> bool:
+    """Is it a configuration of transformers?  A thousand labels may stand before what says so."""
+    with path.open("rb") as file:
+        return b'"model_type"' in file.read(_CONFIG)
 
 
 def _is_old_pickle(path: Path) -> bool:

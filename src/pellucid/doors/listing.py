@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Weights, contiguous, read
+from pellucid.doors.entries import ITEM, Entry, Listing, contiguous, read
 from pellucid.doors.files import printable
 from pellucid.doors.gguf_file import gguf, unpacked_blocks
 from pellucid.doors.hdf5_file import hdf5
+from pellucid.doors.hugging_face_files import weight_files
 from pellucid.doors.kinds import kind_of
 from pellucid.doors.model_file import refusal
 from pellucid.doors.numpy_file import arrays
@@ -40,8 +41,14 @@ class Statistics:
     bad: int
 
 
-def weights(path: str | Path) -> Weights:
-    """Every tensor in a file of weights: PyTorch checkpoints, safetensors, GGUF, NumPy archives, HDF5.
+def is_listed(path: Path) -> bool:
+    """Is it a kind of file whose tensors can be listed?  Raises as `kind_of` does."""
+    return kind_of(path).name in _READERS
+
+
+def listed(path: str | Path) -> Listing:
+    """Every tensor in a file of weights: PyTorch checkpoints, safetensors, GGUF, NumPy archives, HDF5; of a Hugging
+    Face folder, in its files of weights.
 
     Only headers are read.  Raises `BadModel` for a file that holds no list of tensors, or is damaged.
     """
@@ -50,27 +57,44 @@ def weights(path: str | Path) -> Weights:
     reader = _READERS.get(kind.name)
     if reader is None:
         raise refusal(place, kind)
+    if place.is_dir():
+        return reader(place)
     with unchanged(place):
         return reader(place)
 
 
-def _in_parts(index: Path) -> Weights:
-    parts = [weights(part) for part in parts_of(index)]
+def _of_script(path: Path) -> Listing:
+    return replace(weights_of_file(path), kind="a TorchScript archive")
+
+
+def _in_parts(index: Path) -> Listing:
+    return _together(index, parts_of(index))
+
+
+def _in_folder(path: Path) -> Listing:
+    folder = path if path.is_dir() else path.parent
+    return _together(folder, weight_files(folder))
+
+
+def _together(whole: Path, files: Sequence[Path]) -> Listing:
+    parts = [listed(file) for file in files]
     entries = tuple(e for part in parts for e in part.entries)
     if len({e.name for e in entries}) < len(entries):
-        raise BadModel(f"Two parts of {printable(index.name)} hold tensors of one name.", "Download them again.")
-    return Weights(index, f"a checkpoint in {len(parts)} parts", entries, parts[0].metadata, parts[0].notes)
+        raise BadModel(f"Two parts of {printable(whole.name)} hold tensors of one name.", "Download them again.")
+    kind = parts[0].kind if len(parts) == 1 else f"a checkpoint in {len(parts)} parts"
+    return Listing(whole, kind, entries, parts[0].metadata, parts[0].notes)
 
 
-_READERS: dict[str, Callable[[Path], Weights]] = {
+_READERS: dict[str, Callable[[Path], Listing]] = {
     "a PyTorch checkpoint": weights_of_file,
     "a Python pickle": weights_of_file,
-    "a TorchScript archive": weights_of_file,
+    "a TorchScript archive": _of_script,
     "a safetensors file": safetensors,
     "the index of a checkpoint in parts": _in_parts,
     "a GGUF language model": gguf,
     "a NumPy archive": arrays,
     "an HDF5 file": hdf5,
+    "a Hugging Face folder": _in_folder,
 }
 
 
@@ -83,10 +107,10 @@ def statistics(entry: Entry) -> Statistics | None:
     Statistics(lowest=0.0, highest=4.0, mean=2.0, std=1.632..., zeros=0.25, bad=1)
     """
     low, high, count, mean, spread, zeros, bad = math.inf, -math.inf, 0, 0.0, 0.0, 0, 0
-    pieces = _pieces(entry)
-    if pieces is None:
+    found = pieces(entry)
+    if found is None:
         return None
-    for piece in pieces:
+    for piece in found:
         x = piece.to(torch.float64)
         fine = x[torch.isfinite(x)]
         bad += len(x) - len(fine)
@@ -104,7 +128,7 @@ def statistics(entry: Entry) -> Statistics | None:
     return Statistics(low, high, mean, math.sqrt(spread / count), zeros / entry.count, bad)
 
 
-def _pieces(entry: Entry) -> Iterator[Tensor] | None:
+def pieces(entry: Entry) -> Iterator[Tensor] | None:
     """The numbers of a tensor in flat pieces, in the order of the file; None when nobody here unpacks them."""
     if entry.dtype.startswith("complex"):
         return None
@@ -114,7 +138,13 @@ def _pieces(entry: Entry) -> Iterator[Tensor] | None:
         return _runs(entry)
     if entry.blocked is not None and entry.load is None:
         return None
-    return iter([entry.tensor().reshape(-1)])
+    return _cut(entry)
+
+
+def _cut(entry: Entry) -> Iterator[Tensor]:
+    flat = entry.tensor().reshape(-1)
+    for start in range(0, len(flat), _PIECE):
+        yield flat[start : start + _PIECE]
 
 
 def _dense(entry: Entry) -> bool:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Weights, refuse_claim
+from pellucid.doors.entries import ITEM, Entry, Listing, refuse_claim
 from pellucid.doors.files import printable
 from pellucid.doors.sealed import archive, member
 
 _HEADER = 1 << 16
 
 
-def arrays(path: Path) -> Weights:
+def arrays(path: Path) -> Listing:
     """Every array of an `.npz` archive.  Raises `BadModel` for damaged ones and for arrays of Python objects."""
     entries = []
     with archive(path) as opened:
@@ -31,7 +31,7 @@ def arrays(path: Path) -> Weights:
             entry = Entry(name, str(kind.newbyteorder("=")), shape, load=load)
             refuse_claim(path.name, entry, one.file_size - head)
             entries.append(entry)
-    return Weights(path, "a NumPy archive", tuple(entries))
+    return Listing(path, "a NumPy archive", tuple(entries))
 
 
 def _header(file: IO[bytes], path: Path, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from pellucid.core.errors import PellucidError
 from pellucid.doors.architectures import Blueprint, bare, blueprint
-from pellucid.doors.entries import Weights
+from pellucid.doors.entries import Listing
 from pellucid.doors.matched import Shapes, fit
 
 _RESNETS = {
@@ -45,7 +45,7 @@ def guesses(shapes: Shapes) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_resnets(plain), *_families(plain), *_vits(plain)]))
 
 
-def recognised(weights: Weights) -> tuple[Blueprint | None, tuple[str, ...]]:
+def recognised(weights: Listing) -> tuple[Blueprint | None, tuple[str, ...]]:
     """The architecture that these weights fit to the last name and shape, or None; and the names worth a try.
 
     Only packages that are installed are asked.

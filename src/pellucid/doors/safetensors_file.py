@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import Entry, Place, Weights, refuse_claim
+from pellucid.doors.entries import Entry, Listing, Place, refuse_claim
 from pellucid.doors.files import printable
 from pellucid.doors.sealed import size
 
@@ -21,7 +21,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-def safetensors(path: Path) -> Weights:
+def safetensors(path: Path) -> Listing:
     """Every tensor of a safetensors file.  Raises `BadModel` for one that is cut off, damaged or made to mislead.
 
     The header is read within 64 MiB; names must be unique, and the tensors' bytes must follow one another without gap
@@ -44,7 +44,7 @@ def safetensors(path: Path) -> Weights:
         raise BadModel(f"{shown} names {len(header)} tensors; the limit is {TENSORS}.", "It is no ordinary model.")
     entries = [_entry(name, said, path, 8 + length) for name, said in header.items()]
     _refuse_gaps(entries, 8 + length, total, shown)
-    return Weights(path, "a safetensors file", tuple(entries), _texts(metadata))
+    return Listing(path, "a safetensors file", tuple(entries), _texts(metadata))
 
 
 def _parsed(text: bytes, shown: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import Entry, Weights
+from pellucid.doors.entries import Entry, Listing
 from pellucid.doors.files import printable
 from pellucid.doors.pickle_names import harmless
 from pellucid.doors.pickle_text import Global, Made, Persistent
@@ -24,7 +24,7 @@ _DEPTH = 32
 _TENSORS = 200_000
 
 
-def weights_of_file(path: Path) -> Weights:
+def weights_of_file(path: Path) -> Listing:
     """The model's weights in a file of `torch.save`; raises `BadModel` when there are none, or for a bad file."""
     file = checkpoint(path)
     notes: list[str] = []
@@ -37,7 +37,7 @@ def weights_of_file(path: Path) -> Weights:
         )
     if len(entries) > _TENSORS:
         raise BadModel(f"{printable(path.name)} names more than {_TENSORS} tensors.", "It is no ordinary model.")
-    return Weights(path, "a PyTorch checkpoint", entries, {}, tuple(notes), whole=_module(root) is not None)
+    return Listing(path, "a PyTorch checkpoint", entries, {}, tuple(notes), whole=_module(root) is not None)
 
 
 def holds_objects(path: Path) -> bool:

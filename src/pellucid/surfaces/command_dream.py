@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption, Stopped
 from pellucid.surfaces.deliver import numbers
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 if TYPE_CHECKING:
     from pellucid.checks.card import Trust
@@ -24,6 +25,9 @@ WITH_A_PICTURE = ("invert", "caricature", "style", "nudge", "deepdream", "fool")
 def dream(
     *,
     model: Annotated[str | None, _MODEL_HELP] = None,
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     at: Annotated[str | None, _AT_HELP] = None,
     channels: Annotated[str | None, "channels of that site, such as 0-15 or 3,7"] = None,
     target: Annotated[str | None, "classes by number or name, with semicolons between them"] = None,
@@ -48,22 +52,19 @@ def dream(
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place
 
+    _refuse_stated(model, architecture, preparation, trust_file)
     knobs, asked = knobs_given(option), [t.strip() for t in (target or "").split(";") if t.strip()]
     chosen = numbers(channels) if channels else []
-    if resume:
-        _refuse_beside_resume(at, chosen, asked, picture, size, knobs)
-    else:
-        _refuse(what, at, chosen, asked, picture, size, knobs)
+    _refuse(resume, what, at, chosen, asked, picture, size, knobs)
     from pellucid.dream.dream import Dream
     from pellucid.dream.recipe import cooked
 
     place = check_place(output, Dream)
     cooked(None, knobs)  # refused now, and not after the network was opened
     with watched(seed=seed, quiet=quiet or json):
-        if resume:
-            found = _gone_on(resume, model, knobs)
-        else:
-            found = _dreamed(model, what, at, chosen, asked, picture, size, knobs)
+        net = stated(model, architecture, preparation, trust_file) if model else None
+        given = (what, at, chosen, asked, picture, size, knobs)
+        found = _gone_on(resume, net, knobs) if resume else _dreamed(net or USUAL, *given)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
 
 
@@ -84,11 +85,18 @@ def _checked(found: Dream, natural: str | None, trust: Trust) -> Dream:
     return found
 
 
+def _refuse_stated(model: str | None, *stated: str | None) -> None:
+    if not model and any(stated):
+        raise BadOption("Something was stated about a model, and none was given.", "Add --model FILE.")
+
+
 def _refuse(
-    what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None, size: int | None,
-    knobs: dict[str, Any],
+    resume: str | None, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
+    size: int | None, knobs: dict[str, Any],
 ) -> None:  # fmt: skip
     """Raise `BadOption` for what cannot be meant, before anything is opened."""
+    if resume:
+        return _refuse_beside_resume(at, chosen, asked, picture, size, knobs)
     if what in WITH_A_PICTURE and not picture:
         raise BadOption(f"--what {what} begins with a picture; none was given.", "Add --picture FILE.")
     if chosen and not at:
@@ -107,7 +115,7 @@ def _refuse(
         raise BadOption(f"--what {what} needs the site that looks at the picture.", "Add --at SITE, a module's path.")
 
 
-def _gone_on(file: str, model: str | None, knobs: dict[str, Any]) -> Dream:
+def _gone_on(file: str, model: str | Network | None, knobs: dict[str, Any]) -> Dream:
     from pellucid.core.errors import BadInput
     from pellucid.doors.open import open as open_network
     from pellucid.dream.dream import Dream
@@ -121,14 +129,14 @@ def _gone_on(file: str, model: str | None, knobs: dict[str, Any]) -> Dream:
 
 
 def _dreamed(
-    model: str | None, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
+    model: str | Network, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
     size: int | None, knobs: dict[str, Any],
 ) -> Dream:  # fmt: skip
     from pellucid import dream as dreams
     from pellucid.core.target import channel, logit
     from pellucid.doors.open import open as open_network
 
-    net = open_network(model or USUAL)
+    net = open_network(model)
     targets: list[Target] = [*(channel(at or "", i) for i in chosen), *(logit(name).named(net) for name in asked)]
     if what == "maximize":
         begins = None if picture is None else _begins(net, picture, size)

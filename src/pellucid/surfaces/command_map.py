@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 if TYPE_CHECKING:
+    from pellucid.core.network import Network
     from pellucid.core.shown import Shown
 
 _SHAPE_HELP = "the shape of an input, batch first: 1x3x224x224; several with commas between them, or name=1x8"
@@ -14,8 +16,11 @@ _COLOR_HELP = "what boxes are colored by: parameters, flops, memory, time, field
 
 
 def map(
-    model: Annotated[str, "what pellucid.open knows: a file, efficientnet_lite0, timm:NAME"],
+    model: Annotated[str, "what pellucid.open knows: a file, efficientnet_lite0, timm:NAME; or any file of weights"],
     *,
+    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
+    preparation: Annotated[str | None, PREPARATION_HELP] = None,
+    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     shape: Annotated[str | None, _SHAPE_HELP] = None,
     input: Annotated[str | None, "a picture to run it on: the boxes then show what happened in them"] = None,
     compare: Annotated[str | None, "another network: what differs in structure and weights, and with --input within"]
@@ -37,7 +42,7 @@ def map(
     from pellucid.surfaces import unrun_map
 
     _refuse(shape, input, compare, depth, color, weights)
-    as_written = not (shape or input or compare or weights or json or color == "time")
+    as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
     if as_written and (still := unrun_map.unrun(model, output)) is not None:
         return unrun_map.delivered(still.colored(color or "").opened(depth), output, quiet=quiet)
     from pellucid.surfaces.deliver import deliver
@@ -48,7 +53,8 @@ def map(
     if output:
         check_place(output, _kind(compare, weights))
     with watched(seed=seed, quiet=quiet or json):
-        found = _found(model, given, compare, weights, depth, color)
+        net = stated(model, architecture, preparation, trust_file)
+        found = _found(net, given, _other(compare, architecture), weights, depth, color)
         if output:
             return deliver(found, Path(output), as_json=json, quiet=quiet)
         return _printed(found, as_json=json)
@@ -76,7 +82,17 @@ def _kind(compare: str | None, weights: bool) -> type[Shown]:
     return Difference if compare else Weights if weights else Architecture
 
 
-def _found(model: str, given: Any, compare: str | None, weights: bool, depth: int | None, color: str | None) -> Shown:
+def _other(compare: str | None, architecture: str | None) -> str | Network | None:
+    """The other network; a file of weights is one of the same architecture."""
+    from pellucid.architecture.stored import is_file_of_weights
+
+    return stated(compare, architecture) if compare and is_file_of_weights(compare) else compare
+
+
+def _found(
+    model: str | Network, given: Any, compare: str | Network | None, weights: bool, depth: int | None,
+    color: str | None,
+) -> Shown:  # fmt: skip
     from pellucid.architecture.difference import map_difference
     from pellucid.architecture.map import map as map_
     from pellucid.architecture.weights import weights as weights_

@@ -71,7 +71,7 @@ def _(subject: Architecture) -> dict[str, Any]:
         for line in tree(subject.graph, subject.depth)
     ]  # fmt: skip
     return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
-            "tree": lines}  # fmt: skip
+            "metadata": dict(subject.metadata), "tree": lines}  # fmt: skip
 
 
 @facts.register
@@ -85,9 +85,13 @@ def _(subject: Difference) -> dict[str, Any]:
 
 @facts.register
 def _(subject: Weights) -> dict[str, Any]:
-    return {"network": subject.network, "skipped": list(subject.skipped), "tensors": [
-        {**asdict(t), "largest_singular": t.largest_singular, "stable_rank": t.stable_rank} for t in subject.tensors
-    ]}  # fmt: skip
+    tensors = [
+        {**asdict(t), **{k: _known(getattr(t, k)) for k in ("norm", "mean", "spread", "low", "high", "zeros")},
+         "largest_singular": t.largest_singular, "stable_rank": t.stable_rank}
+        for t in subject.tensors
+    ]  # fmt: skip
+    return {"network": subject.network, "notes": list(subject.notes), "metadata": dict(subject.metadata),
+            "skipped": list(subject.skipped), "tensors": tensors}  # fmt: skip
 
 
 @facts.register

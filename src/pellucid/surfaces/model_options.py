@@ -51,9 +51,7 @@ def _show(model: str, trust_file: str) -> None:
     from pellucid.render.plain import visible
 
     if not Path(model).is_file() or not Path(trust_file).is_file() or not Path(model).samefile(trust_file):
-        raise BadOption(
-            f"--trust-file {trust_file!r} is not the file of --model {model!r}.", "Name the same file twice."
-        )
+        raise BadOption(f"--trust-file {trust_file!r} is not the model's file, {model!r}.", "Name the same file twice.")
     found = contents(Path(trust_file))
     lines = [f"Trusted: {trust_file}", f"SHA-256: {found.digest}"]
     lines += ["It would import:" if found.names else "It would import nothing.", *(f"  {name}" for name in found.names)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.graph import Graph
@@ -21,7 +22,14 @@ def architecture_view(found: Architecture) -> View:
     """The whole report."""
     head = (*_head(found), _map(found))
     more = (Fold("Operations by kind", _kinds(found.graph)), *_activity(found), Fold("What this says", _legend(found)))
-    return Stack((*head, tree_table(found), *more))
+    said = metadata_fold(found.metadata)
+    return Stack((*head, tree_table(found), *said, *(() if found.totals.tensors else more)))
+
+
+def metadata_fold(metadata: Mapping[str, str]) -> tuple[View, ...]:
+    """What a file says about itself, as a table to be opened; nothing where it says nothing."""
+    rows = tuple(list(metadata.items())[:MOST_LINES])
+    return (Fold("What the file says about itself", Table(("key", "value"), rows)),) if rows else ()
 
 
 def architecture_figure(found: Architecture) -> View:
@@ -47,6 +55,9 @@ def totals_words(t: Totals) -> str:
     >>> totals_words(Totals(4652008, 0, 18608032, 770375104, 88481324, 148, 207, 148))
     '4.65 M parameters (18.6 MB), 770 MFLOP a pass, 88.5 MB of activations, 148 operations in 207 modules.'
     """
+    if t.tensors:
+        size = f"({short(t.parameter_bytes or 0)}B)"
+        return f"{short(t.parameters).strip()} numbers {size} in {count(t.tensors, 'tensor')}."
     parts = [f"{short(t.parameters).strip()} parameters"]
     if t.parameter_bytes:
         parts[0] += f" ({short(t.parameter_bytes)}B)"
@@ -75,7 +86,7 @@ def tree_table(found: Architecture) -> Table:
     """Modules and what they cost, as deep as some sixty lines go, or as the map is opened."""
     lines = tree(found.graph, found.depth)
     measure = found.overlay.measures.get(found.color)
-    extra = found.color and found.color not in ("parameters", "flops") and measure is not None
+    extra = found.color and found.color not in ("parameters", "flops", "stored") and measure is not None
     rows: list[tuple[Cell, ...]] = []
     for line in lines[:MOST_LINES]:
         cells = _row(line)
@@ -83,18 +94,27 @@ def tree_table(found: Architecture) -> Table:
             value = measure.nodes[line.node] if line.node is not None else measure.groups[line.group]
             cells = (*cells, "–" if value is None else _amount(value, measure.scale, measure.unit))
         rows.append(cells)
-    columns = ("name", "kind", "output", "parameters", "FLOPs")
+    columns: tuple[str, ...] = ("name", "kind", "output", "parameters", "FLOPs")
+    if found.totals.tensors:
+        columns, rows = ("name", "shapes", "numbers", "stored"), [_stored(found, line) for line in lines[:MOST_LINES]]
     left_out = len(lines) - MOST_LINES
     caption = f"The first {MOST_LINES} of {count(len(lines), 'line')}" if left_out > 0 else ""
     if extra and measure is not None:
-        columns = (*columns, measure.title.lower())  # type: ignore[assignment]  # one column more
+        columns = (*columns, measure.title.lower())
     return Table(columns, tuple(rows), caption)
+
+
+def _stored(found: Architecture, line: Line) -> tuple[Cell, ...]:
+    """A line of a file of weights: name, shapes, how many numbers, and what they take there."""
+    name, kind, _, numbers, _ = _row(line)
+    sizes = found.overlay.measures["stored"].groups
+    return name, kind, numbers, f"{short(line.count * (sizes[line.group] or 0))}B"
 
 
 def _row(line: Line) -> tuple[Cell, ...]:
     bars = "".join("   " if last else "│  " for last in line.last[:-1])
     branch = "" if line.depth == 1 else ("└─ " if line.last[-1] else "├─ ")
-    kind = line.kind + (f"  ×{line.count}" if line.count > 1 else "")
+    kind = (line.kind + (f"  ×{line.count}" if line.count > 1 else "")).strip()
     flops = "–" if line.flops is None else short(line.flops).strip() if line.flops else ""
     parameters = short(line.parameters).strip() if line.parameters else ""
     return (bars[3:] + branch + line.name if bars else branch + line.name, kind, line.shape, parameters, flops)

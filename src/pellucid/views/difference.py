@@ -44,8 +44,9 @@ def changes(found: Difference, *, second: bool) -> Measure:
     whole = {*(p.added if second else p.removed), *((c.other if second else c.site) for c in p.changed)}
     moved: dict[str, float] = {}
     for w in found.weights:
-        module = (w.other if second else w.name).rpartition(".")[0]
-        moved[module] = max(moved.get(module, 0.0), min(1.0, 1.0 if w.relative is None else w.relative))
+        name = (w.other if second else w.name).replace("/", ".")
+        for place in (name, name.rpartition(".")[0]):  # in a file a lone tensor is a part of its own
+            moved[place] = max(moved.get(place, 0.0), min(1.0, 1.0 if w.relative is None else w.relative))
     known = {pair[side] for pair in p.pairs} | whole
     groups: list[float] = []
     for group in range(len(graph.groups)):
@@ -69,7 +70,7 @@ def _lead(found: Difference) -> str:
     groups = ((p.added, "added"), (p.removed, "removed"), (p.changed, "changed"), (p.renamed, "renamed"))
     said = [f"{len(items)} {word}" for items, word in groups if items]
     structure = f"{', '.join(said)}, {len(p.same)} the same" if said else f"the same structure ({len(p.same)} parts)"
-    moved = sum(w.largest > 0 for w in found.weights)
+    moved = sum(w.largest > 0 or w.bad > 0 for w in found.weights)
     weights = f"; {moved} of {count(len(found.weights), 'shared weight')} differ" if found.weights else ""
     return f"Modules: {structure}{weights}."
 

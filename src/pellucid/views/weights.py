@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pellucid.architecture.weights import WeightFacts, Weights
+from pellucid.architecture.weight_facts import WeightFacts
+from pellucid.architecture.weights import Weights
+from pellucid.views.architecture import metadata_fold
 from pellucid.views.number import count, percent
 from pellucid.views.view import Cell, Curve, Heading, Series, Stack, Table, Text, View
 
@@ -16,17 +18,23 @@ MOST_CURVES, MOST_ROWS, STILL_ROWS = 6, 4000, 40
 
 def weights_view(found: Weights, *, still: bool = False) -> View:
     """The report; `still` is what fits on one picture."""
-    zeros = sum(t.zeros * t.count for t in found.tensors) / max(found.count, 1)
-    lead = f"{count(len(found.tensors), 'tensor')} with {count(found.count, 'number')}; {percent(zeros)} are zero."
-    said: list[View] = []
+    seen = [t for t in found.tensors if t.zeros == t.zeros]
+    lead = f"{count(len(found.tensors), 'tensor')} with {count(found.count, 'number')}"
+    if seen:
+        zeros = sum(t.zeros * t.count for t in seen) / max(sum(t.count for t in seen), 1)
+        lead += f"; {percent(zeros)} are zero"
+    said: list[View] = [Text(note, "quiet") for note in found.notes]
+    if bad := sum(t.bad for t in found.tensors):
+        said.append(Text(f"{count(bad, 'number')} are NaN or infinite; all facts are of the others.", "warning"))
     if found.skipped:
         some = "one large weight" if len(found.skipped) == 1 else f"{len(found.skipped)} large weights"
         said.append(Text(f"No spectrum was found of {some}: pl.weights(net, spectra=True) finds all.", "quiet"))
     if found.filters:
         said.append(Text(f"The filters of {found.filters} as pictures: pl.dream.filters(net).", "quiet"))
     curves = (_spectra(found.tensors),) if any(len(t.spectrum) > 2 for t in found.tensors) else ()
-    head = (Heading(f"The weights of {found.network}", 1), Text(lead, "lead"), *said)
-    return Stack((*head, *curves, _table(found.tensors, still), Text(_WORDS, "quiet")))
+    head = (Heading(f"The weights of {found.network}", 1), Text(f"{lead}.", "lead"), *said)
+    more = () if still else metadata_fold(found.metadata)
+    return Stack((*head, *curves, _table(found.tensors, still), *more, Text(_WORDS, "quiet")))
 
 
 _WORDS = (
@@ -38,13 +46,15 @@ _WORDS = (
 
 
 def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
-    columns = ("weight", "shape", "type", "norm", "mean", "deviation", "zeros", "largest singular", "stable rank")
+    columns: tuple[str, ...] = ("weight", "shape", "type", "norm", "mean", "deviation", "zeros")
+    bad = any(t.bad for t in tensors)
+    columns = (*columns, *(("NaN, ∞",) if bad else ()), "largest singular", "stable rank")
     shown = tensors[: STILL_ROWS if still else MOST_ROWS]
     rows: list[tuple[Cell, ...]] = []
     for t in shown:
         shape = "×".join(map(str, t.shape)) or "scalar"
         cells: tuple[Cell, ...] = (t.name, shape, t.dtype, t.norm, t.mean, t.spread, percent(t.zeros))
-        cells = (*cells, t.largest_singular, t.stable_rank)
+        cells = (*cells, *((t.bad,) if bad else ()), t.largest_singular, t.stable_rank)
         rows.append(cells if still else (*cells, sparkline(t.histogram)))
     left_out = len(tensors) - len(shown)
     caption = f"The first {len(shown)} of {count(len(tensors), 'tensor')}" if left_out else ""
@@ -57,6 +67,8 @@ def sparkline(counts: Sequence[int], width: int = 16) -> str:
     >>> sparkline([0, 1, 4, 1, 0], 5)
     ' ▅█▅ '
     """
+    if not len(counts):
+        return ""
     groups = np.array_split(np.asarray(counts), min(width, len(counts)))
     sums = [int(g.sum()) for g in groups]
     most = max(sums, default=0) or 1

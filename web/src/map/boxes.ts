@@ -61,14 +61,14 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   let parameters = 0;
   for (const member of members) parameters += groups.parameters[member];
   let family = "group";
-  const lines = name ? [shortened(name)] : [];
+  const lines = name && groups.kind[group] ? [shortened(name)] : []; // of no known kind: a name is enough
   if (tree.size[group] === 1) {
     const [only] = inside(tree, group);
     family = tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
   } else if (parameters) lines.push(`${amount(parameters)} parameters`);
-  const framed = name && name !== kind ? `${name} · ${kind}` : kind;
+  const framed = name && name !== kind && groups.kind[group] ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(groups.kind[group]) && count === 1 && name) {
     kind = name;
     lines[0] = groups.kind[group];

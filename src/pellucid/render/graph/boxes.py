@@ -65,14 +65,15 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
         last = groups.path[members[-1]].rpartition(".")[2]
         kind, name = f"{kind} ×{count}", f"{name} … {last}"
     parameters = sum(groups.parameters[member] for member in members)
-    family, lines = GROUP, [shortened(name)] if name else []
+    known = bool(name and groups.kind[group])  # of what has no kind the name is the title
+    family, lines = GROUP, [shortened(name)] if known else []
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
         family = tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
     elif parameters:
         lines.append(f"{amount(parameters)} parameters")
-    framed = f"{name} · {kind}" if name and name != kind else kind
+    framed = f"{name} · {kind}" if known and name != kind else kind
     if groups.kind[group] in CONTAINERS and count == 1 and name:
         kind, lines = name, [groups.kind[group], *lines[1:]]
     return Content(family, shortened(kind), tuple(lines), shortened(framed))
