@@ -57,6 +57,17 @@ class KerasPictures(nn.Module):
         self.last = last
         self.channels_last_sites = frozenset(_last_sites(model)) if last else frozenset()
 
+    @property
+    def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """The shape and type of one sample of every input; nothing where an axis is free."""
+        found: dict[str, tuple[tuple[int, ...], str]] = {}
+        for g in self.given:
+            sizes = [n for n in g.wanted or () if n is not None]
+            if g.wanted is None or len(sizes) < len(g.wanted):
+                return {}
+            found[g.name] = ((1, *sizes), "float32")
+        return found
+
     def _flatten_layers(self, recursive: bool = True, include_self: bool = True) -> Iterable[Any]:
         """Keras's own layers, by which `module_paths` knows them."""
         return self.keras_model._flatten_layers(recursive=recursive, include_self=False)  # type: ignore[no-any-return]
