@@ -14,7 +14,7 @@ import pytest
 
 from pellucid.core.network import Network
 from pellucid.doors import zoo
-from pellucid.surfaces import show
+from pellucid.surfaces import place
 from tests.command_line import CAT, COMMAND, FORMATS, TINY, files, process, tiny
 from tests.command_line import pellucid as pellucid
 
@@ -104,7 +104,7 @@ def test_a_folder_that_may_not_be_written_is_refused_at_once(pellucid, unopened,
 
 def test_a_file_that_may_not_be_overwritten_is_refused_at_once(pellucid, unopened, tmp_path, monkeypatch):
     (tmp_path / "report.html").write_text("mine")
-    monkeypatch.setattr(show.os, "access", lambda *_: False)
+    monkeypatch.setattr(place.os, "access", lambda *_: False)
     done = pellucid(*EXPLAIN, "-o", "report.html")
     assert (done.code, (tmp_path / "report.html").read_text()) == (1, "mine")
 

@@ -119,7 +119,7 @@ def check_links(file: Any, shown: str, size: int) -> int:
     Links to other places of the same file are refused too: Keras writes none, and they may run in circles.
     """
     import h5py
-    from h5py import h5o
+    import h5py.h5o
 
     waiting, seen, held = [file], set[int](), 0
     while waiting:
@@ -131,7 +131,7 @@ def check_links(file: Any, shown: str, size: int) -> int:
                 kind = "another file" if isinstance(link, h5py.ExternalLink) else "another place"
                 raise BadModel(f"{shown}: {where} is a link to {kind}, which no Keras file holds.", "Do not use it.")
             value = group[name]
-            place = int(h5o.get_info(value.id).addr)
+            place = int(h5py.h5o.get_info(value.id).addr)
             if place in seen or len(seen) > _NODES:
                 raise BadModel(f"{shown}: {where} is there twice, or one of too many entries.", "Do not use it.")
             seen.add(place)

@@ -15,8 +15,7 @@ from typing import IO, Any, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
 
-OPERATIONS = 3_200_000  # 100 000 tensors need about 3 000 000
-NESTED = 4  # pickles within pickles
+OPERATIONS, NESTED = 3_200_000, 4  # 100 000 tensors need about 3 000 000; pickles within pickles
 
 
 @dataclass(frozen=True, slots=True)
