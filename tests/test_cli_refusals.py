@@ -95,7 +95,7 @@ def test_a_folder_that_may_not_be_written_is_refused_at_once(pellucid, unopened,
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(show.tempfile, "TemporaryFile", refuse)  # the tests may run as root, who may write anywhere
+    monkeypatch.setattr(place.tempfile, "TemporaryFile", refuse)  # the tests may run as root, who may write anywhere
     done = pellucid(*EXPLAIN, "-o", "report.html")
     assert done.code == 1
     assert "No file can be written in the folder" in done.err
