@@ -56,6 +56,11 @@ class Program(nn.Module):
         self.specs = (code.pytree_info.in_spec, code.pytree_info.out_spec)
         self.steps = [_step(self, node, graph) for node in graph.graph.nodes]
 
+    @property
+    def argument_names(self) -> tuple[str, ...]:
+        """The names of its inputs, in the order in which they are given."""
+        return self.names
+
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the program put out, in its own structure."""
         order = [*inputs, *(named[name] for name in self.names[len(inputs) :] if name in named)]
