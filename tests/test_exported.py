@@ -97,3 +97,12 @@ def test_a_script_opens_when_trusted_or_gives_its_weights(script: tuple[Path, nn
     net = pl.open(path, trusted=True)
     assert torch.equal(net.model(x), model(x)) and "rules cannot see" in net.notes[0]
     assert torch.allclose(pl.methods.saliency(net, x, 1).values, pl.methods.saliency(model, x, 1).values)
+
+
+def test_pooling_to_one_value_has_its_rule(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 3, 6, 6),)), path := tmp_path / "pooled.pt2")
+    x = torch.rand(1, 3, 6, 6)
+    e = pl.methods.lrp(pl.open(path), x, pl.logit(0))
+    assert e.without_rule == ()
+    torch.testing.assert_close(e.values, pl.methods.lrp(pl.open(model), x, pl.logit(0)).values)

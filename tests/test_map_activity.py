@@ -157,3 +157,22 @@ def test_an_unknown_color_is_refused_and_the_known_ones_are_listed():
     found = pl.map(nn.Linear(3, 2), (1, 3))
     with pytest.raises(pl.BadOption, match="parameters, flops, memory"):
         found.colored("jet")
+
+
+@pytest.mark.parametrize("value", [torch.tensor(2.0), torch.ones(4)], ids=["number", "row"])
+def test_what_has_no_places_has_no_thumbnail(value):
+    assert thumbnail(value) is None
+
+
+def test_a_number_among_the_operations_does_not_stop_the_map():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.register_buffer("scale", torch.tensor(2.0))
+
+        def forward(self, x):
+            return (self.conv(x) * self.scale.exp()).mean((2, 3))
+
+    found = pl.map(Scaled(), torch.rand(1, 3, 8, 8))
+    assert {found.graph.nodes.op[i] for i in found.overlay.pictures} == {"conv2d", "mul"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import pellucid as pl
 from pellucid.architecture.from_onnx import from_onnx
@@ -139,3 +140,16 @@ def test_the_command_maps_a_file_without_torch(tmp_path: Path) -> None:
     assert done.stdout.rstrip().endswith("True" if built() is None else "False")
     assert "8 parameters" in done.stdout and "MatMul" in done.stdout
     assert b"MatMul" in (tmp_path / "map.html").read_bytes()
+
+
+def test_a_pass_on_an_input_keeps_its_name_and_has_gradients(tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["picture", "w"], ["h"]),
+        helper.make_node("GlobalAveragePool", ["h"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    inputs, outputs = [value("picture", 1, 3, 8, 8)], [value("y", 1, 4)]
+    path = saved(tmp_path, nodes, inputs, outputs, [weight("w", 4, 3, 3, 3)])
+    found = pl.map(pl.open(path), torch.rand(1, 3, 8, 8))
+    assert found.graph.nodes.label[found.graph.nodes.op.index("input")] == "picture"
+    assert "gradient" in found.overlay.measures and not any("No gradients" in note for note in found.notes)

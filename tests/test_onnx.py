@@ -287,3 +287,12 @@ def test_the_graph_is_read_without_torch(tmp_path):
     program = "import sys; from pathlib import Path; from pellucid.doors.onnx import load; "
     program += f"print(load(Path({str(path)!r})).graph.nodes[0].op, 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "Add False\n"
+
+
+def test_a_weight_that_is_one_expanded_number_has_a_fingerprint():
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight = torch.nn.Parameter(torch.tensor(3.0).expand(1, 1), requires_grad=False)
+    model.weight.data = torch.tensor([3.0]).as_strided((1, 1), (0, 0))
+    plain = torch.nn.Linear(1, 1, bias=False)
+    plain.weight.data = torch.full((1, 1), 3.0)
+    assert pl.open(model).fingerprint == pl.open(plain).fingerprint

@@ -15,6 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import pellucid as pl
 from pellucid.core.errors import BadModel
+from pellucid.doors.pickle_names import described
+from pellucid.doors.pickle_text import Global
 from pellucid.doors.weights import file_in
 from pellucid.surfaces.cli import main
 from pellucid.surfaces.model_options import stated
@@ -104,3 +106,8 @@ def test_weights_spread_over_processes_are_refused() -> None:
     fully_shard(model, mesh=dist.init_device_mesh("cpu", (1,)))
     with pytest.raises(BadModel, match=r"'0\.weight' is spread over several processes"):
         pl.open(model)
+
+
+def test_copies_of_a_class_in_a_script_are_listed_once() -> None:
+    names = [Global(f"__torch__.torch.nn.modules.conv{mark}", "Conv2d") for mark in ("", ".___torch_mangle_0")]
+    assert described(names) == ["__torch__.torch.nn.modules.conv.Conv2d: a script in the file, would run"]

@@ -119,6 +119,8 @@ def thumbnail(value: Tensor) -> Thumbnail | None:
     >>> thumbnail(torch.ones(1, 8, 32, 32)).channels, thumbnail(torch.ones(1, 8)) is None
     ((0, 1, 2, 3), True)
     """
+    if value.ndim < 3:  # numbers and rows have no places
+        return None
     v = value.detach()[:1].float().nan_to_num(0.0, 0.0, 0.0)
     if v.ndim == 4 and min(v.shape[2:]) > 1:
         told = v[0].std((1, 2), correction=0)  # a channel that is strong everywhere alike shows nothing

@@ -65,7 +65,9 @@ def _why_not_this(module: nn.Module) -> str:
         return "is scripted or traced"
     if isinstance(module, fx.GraphModule):
         return "is a traced graph"
-    if type(module).__module__.startswith(_UNCOPYABLE_HOMES) or hasattr(module, "_flatten_layers"):
+    if hasattr(module, "_flatten_layers"):
+        return "is a Keras model, whose layers hold on to each other"
+    if type(module).__module__.startswith(_UNCOPYABLE_HOMES):
         return f"is a {type(module).__module__.split('.')[0]} object that holds its parts in its own way"
     return ""
 

@@ -67,6 +67,9 @@ def _argument_names(model: nn.Module) -> list[str]:
     if isinstance(model, torch.jit.ScriptModule):
         schema: Any = getattr(model.forward, "schema")  # noqa: B009 (scripted methods carry one, plain ones do not)
         return [a.name for a in schema.arguments[1:]]
+    stated = getattr(model, "argument_names", None)  # of Pellucid's own modules, whose `forward` takes any number
+    if isinstance(stated, tuple):
+        return [str(name) for name in stated]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in positional]
 

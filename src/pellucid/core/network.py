@@ -243,4 +243,6 @@ def _refuse_unusable_weights(model: nn.Module) -> None:
 def _raw(t: Tensor) -> bytes:
     if t.is_meta:
         return b"meta"
-    return t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    row = t.detach().cpu().reshape(-1)
+    row = row if row.stride(0) == 1 else row.new_empty(row.shape).copy_(row)  # one expanded number counts as contiguous
+    return row.view(torch.uint8).numpy().tobytes()

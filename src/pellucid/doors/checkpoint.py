@@ -79,11 +79,12 @@ def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> B
     first, last = held.entries[0], held.entries[-1]
     ends = " and ".join(f"{printable(e.name, 60)} {shape_text(e.shape)}" for e in (first, last)[: len(held.entries)])
     tip = f" It looks like {' or '.join(names[:3])}." if names else ""
-    objects = " If you trust who made it, trusted=True lets it build itself." if held.whole else ""
+    objects = " If you trust who made it, trusted=True (--trust-file) lets it build itself." if held.whole else ""
     return BadModel(
         f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {len(held.entries)} tensors ({held.count} "
         f"numbers; first and last: {ends}) and no architecture.{tip}",
-        f"Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50'.{objects}",
+        "Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50' "
+        f"(--architecture).{objects}",
     )
 
 

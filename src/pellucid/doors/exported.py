@@ -57,6 +57,11 @@ class Program(nn.Module):
         self.takes: dict[str, tuple[tuple[int, ...], str]] = {}
         self.steps = [_step(self, node, graph) for node in graph.graph.nodes]
 
+    @property
+    def argument_names(self) -> tuple[str, ...]:
+        """The names of its inputs, in the order in which they are given."""
+        return self.names
+
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the program put out, in its own structure."""
         order = [*inputs, *(named[name] for name in self.names[len(inputs) :] if name in named)]
@@ -157,6 +162,7 @@ def _get(root: nn.Module, path: str) -> Any:
 
 # Called by the names that rules know them by.
 _ACTIVATIONS = {"silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu", "gelu", "selu", "relu"}
+_POOLINGS = {f"adaptive_avg_pool{n}d" for n in (1, 2, 3)}
 
 
 def _at(x: Tensor, indices: Any) -> Tensor:
@@ -171,7 +177,7 @@ def _function(target: Callable[..., Any]) -> Callable[..., Any]:
     name = target._schema.name.removeprefix("aten::")
     if name == "index":
         return _at
-    if name.rstrip("_") in _ACTIVATIONS and len(target._schema.arguments) <= 3:
+    if name.rstrip("_") in _ACTIVATIONS | _POOLINGS and len(target._schema.arguments) <= 3:
         known = cast(Callable[..., Any], getattr(nn.functional, name.rstrip("_")))
         return partial(known, inplace=True) if name.endswith("_") else known
     inner: Any = torch._C  # where torch keeps the functions that it gives to Python

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,19 @@ def _two_towers(
     return Network(pair, preparation=preparation, name=name, source=source, reader=both, words=words, notes=notes)
 
 
+@contextmanager
+def _no_bar(package: Any) -> Iterator[None]:
+    """Without transformers' progress bar, which it writes to the terminal; as it was afterwards."""
+    logging = package.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     """The model with its weights, checked for any that the file does not hold."""
     shown = printable(folder.name)
@@ -174,10 +188,11 @@ def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     tensors = files[0].suffix == ".safetensors"
     with random_state_kept(current().seed, lambda _: None):  # what is not in the file is drawn; it is refused below
         try:
-            model, found = kind.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, use_safetensors=tensors, weights_only=True,
-                dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
-            )  # fmt: skip
+            with _no_bar(package):
+                model, found = kind.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False, use_safetensors=tensors, weights_only=True,
+                    dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
+                )  # fmt: skip
         except Exception as error:
             raise BadModel(f"transformers cannot open {shown}: {_first(error)}", "Check that it is whole.") from error
     missing = sorted(k for k in found["missing_keys"] if "pooler" not in k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pellucid.doors.pickle_text import Global
@@ -59,11 +60,14 @@ def described(names: Iterable[Global]) -> list[str]:
     >>> described([Global("torch._utils", "_rebuild_tensor_v2"), Global("posix", "system")])[0]
     'posix.system: DANGEROUS, a way to run programs or reach files'
     """
+    # TorchScript numbers the copies of a class: `__torch__.torch.nn.modules.conv.___torch_mangle_7.Conv2d`
+    plain = dict.fromkeys(Global(re.sub(r"\.___torch_mangle_\d+", "", n.module), n.name) for n in names)
     rows = [
         (0, f"{n}: DANGEROUS, a way to run programs or reach files") if dangerous(n)
         else (2, f"{n}: builds plain values") if harmless(n)
+        else (1, f"{n}: a script in the file, would run") if n.module.startswith("__torch__")
         else (1, f"{n}: code of {n.module.partition('.')[0]}, would run")
-        for n in names
+        for n in plain
     ]  # fmt: skip
     return [text for _, text in sorted(rows, key=lambda row: row[0])]
 

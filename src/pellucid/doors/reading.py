@@ -40,7 +40,8 @@ def reading(
         raise BadInput(
             f"{network.name} does not say how pictures are prepared for it, and guessing would give wrong answers.",
             "Say it: pl.open(model, preparation=pl.Preparation(size=224, mean=(0.485, 0.456, 0.406), "
-            "std=(0.229, 0.224, 0.225))), with the numbers it was trained with.",
+            "std=(0.229, 0.224, 0.225))), with the numbers it was trained with; on the command line, "
+            "--preparation size=224,mean=0.485/0.456/0.406,std=0.229/0.224/0.225.",
         )
     picture = to_picture(source, frame=frame, background=background, window=window)
     x = prepare(picture.rgb, network.preparation)

@@ -37,7 +37,8 @@ def open_file(
     if not trusted:
         raise BadModel(
             f"{name} is a TorchScript archive: it brings code of its own, which runs whenever the network does.",
-            "If you trust who made it: pl.open(path, trusted=True). Or give architecture=..., which takes its weights.",
+            "If you trust who made it: pl.open(path, trusted=True), or --trust-file. "
+            "Or give architecture=..., which takes its weights.",
         )
     refuse_larger_than_memory(path.name, needed)
     try:

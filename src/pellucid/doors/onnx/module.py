@@ -208,6 +208,11 @@ class OnnxModule(Block):
         self.one = False  # was it exported for one sample at a time?
         self.batch: int | None = None  # how many samples it must be given, if that is fixed
 
+    @property
+    def argument_names(self) -> tuple[str, ...]:
+        """The names of its inputs, in the order in which they are given."""
+        return tuple(v.name for v in self.inputs)
+
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
         """Run the model.  Raises `BadInput` when an input is missing, unknown, or has too many or too few axes."""
         names = [v.name for v in self.inputs]
