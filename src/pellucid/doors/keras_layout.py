@@ -77,11 +77,6 @@ class KerasPictures(nn.Module):
         """Keras's own weights, which know their paths."""
         return list(self.keras_model.weights)
 
-    @property
-    def argument_names(self) -> tuple[str, ...]:
-        """The names of its inputs, in the order in which they are given."""
-        return tuple(g.name for g in self.given)
-
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
         """What the model says to its inputs, in order or by name."""
         names = [g.name for g in self.given]
