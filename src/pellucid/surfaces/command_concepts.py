@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, LABELS_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 
 def concepts(
@@ -15,6 +15,7 @@ def concepts(
     architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
     preparation: Annotated[str | None, PREPARATION_HELP] = None,
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
+    labels: Annotated[str | None, LABELS_HELP] = None,
     at: Annotated[str | None, "a module without negative values, as behind a ReLU; empty: the last one"] = None,
     count: Annotated[int, "how many concepts"] = 10,
     most: Annotated[int | None, "use this many of the pictures, the first by name"] = None,
@@ -41,6 +42,6 @@ def concepts(
         raise BadOption(f"--most {most}: expected at least 1.")
     place = check_place(output, Concepts)
     with watched(seed=seed, quiet=quiet or json):
-        net = open_network(stated(model, architecture, preparation, trust_file))
+        net = open_network(stated(model, architecture, preparation, trust_file, labels))
         found = craft(net, pictures(net, folder, most), target, at or None, concepts=count)
         return deliver(found, place, as_json=json, quiet=quiet)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption, Stopped
 from pellucid.surfaces.deliver import numbers
-from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.model_options import ARCHITECTURE_HELP, LABELS_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 
 if TYPE_CHECKING:
     from pellucid.checks.card import Trust
@@ -28,6 +28,7 @@ def dream(
     architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
     preparation: Annotated[str | None, PREPARATION_HELP] = None,
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
+    labels: Annotated[str | None, LABELS_HELP] = None,
     at: Annotated[str | None, _AT_HELP] = None,
     channels: Annotated[str | None, "channels of that site, such as 0-15 or 3,7"] = None,
     target: Annotated[str | None, "classes by number or name, with semicolons between them"] = None,
@@ -52,7 +53,7 @@ def dream(
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place
 
-    _refuse_stated(model, architecture, preparation, trust_file)
+    _refuse_stated(model, architecture, preparation, trust_file, labels)
     knobs, asked = knobs_given(option), [t.strip() for t in (target or "").split(";") if t.strip()]
     chosen = numbers(channels) if channels else []
     _refuse(resume, what, at, chosen, asked, picture, size, knobs)
@@ -62,7 +63,7 @@ def dream(
     place = check_place(output, Dream)
     cooked(None, knobs)  # refused now, and not after the network was opened
     with watched(seed=seed, quiet=quiet or json):
-        net = stated(model, architecture, preparation, trust_file) if model else None
+        net = stated(model, architecture, preparation, trust_file, labels) if model else None
         given = (what, at, chosen, asked, picture, size, knobs)
         found = _gone_on(resume, net, knobs) if resume else _dreamed(net or USUAL, *given)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)

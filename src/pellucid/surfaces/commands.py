@@ -17,7 +17,14 @@ from pellucid.surfaces.command_dream import dream
 from pellucid.surfaces.command_map import map as map_
 from pellucid.surfaces.command_patches import patches
 from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
-from pellucid.surfaces.model_options import ARCHITECTURE_HELP, MODEL_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.model_options import (
+    ARCHITECTURE_HELP,
+    LABELS_HELP,
+    MODEL_HELP,
+    PREPARATION_HELP,
+    TRUST_FILE_HELP,
+    stated,
+)
 
 MODEL = "efficientnet_lite0"
 _TARGET_HELP = "what to explain: a class's number or (part of) its name; empty: the top class"
@@ -33,6 +40,7 @@ def explain(
     architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
     preparation: Annotated[str | None, PREPARATION_HELP] = None,
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
+    labels: Annotated[str | None, LABELS_HELP] = None,
     target: Annotated[str | None, _TARGET_HELP] = None,
     method: Annotated[str | None, "an attribution method (pellucid methods); empty: the most faithful of a few"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
@@ -57,7 +65,7 @@ def explain(
     options, more = _options(option, method or None, methods.all_methods()), _measures(measure)
     place = place_of(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
-        net = stated(model, architecture, preparation, trust_file)
+        net = stated(model, architecture, preparation, trust_file, labels)
         e = explain_(net, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
         return deliver(e, place, as_json=json, quiet=quiet)
@@ -70,6 +78,7 @@ def compare(
     architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
     preparation: Annotated[str | None, PREPARATION_HELP] = None,
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
+    labels: Annotated[str | None, LABELS_HELP] = None,
     target: Annotated[str | None, _TARGET_HELP] = None,
     methods: Annotated[str | None, "names of methods with commas between them; empty: all that apply"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
@@ -90,7 +99,7 @@ def compare(
     place = place_of(output or f"{_stem(image)}.compare.html", image, Comparison)
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
-        net = stated(model, architecture, preparation, trust_file)
+        net = stated(model, architecture, preparation, trust_file, labels)
         found = compare_(net, image, target or None, methods=names or None, at=at or None, trust=trust)
         return deliver(found, place, as_json=json, quiet=quiet)
 

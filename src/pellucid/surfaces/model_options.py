@@ -20,19 +20,24 @@ MODEL_HELP = (
 )
 ARCHITECTURE_HELP = "for a file of weights: the network that they belong to, such as torchvision:resnet50"
 PREPARATION_HELP = "how pictures are prepared: imagenet, or size=224,mean=0.485/0.456/0.406,std=0.229/0.224/0.225"
+LABELS_HELP = "names of the classes: a text file with one a line, for a model that brings none"
 TRUST_FILE_HELP = "the model's file once more: lets it run its own code, after showing what that is"
 _IMAGENET = "size=224,crop=0.875,mean=0.485/0.456/0.406,std=0.229/0.224/0.225"
 _KNOWN = ("size", "crop", "mean", "std", "interpolation", "bgr")
 
 
 def stated(
-    model: str, architecture: str | None = None, preparation: str | None = None, trust_file: str | None = None
+    model: str,
+    architecture: str | None = None,
+    preparation: str | None = None,
+    trust_file: str | None = None,
+    labels: str | None = None,
 ) -> str | Network:
     """The model as it was named, or opened with what was stated about it; raises `BadOption` for what cannot be meant.
 
     For a trusted file, its SHA-256 and every name that it would import are printed first.
     """
-    if not (architecture or preparation or trust_file):
+    if not (architecture or preparation or trust_file or labels):
         return model
     from pellucid.doors.open import open as open_network
 
@@ -43,6 +48,7 @@ def stated(
         architecture=architecture,
         preparation=_preparation(preparation) if preparation else None,
         trusted=trust_file is not None,
+        labels=Path(labels) if labels else (),
     )
 
 
