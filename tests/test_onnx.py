@@ -85,8 +85,10 @@ def test_methods_see_the_same_network(method: str, block: str, tmp_path):
 def test_a_dream_is_the_same(tmp_path):
     model, x = Net("module", "relu", "plain", 5), picture(4)
     net = opened(model, x, tmp_path)
-    ours, theirs = (pl.dream.maximize(n, pl.channel("conv2", 1), steps=4, like=x[:1]) for n in (net, pl.open(model)))
+    knobs = {"steps": 4, "like": x[:1]}
+    ours, theirs = (pl.dream.maximize(n, pl.channel("conv2", 1), early=1.0, **knobs) for n in (net, pl.open(model)))
     torch.testing.assert_close(ours.pictures, theirs.pictures, rtol=1e-4, atol=1e-4)
+    assert "one size" in " ".join(pl.dream.maximize(net, pl.channel("conv2", 1), **knobs).notes)  # the file's own
 
 
 def test_source_lines_have_no_folders(tmp_path):

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
-from pellucid.doors.onnx.module import OnnxModule
 from pellucid.doors.onnx.values import named_dtype
 
-NUMBERS = ("float32", "float16", "bfloat16", "float64", "int32", "int64", "int8", "uint8", "bool")
 Given: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
@@ -121,17 +119,8 @@ def _x(shape: tuple[int, ...]) -> str:
 
 def _stated(model: nn.Module) -> dict[str, Tensor]:
     """Zeros for the inputs that a file tells, one sample; none when any other axis than the first is free."""
-    if not isinstance(model, OnnxModule):
-        takes: Mapping[str, tuple[tuple[int, ...], str]] = getattr(model, "takes", {})
-        return {n: torch.zeros(s, dtype=named_dtype(d), device=_device(model)) for n, (s, d) in takes.items()}
-    found: dict[str, Tensor] = {}
-    for v in model.inputs:
-        sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(v.shape or ("",))]
-        fixed = [n for n in sizes if isinstance(n, int) and n > 0]
-        if len(fixed) < len(sizes) or v.kind != "tensor" or v.dtype not in NUMBERS:
-            return {}
-        found[v.name] = torch.zeros(fixed, dtype=named_dtype(v.dtype), device=_device(model))
-    return found
+    takes: Mapping[str, tuple[tuple[int, ...], str]] = getattr(model, "takes", {})
+    return {n: torch.zeros(s, dtype=named_dtype(d), device=_device(model)) for n, (s, d) in takes.items()}
 
 
 def _dummies(model: nn.Module) -> dict[str, Tensor]:

@@ -199,6 +199,9 @@ class Block(nn.Module):
         return results[0] if len(results) == 1 else results
 
 
+NUMBERS = ("float32", "float16", "bfloat16", "float64", "int32", "int64", "int8", "uint8", "bool")
+
+
 class OnnxModule(Block):
     """A whole model.  `forward` takes its inputs in order or by name and returns its output, or a dict of several."""
 
@@ -212,6 +215,18 @@ class OnnxModule(Block):
     def argument_names(self) -> tuple[str, ...]:
         """The names of its inputs, in the order in which they are given."""
         return tuple(v.name for v in self.inputs)
+
+    @property
+    def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """The shape and type of one sample of every input; nothing where any other axis than the first is free."""
+        found: dict[str, tuple[tuple[int, ...], str]] = {}
+        for v in self.inputs:
+            sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(v.shape or ("",))]
+            fixed = tuple(n for n in sizes if isinstance(n, int) and n > 0)
+            if len(fixed) < len(sizes) or v.kind != "tensor" or v.dtype not in NUMBERS:
+                return {}
+            found[v.name] = (fixed, v.dtype)
+        return found
 
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
         """Run the model.  Raises `BadInput` when an input is missing, unknown, or has too many or too few axes."""

@@ -157,6 +157,8 @@ def _early(score: Score, painting: Painting) -> tuple[tuple[int, ...], tuple[str
         return canvas.native, ()
     if any(reads_places(t) for t in painting.targets):
         why = "The target speaks of places, which are others on smaller inputs"
+    elif getattr(score.net.model, "takes", None):  # a file that may hold what was worked out for that size: padding
+        why = "The file states inputs of one size"
     elif runs_at(asked, canvas.fed(_grey(canvas, size))):
         return size, ()
     else:
