@@ -44,7 +44,7 @@ def from_names(tensors: Iterable[Named], name: str, source: str = "") -> tuple[G
     >>> filters = Named("conv.weight", (8, 3, 3, 3), "float32", 864)
     >>> found, _ = from_names([filters, Named("scale", (1,), "float32", 4)], "")
     >>> found.groups.path, found.nodes.label, found.groups.parameters
-    (('', 'conv', 'scale'), ('8x3x3x3', '1'), (217, 216, 1))
+    (('', 'scale', 'conv'), ('1', '8x3x3x3'), (217, 1, 216))
     """
     root = _Branch()
     for tensor in tensors:
