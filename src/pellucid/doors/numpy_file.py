@@ -6,6 +6,7 @@ import ast
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
+from zipfile import ZipExtFile
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ def arrays(path: Path) -> Listing:
     return Listing(path, "a NumPy archive", tuple(entries))
 
 
-def _header(file: IO[bytes] | zipfile.ZipExtFile, path: Path, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+def _header(file: IO[bytes] | ZipExtFile, path: Path, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     """The type, the shape, whether columns come first, and the header's length."""
     shown = f"{printable(path.name)}: {printable(name, 60)}"
     start = file.read(12)
