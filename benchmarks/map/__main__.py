@@ -42,7 +42,7 @@ def main() -> None:
         for name, path, operators in generate.files(Path(folder), SIZES if given.only != "none" else ()):
             if given.only in name:
                 known[name] = {"operators": operators, **raced(name, path, given.rounds, slow, given.pictures)}
-                known["machine"] = harness.facts(("netron", "playwright"), given.rounds)
+                known["machine"] = harness.facts(("netron", "playwright"), given.rounds).rpartition(";")[0]
                 harness.replace(STORE, json.dumps(known, indent=1) + "\n")
                 sys.stdout.write(f"{name}: {json.dumps(known[name])}\n")
                 sys.stdout.flush()
@@ -91,7 +91,7 @@ def section(known: dict[str, Any]) -> list[str]:
         "Rerun: `make map-bench`. From an ONNX file to the picture in headless Chromium, everything included: reading,",
         "layout, the page. Pellucid writes a page that shows the whole network with repeated blocks folded and then",
         "opens it; *every operation*: the same with every module open, a box for each operation, as Netron draws.",
-        "Median (range) of wall-clock seconds, in turns; a machine whose two cores may be busy.",
+        "Median (range; how often) of wall-clock seconds, in turns; a machine whose two cores may be busy.",
         f"A dash: not drawn within {LIMIT:.0f} s once, so not asked again. Files: `benchmarks/map/generate.py`.",
         f"Measured on: {known.get('machine', '')}.\n",
         *table(heads, rows),
@@ -105,7 +105,7 @@ def _median(found: list[float]) -> float:
 def _said(found: list[float]) -> str:
     if not _median(found):
         return "–"
-    return f"{_median(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+    return f"{_median(found):.1f} ({min(found):.1f} to {max(found):.1f}; {len(found)})"
 
 
 if __name__ == "__main__":
