@@ -20,7 +20,7 @@ from torch import nn
 import pellucid as pl
 from pellucid.core.network import Network
 from pellucid.doors import zoo
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.reading import read
 from pellucid.surfaces import cli
 from tests.networks import randomized
 

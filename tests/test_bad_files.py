@@ -18,8 +18,8 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.core.errors import BadModel, PellucidError
-from pellucid.doors import sealed
-from pellucid.doors.listing import listed
+from pellucid.doors.weight_files import sealed
+from pellucid.doors.weight_files.listing import listed
 from pellucid.surfaces.cli import main
 from tests.corpus import files
 from tests.corpus.files import BadFile, saved, small

@@ -16,9 +16,9 @@ from PIL import Image
 import pellucid as pl
 from pellucid.core.errors import BadInput, BadModel, Missing, PellucidError
 from pellucid.core.recording.record import record_module
-from pellucid.doors.hugging_face import blueprint, open_file, open_name
-from pellucid.doors.hugging_face_preparation import preparation_of, stated_in
-from pellucid.doors.prepare import prepare
+from pellucid.doors.pictures.prepare import prepare
+from pellucid.doors.transformers.hugging_face import blueprint, open_file, open_name
+from pellucid.doors.transformers.preparation import preparation_of, stated_in
 
 transformers: Any = pytest.importorskip("transformers")
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, ImageFile
 
 from pellucid.core.errors import BadInput, BadOption, Missing, PellucidError
 from pellucid.core.preparation import Preparation
-from pellucid.doors.image import decode, prepare, to_picture
-from pellucid.doors.prepare import central_box, cut_note
+from pellucid.doors.pictures.image import decode, prepare, to_picture
+from pellucid.doors.pictures.prepare import central_box, cut_note
 from tests.corpus import images as corpus
 
 CASES = list(corpus.cases())

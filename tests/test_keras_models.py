@@ -12,7 +12,7 @@ import torch
 
 import pellucid as pl
 from pellucid.core.errors import BadInput, BadModel
-from pellucid.doors.keras_model import open_file
+from pellucid.doors.keras.model import open_file
 from tests.keras_networks import cnn, keras, layers, picture, twin
 
 h5py: Any = pytest.importorskip("h5py")

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.keras_model import open_file, open_model
+from pellucid.doors.keras.model import open_file, open_model
 from tests.keras_networks import cnn, keras, layers
 
 h5py: Any = pytest.importorskip("h5py")
@@ -223,7 +223,7 @@ def test_depthwise_convolutions_of_keras_2(tmp_path: Path) -> None:
 
 
 def test_another_backend_is_named_before_keras_is_imported(tmp_path: Path) -> None:
-    code = "import pellucid as pl; from pellucid.doors.keras_model import open_file; open_file('net.keras')"
+    code = "import pellucid as pl; from pellucid.doors.keras.model import open_file; open_file('net.keras')"
     env = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "KERAS_BACKEND is tensorflow; Pellucid needs Keras to run on torch" in done.stderr

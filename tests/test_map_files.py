@@ -16,7 +16,7 @@ import pellucid as pl
 from pellucid.architecture import weight_facts
 from pellucid.architecture.from_names import Named, from_names
 from pellucid.architecture.tree import tree
-from pellucid.doors import listing
+from pellucid.doors.weight_files import listing
 from pellucid.render.terminal import terminal
 from pellucid.surfaces.facts import facts
 from pellucid.surfaces.show import view_of

@@ -20,7 +20,7 @@ from pellucid.core.errors import BadInput, BadModel, BadOption, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.open import open as open_network
-from pellucid.doors.reading import reading
+from pellucid.doors.pictures.reading import reading
 
 
 def small() -> nn.Sequential:

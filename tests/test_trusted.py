@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import pellucid as pl
 from pellucid.core.errors import BadModel
-from pellucid.doors.pickle_names import described
-from pellucid.doors.pickle_text import Global
+from pellucid.doors.torch.pickle_names import described
+from pellucid.doors.torch.pickle_text import Global
 from pellucid.doors.weights import file_in
 from pellucid.surfaces.cli import main
 from pellucid.surfaces.model_options import stated

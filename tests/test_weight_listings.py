@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.doors import listing
-from pellucid.doors.listing import listed, statistics
+from pellucid.doors.weight_files import listing
+from pellucid.doors.weight_files.listing import listed, statistics
 from tests.corpus import files
 
 NUMBERS = np.random.default_rng(0).normal(size=(8, 96)).astype(np.float32)

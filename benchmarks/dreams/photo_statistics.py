@@ -25,7 +25,7 @@ from benchmarks.harness import replace
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.samples import Collection
-from pellucid.doors.folder import pictures
+from pellucid.doors.pictures.folder import pictures
 from pellucid.dream.painting.dreaming import resized
 from pellucid.dream.painting.natural import radial_of_photographs
 from pellucid.dream.painting.penalties import spectral_distance

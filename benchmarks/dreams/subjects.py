@@ -13,7 +13,7 @@ import pellucid as pl
 from pellucid.core.errors import Missing
 from pellucid.core.network import Network
 from pellucid.core.target import Target
-from pellucid.doors.folder import pictures
+from pellucid.doors.pictures.folder import pictures
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PELLUCID_DATA", ROOT.parent / "shared" / "data"))

@@ -31,7 +31,7 @@ _HOMES = {
         "Target", "channel", "direction", "energy", "likeness", "log_odds", "logit", "neuron", "probability", "region",
         "scalar", "texture", "token",
     ),
-    "pellucid.doors.folder": ("pictures",),
+    "pellucid.doors.pictures.folder": ("pictures",),
     "pellucid.doors.open": ("open",),
     "pellucid.surfaces.check_dream": ("check_dream",),
     "pellucid.surfaces.explain": ("check", "compare", "explain", "record"),

@@ -27,10 +27,10 @@ from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Tensors, as_tensors
-from pellucid.doors.entries import Entry, Listing
-from pellucid.doors.listing import listed
 from pellucid.doors.open import open as open_network
-from pellucid.doors.reading import reading
+from pellucid.doors.pictures.reading import reading
+from pellucid.doors.weight_files.entries import Entry, Listing
+from pellucid.doors.weight_files.listing import listed
 
 MOST_SITES, BATCH = 24, 32
 

@@ -29,15 +29,15 @@ from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
-from pellucid.doors.architectures import bare
-from pellucid.doors.architectures import blueprint as named_blueprint
 from pellucid.doors.hub import PACKAGES
-from pellucid.doors.hugging_face import blueprint
-from pellucid.doors.hugging_face_files import cached
 from pellucid.doors.kinds import kind_of
-from pellucid.doors.listing import is_listed, listed
 from pellucid.doors.open import open as open_network
-from pellucid.doors.reading import reading
+from pellucid.doors.pictures.reading import reading
+from pellucid.doors.torch.architectures import bare
+from pellucid.doors.torch.architectures import blueprint as named_blueprint
+from pellucid.doors.transformers.files import cached
+from pellucid.doors.transformers.hugging_face import blueprint
+from pellucid.doors.weight_files.listing import is_listed, listed
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
 LARGE = 300_000_000

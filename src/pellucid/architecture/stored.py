@@ -10,8 +10,8 @@ from pellucid.architecture.from_names import Named, from_names
 from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.architecture.totals import totals
 from pellucid.doors import zoo
-from pellucid.doors.entries import Entry, Listing
-from pellucid.doors.listing import is_listed
+from pellucid.doors.weight_files.entries import Entry, Listing
+from pellucid.doors.weight_files.listing import is_listed
 
 FOLDER = "a Hugging Face folder"
 _LLAMA = (("block_count", "layers"), ("context_length", "tokens of context"), ("embedding_length", "channels"),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.doors.entries import Entry
-from pellucid.doors.listing import pieces
+from pellucid.doors.weight_files.entries import Entry
+from pellucid.doors.weight_files.listing import pieces
 
 PIECE = 1 << 20
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from pellucid.doors.entries import Entry
-from pellucid.doors.listing import pieces, statistics
+from pellucid.doors.weight_files.entries import Entry
+from pellucid.doors.weight_files.listing import pieces, statistics
 
 BINS = 32
 AT_ONCE = 1 << 22  # numbers of a tensor in a file that is read at once

@@ -21,9 +21,9 @@ from pellucid.core.errors import BadInput
 from pellucid.core.names import named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
-from pellucid.doors.entries import Listing
-from pellucid.doors.listing import listed
 from pellucid.doors.open import open as open_network
+from pellucid.doors.weight_files.entries import Listing
+from pellucid.doors.weight_files.listing import listed
 
 LARGEST = 1 << 22  # numbers of a matrix whose singular values are found unless asked for
 

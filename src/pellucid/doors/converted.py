@@ -24,7 +24,7 @@ from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.structure import rebuilt
 from pellucid.doors.files import printable
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.reading import read
 
 _SECONDS = 600
 _MEMORY = 8 << 30

@@ -19,7 +19,7 @@ from pellucid.core.errors import BadModel, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.reading import read
 from pellucid.doors.zoo import imagenet_classes
 
 # what the transports of the two packages raise when there is no network, by name: none of them is imported here

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import file_bytes, printable
-from pellucid.doors.pickle_text import Cut, Seen, told
 from pellucid.doors.sniff import Kind, sniff
+from pellucid.doors.torch.pickle_text import Cut, Seen, told
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.preparation import Preparation
 
-_WEIGHTS = "pellucid.doors.checkpoint"
+_WEIGHTS = "pellucid.doors.torch.checkpoint"
 DOORS: Mapping[str, str] = {
     "a PyTorch checkpoint": _WEIGHTS,
     "a Python pickle": _WEIGHTS,
@@ -37,11 +37,11 @@ DOORS: Mapping[str, str] = {
     "the index of a checkpoint in parts": _WEIGHTS,
     "an ONNX model": "pellucid.doors.onnx",
     "an ONNX model, or a damaged one": "pellucid.doors.onnx",
-    "a TorchScript archive": "pellucid.doors.scripted",
-    "an exported program (torch.export)": "pellucid.doors.exported",
-    "a Keras archive": "pellucid.doors.keras_model",
-    "an HDF5 file": "pellucid.doors.keras_model",
-    "a Hugging Face folder": "pellucid.doors.hugging_face",
+    "a TorchScript archive": "pellucid.doors.torch.scripted",
+    "an exported program (torch.export)": "pellucid.doors.torch.exported",
+    "a Keras archive": "pellucid.doors.keras.model",
+    "an HDF5 file": "pellucid.doors.keras.model",
+    "a Hugging Face folder": "pellucid.doors.transformers.hugging_face",
     "a TensorFlow Lite model": "pellucid.doors.converted",
     "a TensorFlow SavedModel folder": "pellucid.doors.converted",
     "a frozen TensorFlow graph": "pellucid.doors.converted",

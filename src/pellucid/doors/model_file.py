@@ -8,8 +8,8 @@ from pellucid.core.errors import BadModel, PellucidError
 from pellucid.doors.files import printable
 from pellucid.doors.formats import refusal_of
 from pellucid.doors.kinds import UNKNOWN, head_of, lie
-from pellucid.doors.sealed import size
 from pellucid.doors.sniff import Kind
+from pellucid.doors.weight_files.sealed import size
 
 # kinds that say little, so that the name may say more
 _GENERAL = (

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.doors import hub, hugging_face, keras_model, scikit, zoo
+from pellucid.doors import hub, scikit, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
+from pellucid.doors.keras import model as keras_model
 from pellucid.doors.kinds import door_of, kind_of, lie
 from pellucid.doors.model_file import refusal
-from pellucid.doors.prepare import check
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.prepare import check
+from pellucid.doors.pictures.reading import read
+from pellucid.doors.transformers import hugging_face
 
 Labels = Sequence[str] | str | Path
 

@@ -15,7 +15,7 @@ class Kind:
     advice: str = "Save it as PNG or JPEG first."
 
 
-_PICTURE = "Open pictures with net.read or pellucid.doors.image.decode."
+_PICTURE = "Open pictures with net.read or pellucid.doors.pictures.image.decode."
 _MEDICAL = "Export the slice as a 16-bit PNG or TIFF and pass window=(low, high)."
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (

@@ -14,7 +14,7 @@ from pellucid.core.errors import Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors import efficientnet_lite, vgg
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.reading import read
 from pellucid.doors.weights import file_in, filled, state_of, verified
 
 _LITE = {  # the file inside the package, and its SHA-256

@@ -13,8 +13,8 @@ from pellucid.checks.dreams.card import dream_card
 from pellucid.core.errors import BadModel
 from pellucid.core.network import Network
 from pellucid.core.samples import Collection, Samples
-from pellucid.doors.folder import pictures
 from pellucid.doors.open import open as open_network
+from pellucid.doors.pictures.folder import pictures
 from pellucid.dream.dream import Dream
 from pellucid.trials.route import network_of
 

@@ -32,8 +32,8 @@ def concepts(
     from pellucid.concepts.craft import craft
     from pellucid.concepts.found import Concepts
     from pellucid.core.errors import BadOption
-    from pellucid.doors.folder import pictures
     from pellucid.doors.open import open as open_network
+    from pellucid.doors.pictures.folder import pictures
     from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place

@@ -32,8 +32,8 @@ def patches(
 
     Writes a contact sheet, patches.html in the current folder, and opens it when there is a display.
     """
-    from pellucid.doors.folder import pictures
     from pellucid.doors.open import open as open_network
+    from pellucid.doors.pictures.folder import pictures
     from pellucid.dream.patches import Patches
     from pellucid.dream.patches import patches as patches_
     from pellucid.dream.patterns import patterns

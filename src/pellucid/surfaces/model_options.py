@@ -53,7 +53,7 @@ def stated(
 
 
 def _show(model: str, trust_file: str) -> None:
-    from pellucid.doors.pickled import contents
+    from pellucid.doors.torch.pickled import contents
     from pellucid.render.plain import visible
 
     if not Path(model).is_file() or not Path(trust_file).is_file() or not Path(model).samefile(trust_file):

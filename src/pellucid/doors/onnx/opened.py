@@ -18,7 +18,7 @@ from pellucid.doors.onnx import build, functions, fused, guard, order, scores, s
 from pellucid.doors.onnx.graph import Model, Value
 from pellucid.doors.onnx.module import OnnxModule
 from pellucid.doors.onnx.values import named_dtype
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.reading import read
 
 _LABELS = ("names", "labels", "classes", "class_names")
 _LONGEST = 4 << 20

@@ -18,7 +18,7 @@ from pellucid.core.origin import Origin, origin_of
 from pellucid.core.run import Meter, current, running
 from pellucid.core.samples import Collection, Samples
 from pellucid.core.site import Site
-from pellucid.doors.folder import pictures
+from pellucid.doors.pictures.folder import pictures
 
 Data: TypeAlias = Samples | str | Path
 _MOST_NOTES = 5

@@ -13,9 +13,9 @@ from pellucid.core.errors import BadModel, PellucidError
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
-from pellucid.doors.keras_layout import KerasPictures, keeps_channels_last
-from pellucid.doors.keras_package import keras
-from pellucid.doors.reading import read
+from pellucid.doors.keras.layout import KerasPictures, keeps_channels_last
+from pellucid.doors.keras.package import keras
+from pellucid.doors.pictures.reading import read
 
 _HEADS = ("softmax", "sigmoid")
 
@@ -36,7 +36,7 @@ def open_file(
     cannot be opened, and `Missing` without Keras.
     """
     path, package, own = Path(path), keras(), dict(custom or {})
-    from pellucid.doors.keras_file import checked_copy
+    from pellucid.doors.keras.file import checked_copy
 
     shown = printable(path.name)
     with checked_copy(path, own) as copy:
@@ -59,7 +59,7 @@ def open_model(model: Any, *, preparation: Preparation | None = None, name: str 
     Pictures are given with their channels first, whatever the model's own order.  Raises `BadModel` when it runs on
     another backend than torch, or has no weights yet.
 
-    >>> from pellucid.doors.keras_package import keras
+    >>> from pellucid.doors.keras.package import keras
     >>> layers, Sequential = keras().layers, keras().Sequential
     >>> net = open_model(Sequential([keras().Input((8, 9, 3)), layers.Conv2D(4, 3), layers.GlobalMaxPool2D()]))
     >>> net.model(__import__("torch").zeros(1, 3, 8, 9)).shape

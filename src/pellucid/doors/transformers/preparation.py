@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.core.preparation import Preparation
-from pellucid.doors.hugging_face_files import optional
+from pellucid.doors.transformers.files import optional
 
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
 _KNOWN = frozenset(

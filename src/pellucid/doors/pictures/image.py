@@ -21,9 +21,9 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput, BadOption, PellucidError
 from pellucid.doors.files import BYTE_LIMIT, file_bytes, printable
-from pellucid.doors.picture import Picture, channels_last, from_array
-from pellucid.doors.pixels import Rules, sentences, to_rgb, turn_note, upright
-from pellucid.doors.prepare import prepare
+from pellucid.doors.pictures.picture import Picture, channels_last, from_array
+from pellucid.doors.pictures.pixels import Rules, sentences, to_rgb, turn_note, upright
+from pellucid.doors.pictures.prepare import prepare
 from pellucid.doors.sniff import Kind, sniff
 
 __all__ = ["Picture", "decode", "prepare", "to_picture"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
-from pellucid.doors.reading import reading
+from pellucid.doors.pictures.reading import reading
 from pellucid.doors.sniff import sniff
 
 

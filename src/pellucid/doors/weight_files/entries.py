@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.sealed import refuse_larger_than_memory, size
+from pellucid.doors.weight_files.sealed import refuse_larger_than_memory, size
 
 ITEM = {  # bytes of one number, by torch's name for its type
     **dict.fromkeys(("bool", "uint8", "int8", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"), 1),

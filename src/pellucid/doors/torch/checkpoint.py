@@ -11,17 +11,17 @@ from pellucid.core.errors import BadModel
 from pellucid.core.lease import tensors_of
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.doors.architectures import Blueprint, bare, beside, blueprint, real
-from pellucid.doors.entries import Listing
 from pellucid.doors.files import printable
 from pellucid.doors.kinds import lie
-from pellucid.doors.listing import listed
-from pellucid.doors.matched import Fit, fit, misfit, shape_text
-from pellucid.doors.pickled import unpickled
-from pellucid.doors.reading import read
-from pellucid.doors.recognised import recognised
-from pellucid.doors.sealed import unchanged
-from pellucid.doors.state_dicts import holds_objects
+from pellucid.doors.pictures.reading import read
+from pellucid.doors.torch.architectures import Blueprint, bare, beside, blueprint, real
+from pellucid.doors.torch.matched import Fit, fit, misfit, shape_text
+from pellucid.doors.torch.pickled import unpickled
+from pellucid.doors.torch.recognised import recognised
+from pellucid.doors.torch.state_dicts import holds_objects
+from pellucid.doors.weight_files.entries import Listing
+from pellucid.doors.weight_files.listing import listed
+from pellucid.doors.weight_files.sealed import unchanged
 
 _ASK = "The file does not say how pictures are prepared for it: pl.open(..., preparation=pl.Preparation(...))."
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.sealed import archive, member, refuse_larger_than_memory
+from pellucid.doors.weight_files.sealed import archive, member, refuse_larger_than_memory
 
 _TEXT_LIMIT = 512 << 20
 _NAME = re.compile(r"[\w.+:/-]*\Z")  # what stands in generated code or is looked up: no spaces, brackets or quotes

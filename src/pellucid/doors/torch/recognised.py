@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pellucid.core.errors import PellucidError
-from pellucid.doors.architectures import Blueprint, bare, blueprint
-from pellucid.doors.entries import Listing
-from pellucid.doors.matched import Shapes, fit
+from pellucid.doors.torch.architectures import Blueprint, bare, blueprint
+from pellucid.doors.torch.matched import Shapes, fit
+from pellucid.doors.weight_files.entries import Listing
 
 _RESNETS = {
     (2, 2, 2, 2, False): ("resnet18",),

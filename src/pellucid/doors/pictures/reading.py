@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
-from pellucid.doors.image import to_picture
-from pellucid.doors.picture import Picture
-from pellucid.doors.prepare import cut_note, prepare
+from pellucid.doors.pictures.image import to_picture
+from pellucid.doors.pictures.picture import Picture
+from pellucid.doors.pictures.prepare import cut_note, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def reading(
 ) -> Reading:
     """A picture (file, bytes, PIL image, array, tensor, `Picture`) prepared for this network, with the notes.
 
-    Raises `BadInput` when the network states no preparation, and what `pellucid.doors.image.decode` raises.
+    Raises `BadInput` when the network states no preparation, and what `pellucid.doors.pictures.image.decode` raises.
     """
     if network.preparation is None:
         raise BadInput(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.keras_package import keras
+from pellucid.doors.keras.package import keras
 
 _DEPTH = 200  # of lists and mappings within each other
 _WEIGHTS_ONLY = "Build the model in Python, fill it with model.load_weights(path), then pl.open(model)."
@@ -52,7 +52,7 @@ def check_classes(config: Any, shown: str, custom: Mapping[str, Any], *, legacy:
             full = registered if ">" in registered else name
             raise BadModel(
                 f"{shown} has a {where} of class {printable(full)}, which is not one of Keras's own.",
-                f"Give the class: pellucid.doors.keras_model.open_file(path, custom={{{printable(name)!r}: ...}}).",
+                f"Give the class: pellucid.doors.keras.model.open_file(path, custom={{{printable(name)!r}: ...}}).",
             )
 
 

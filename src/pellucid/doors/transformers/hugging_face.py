@@ -17,12 +17,12 @@ from pellucid.core.lease import random_state_kept
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
-from pellucid.doors.clip import ImageTower, PairOfTowers, TextTower, classifier
 from pellucid.doors.files import printable
-from pellucid.doors.hugging_face_files import cached, config_of, weight_files
-from pellucid.doors.hugging_face_preparation import stated_in
-from pellucid.doors.hugging_face_text import TextReader, reader_in
-from pellucid.doors.reading import read
+from pellucid.doors.pictures.reading import read
+from pellucid.doors.transformers.clip import ImageTower, PairOfTowers, TextTower, classifier
+from pellucid.doors.transformers.files import cached, config_of, weight_files
+from pellucid.doors.transformers.preparation import stated_in
+from pellucid.doors.transformers.text import TextReader, reader_in
 
 _WORDS = 16  # tokens of a made-up text
 _SHOWN = 5

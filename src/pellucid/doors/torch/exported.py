@@ -16,10 +16,10 @@ from torch.utils import _pytree as pytree
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.doors.exported_text import harmless_copy
 from pellucid.doors.files import printable
-from pellucid.doors.reading import read
-from pellucid.doors.sealed import unchanged
+from pellucid.doors.pictures.reading import read
+from pellucid.doors.torch.exported_text import harmless_copy
+from pellucid.doors.weight_files.sealed import unchanged
 
 
 class Operation(nn.Module):

@@ -14,7 +14,7 @@ from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.tensors import Tensors
 from pellucid.doors.files import printable
-from pellucid.doors.hugging_face_files import optional
+from pellucid.doors.transformers.files import optional
 
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 

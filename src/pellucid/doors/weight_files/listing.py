@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Listing, contiguous, read
 from pellucid.doors.files import printable
-from pellucid.doors.gguf_file import gguf, unpacked_blocks
-from pellucid.doors.hdf5_file import hdf5
-from pellucid.doors.hugging_face_files import weight_files
 from pellucid.doors.kinds import kind_of
 from pellucid.doors.model_file import refusal
-from pellucid.doors.numpy_file import arrays
-from pellucid.doors.safetensors_file import parts_of, safetensors
-from pellucid.doors.sealed import unchanged
-from pellucid.doors.state_dicts import weights_of_file
+from pellucid.doors.torch.state_dicts import weights_of_file
+from pellucid.doors.transformers.files import weight_files
+from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, contiguous, read
+from pellucid.doors.weight_files.gguf_file import gguf, unpacked_blocks
+from pellucid.doors.weight_files.hdf5_file import hdf5
+from pellucid.doors.weight_files.numpy_file import arrays
+from pellucid.doors.weight_files.safetensors_file import parts_of, safetensors
+from pellucid.doors.weight_files.sealed import unchanged
 
 _PIECE = 1 << 20  # numbers that are looked at at once
 

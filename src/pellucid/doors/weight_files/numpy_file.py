@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Listing, refuse_claim
 from pellucid.doors.files import printable
-from pellucid.doors.sealed import archive, member
+from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, refuse_claim
+from pellucid.doors.weight_files.sealed import archive, member
 
 _HEADER = 1 << 16
 

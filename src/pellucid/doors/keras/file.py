@@ -14,7 +14,7 @@ from typing import Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.keras_classes import check_classes
+from pellucid.doors.keras.classes import check_classes
 from pellucid.doors.worker import MEMORY, inspected
 
 _LIMIT = 16 << 30  # bytes of a file's tensors
@@ -36,7 +36,7 @@ def checked_copy(path: Path, custom: Mapping[str, Any]) -> Iterator[Path]:
         archive = file.read(4).startswith(b"PK")
     if path.stat().st_size > _LIMIT:
         raise BadModel(f"{shown} has {path.stat().st_size / 2**30:.1f} GiB; the limit is {_LIMIT >> 30} GiB.", "")
-    inspected("pellucid.doors.keras_file:walked", path, memory=MEMORY + 2 * path.stat().st_size)
+    inspected("pellucid.doors.keras.file:walked", path, memory=MEMORY + 2 * path.stat().st_size)
     with TemporaryDirectory(prefix="pellucid-") as folder:
         copy = Path(folder) / ("model.keras" if archive else "model.h5")
         shutil.copyfile(path, copy)

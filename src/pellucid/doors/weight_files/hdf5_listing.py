@@ -8,7 +8,7 @@ from typing import Any
 
 from pellucid.core.errors import BadModel, Missing
 from pellucid.doors.files import printable
-from pellucid.doors.sealed import NOTHING_BIG, RATIO
+from pellucid.doors.weight_files.sealed import NOTHING_BIG, RATIO
 
 _OBJECTS = 200_000
 _DEPTH = 64

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Place, contiguous, refuse_claim
 from pellucid.doors.files import printable
-from pellucid.doors.pickle_names import dangerous
-from pellucid.doors.pickle_text import Cut, Global, Made, Persistent, Seen, told
-from pellucid.doors.sealed import archive, member
+from pellucid.doors.torch.pickle_names import dangerous
+from pellucid.doors.torch.pickle_text import Cut, Global, Made, Persistent, Seen, told
+from pellucid.doors.weight_files.entries import ITEM, Entry, Place, contiguous, refuse_claim
+from pellucid.doors.weight_files.sealed import archive, member
 
 PICKLE_LIMIT = 256 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C  # of the format before torch 1.6

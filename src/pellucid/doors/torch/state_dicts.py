@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import Entry, Listing
 from pellucid.doors.files import printable
-from pellucid.doors.pickle_names import harmless
-from pellucid.doors.pickle_text import Global, Made, Persistent
-from pellucid.doors.torch_file import Checkpoint, checkpoint, entry_of
+from pellucid.doors.torch.pickle_names import harmless
+from pellucid.doors.torch.pickle_text import Global, Made, Persistent
+from pellucid.doors.torch.torch_file import Checkpoint, checkpoint, entry_of
+from pellucid.doors.weight_files.entries import Entry, Listing
 
 _WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "state_dict_model", "model", "module", "net", "network"),

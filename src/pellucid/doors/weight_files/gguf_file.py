@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import Entry, Listing, Place, read, refuse_claim
 from pellucid.doors.files import printable
+from pellucid.doors.weight_files.entries import Entry, Listing, Place, read, refuse_claim
 
 TENSORS = 200_000
 _FACTS = 100_000  # keys and list items

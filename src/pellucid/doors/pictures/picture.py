@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
-from pellucid.doors.pixels import Rules, over, scaled_grey
+from pellucid.doors.pictures.pixels import Rules, over, scaled_grey
 
 Array: TypeAlias = NDArray[Any]
 

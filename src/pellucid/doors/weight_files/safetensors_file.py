@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import Entry, Listing, Place, refuse_claim
 from pellucid.doors.files import printable
-from pellucid.doors.sealed import size
+from pellucid.doors.weight_files.entries import Entry, Listing, Place, refuse_claim
+from pellucid.doors.weight_files.sealed import size
 
 HEADER_LIMIT = 64 << 20
 TENSORS = 200_000

@@ -11,10 +11,10 @@ from torch import nn
 from pellucid.core.errors import BadModel
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.doors import checkpoint
 from pellucid.doors.files import printable
-from pellucid.doors.reading import read
-from pellucid.doors.sealed import archive, refuse_larger_than_memory, unchanged
+from pellucid.doors.pictures.reading import read
+from pellucid.doors.torch import checkpoint
+from pellucid.doors.weight_files.sealed import archive, refuse_larger_than_memory, unchanged
 
 
 def open_file(

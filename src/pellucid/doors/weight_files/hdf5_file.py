@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.entries import ITEM, Entry, Listing, Place, refuse_claim
 from pellucid.doors.files import printable
+from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, Place, refuse_claim
 from pellucid.doors.worker import inspected
 
 
@@ -37,7 +37,7 @@ def hdf5(path: Path) -> Listing:
             raise BadModel(what, "Copy or download it again.") from error
 
     entries = []
-    for said in inspected("pellucid.doors.hdf5_listing:listed", path):
+    for said in inspected("pellucid.doors.weight_files.hdf5_listing:listed", path):
         name, dtype, shape = said["name"], said["dtype"], tuple(said["shape"])
         if dtype not in ITEM:
             continue

@@ -1,0 +1,1 @@
+"""Pictures: decoded, and prepared as a network wants them."""

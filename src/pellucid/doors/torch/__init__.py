@@ -1,0 +1,1 @@
+"""Files of torch: checkpoints, whole modules, exported programs, scripts."""

@@ -1,0 +1,1 @@
+"""Hugging Face models, from folders and from the local cache."""

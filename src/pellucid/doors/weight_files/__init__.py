@@ -1,0 +1,1 @@
+"""Files of weights: their tensors are listed before a number is read."""
