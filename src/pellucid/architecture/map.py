@@ -22,6 +22,7 @@ from pellucid.architecture.stored import FOLDER, is_there, of_listing
 from pellucid.architecture.timing import timed
 from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
+from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.errors import PellucidError
 from pellucid.core.misfit import misfit
@@ -147,6 +148,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
         if call is None:
             return _tree(model, net.name, net.source, (*notes, f"Nothing was run. {HOW}"))
         notes = (*notes, f"Run on {call.said}.") if call.said else notes
+        notes = (*notes, *doubts(net, named_arguments(model, call.args, call.kwargs))) if call.real else notes
         shapes_only = fake if fake is not None else not (call.real or time) and _is_large(model)
         try:
             tape = _recorded(model, call, fake=shapes_only, again=fake is None)

@@ -15,6 +15,7 @@ from pellucid import methods as methods_package
 from pellucid.checks.card import Trust, budget_of, trust_card
 from pellucid.checks.faithfulness import faithfulness
 from pellucid.checks.ranking import Standing, ranking
+from pellucid.core.as_trained import unlike_training
 from pellucid.core.errors import BadInput, BadModel, BadOption, PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.names import module_paths
@@ -205,7 +206,8 @@ def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:
 def _input(net: Network, x: Inputs | str | Path) -> tuple[Inputs, tuple[str, ...]]:
     """The input, and what has to be said about how a picture was read."""
     if not isinstance(x, str | Path):
-        return x, ()
+        far = unlike_training(net, as_tensors(x, net.inputs))
+        return x, (far,) if far else ()
     if net.words is not None and isinstance(x, str):
         return net.read(x), ()
     found = reading(net, x)
