@@ -173,7 +173,7 @@ def test_a_pass_resumes_with_values_as_they_are_seen() -> None:
         assert torch.equal(cut.value, inside) and cut.exact
         new = torch.rand(4, *inside.shape[1:])
         assert torch.allclose(cut.run(model, new), model.second(new).mean((2, 3)), atol=1e-6)
-    why = pl.methods.occlusion(model, x, 1, at="inner", window=1, stride=1, fill="value", value=0.0)
+    why = pl.methods.occlusion(model, x, 1, at="inner", window=1, stride=1, fill="constant", value=0.0)
     with torch.no_grad():
         falls = torch.zeros(7, 6)
         for row, column in itertools.product(range(7), range(6)):
