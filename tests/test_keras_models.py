@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import pellucid as pl
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.doors.keras.model import open_file
-from tests.keras_networks import cnn, keras, layers, picture, twin
+from tests.keras_networks import SHAPE, cnn, keras, layers, picture, twin
 
 h5py: Any = pytest.importorskip("h5py")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # keras reading its own
@@ -32,7 +33,9 @@ def test_a_file_is_the_network_before_its_softmax(suffix: str, tmp_path: Path) -
     assert "softmax" in net.notes[0]
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "grad_cam", "occlusion", "lrp", "guided_backprop", "rise"])
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "grad_cam", "occlusion", "lrp", "guided_backprop", "rise", "excitation_backprop"]
+)
 @pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
 def test_maps_are_those_of_the_same_network_in_torch(method: str, last: bool) -> None:
     model = cnn(end="")
@@ -48,6 +51,69 @@ def test_maps_are_those_of_the_same_network_in_torch(method: str, last: bool) ->
     assert found.maps["picture"].shape == wanted.values.shape
     assert torch.allclose(found.maps["picture"], wanted.values, atol=1e-4 * float(wanted.values.abs().max()))
     assert found.resolution == wanted.resolution
+
+
+def normalized(last: bool) -> Any:
+    """Convolution and batch norm with large shifts, a convolution, two dense layers: what LRP treats as layers."""
+    keras.utils.set_random_seed(3)
+    order = {"data_format": "channels_last" if last else "channels_first", "bias_initializer": "random_normal"}
+    dense = {"bias_initializer": "random_normal", "kernel_initializer": "random_normal"}
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE if last else (3, 12, 14), name="picture"),
+            layers.Conv2D(5, 3, name="a", **order),
+            layers.BatchNormalization(axis=-1 if last else 1, name="norm"),
+            layers.ReLU(),
+            layers.Conv2D(6, 3, activation="relu", name="b", **order),
+            layers.GlobalAveragePooling2D(data_format=order["data_format"]),
+            layers.Dense(7, activation="relu", name="c", **dense),
+            layers.Dense(4, name="d", **dense),
+        ]
+    )
+
+
+def in_torch(model: Any) -> nn.Module:
+    first, norm, second = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, eps=1e-3), nn.Conv2d(5, 6, 3)
+    hidden, head = nn.Linear(6, 7), nn.Linear(7, 4)
+    for module, name in ((first, "a"), (second, "b"), (hidden, "c"), (head, "d")):
+        kernel, bias = (torch.tensor(w) for w in model.get_layer(name).get_weights())
+        module.load_state_dict({"weight": kernel.permute(*reversed(range(kernel.ndim))).transpose(-1, -2)
+                                if kernel.ndim == 4 else kernel.T, "bias": bias})  # fmt: skip
+    names = ("weight", "bias", "running_mean", "running_var")
+    held = map(torch.tensor, model.get_layer("norm").get_weights())
+    norm.load_state_dict(dict(zip(names, held, strict=True)), strict=False)
+    pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(first, norm, nn.ReLU(), second, nn.ReLU(), *pooled, hidden, nn.ReLU(), head).eval()
+
+
+RELEVANCE: list[tuple[str, dict[str, Any]]] = [
+    *[("lrp", {"preset": p}) for p in ("epsilon", "epsilon_plus_flat", "epsilon_gamma_box", "alpha2_beta1", "w2")],
+    *[("excitation_backprop", {"contrast": contrast}) for contrast in (False, True)],
+    ("deep_lift", {}),
+    ("full_grad", {"kind": "signed"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), RELEVANCE, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values()))
+)
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+def test_biases_and_norms_that_keras_adds_by_themselves_belong_to_their_layers(
+    method: str, options: dict[str, Any], last: bool
+) -> None:
+    model, rng = normalized(last=True), np.random.default_rng(0)
+    statistics = [rng.uniform(0.5, 2, 5), rng.normal(0, 1, 5), rng.normal(0, 1, 5), rng.uniform(0.5, 2, 5)]
+    model.get_layer("norm").set_weights(statistics)
+    plain, first = in_torch(model), normalized(last=False)
+    first.set_weights(model.get_weights())
+    net, x = pl.open(model if last else first), torch.randn(2, 3, 12, 14)
+    with torch.no_grad():
+        top = plain(x).argmax(1).tolist()
+        assert torch.allclose(net.model(x), plain(x), atol=1e-5)
+    found, wanted = (getattr(pl.methods, method)(n, x, pl.logit(tuple(top)), **options) for n in (net, plain))
+    largest = float(wanted.values.abs().max())
+    assert largest > 0 and torch.allclose(found.maps["picture"], wanted.values, atol=1e-4 * largest)
+    assert found.without_rule == wanted.without_rule
 
 
 def test_values_at_a_layer_have_channels_second_and_can_be_explained() -> None:

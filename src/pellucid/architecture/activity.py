@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pellucid.architecture.channels import channel_axes
 from pellucid.architecture.given import Call
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure, Scale, Thumbnail
@@ -42,15 +43,17 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
     nodes = nodes_by_operation(tape, graph)
     found: dict[str, dict[int, float]] = defaultdict(dict)
     pictures: dict[int, Thumbnail] = {}
+    channels = channel_axes(tape)
 
     def see(op: Operation, values: Mapping[int, Tensor]) -> None:
         value = values.get(op.outputs[0]) if op.outputs else None
         if op.index not in nodes or value is None or not value.is_floating_point() or not value.numel():
             return
         node = nodes[op.index]
-        for name, number in numbers(value, op, tape.steps[op.index]).items():
+        axis = channels.get(op.outputs[0], unit_axis(value.ndim, op.name)) if value.ndim > 3 else None
+        for name, number in numbers(value, op, tape.steps[op.index], axis).items():
             found[name][node] = number
-        if len(pictures) < MOST_PICTURES and (picture := thumbnail(value)) is not None:
+        if len(pictures) < MOST_PICTURES and (picture := thumbnail(value, axis or 1)) is not None:
             pictures[node] = picture
 
     with torch.no_grad():
@@ -64,8 +67,8 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
     return measures, pictures
 
 
-def numbers(value: Tensor, op: Operation, step: Step) -> dict[str, float]:
-    """The numbers of one value; what is infinite or no number is left out of them."""
+def numbers(value: Tensor, op: Operation, step: Step, axis: int | None = None) -> dict[str, float]:
+    """The numbers of one value, with its units along an axis; what is infinite or no number is left out of them."""
     v = value.detach().double().nan_to_num(0.0, 0.0, 0.0)
     units = v.ndim > 1
     out = {
@@ -76,7 +79,7 @@ def numbers(value: Tensor, op: Operation, step: Step) -> dict[str, float]:
         "zeros": float((v == 0).double().mean()),
     }
     if units:
-        axis = unit_axis(v.ndim, op.name)
+        axis = unit_axis(v.ndim, op.name) if axis is None else axis
         rest = [a for a in range(v.ndim) if a != axis]
         out["dead"] = float((v == 0).all(dim=rest[0]).double().mean()) if len(rest) == 1 else _dead(v, axis)
     ends = _ends(op, step)
@@ -113,8 +116,10 @@ def _ends(op: Operation, step: Step) -> tuple[float, float] | None:
     return _BOUNDS.get(name)
 
 
-def thumbnail(value: Tensor) -> Thumbnail | None:
+def thumbnail(value: Tensor, axis: int = 1) -> Thumbnail | None:
     """The first sample's channels that vary most from place to place, or its tokens by features; None for other shapes.
+
+    `axis`: where the channels of a map are.
 
     >>> thumbnail(torch.ones(1, 8, 32, 32)).channels, thumbnail(torch.ones(1, 8)) is None
     ((0, 1, 2, 3), True)
@@ -122,6 +127,7 @@ def thumbnail(value: Tensor) -> Thumbnail | None:
     if value.ndim < 3:  # numbers and rows have no places
         return None
     v = value.detach()[:1].float().nan_to_num(0.0, 0.0, 0.0)
+    v = v.movedim(axis, 1) if v.ndim == 4 else v
     if v.ndim == 4 and min(v.shape[2:]) > 1:
         told = v[0].std((1, 2), correction=0)  # a channel that is strong everywhere alike shows nothing
         channels = told.sort(descending=True, stable=True).indices[:CHANNELS]

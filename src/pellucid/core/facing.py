@@ -33,6 +33,26 @@ def channels_last(v: Tensor) -> Tensor:
     return v.movedim(1, -1) if v.ndim > 3 else v
 
 
+def shape_seen(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What `channels_second` makes of a shape.
+
+    >>> shape_seen((1, 4, 5, 3)), shape_seen((1, 3))
+    ((1, 3, 4, 5), (1, 3))
+    """
+    return (shape[0], shape[-1], *shape[1:-1]) if len(shape) > 3 else shape
+
+
+def axis_seen(axis: int, axes: int) -> int:
+    """Where `channels_second` moves one of a value's `axes`.
+
+    >>> [axis_seen(axis, 4) for axis in range(4)], axis_seen(1, 2)
+    ([0, 2, 3, 1], 1)
+    """
+    if axes <= 3 or axis == 0:
+        return axis
+    return 1 if axis == axes - 1 else axis + 1
+
+
 def facing(model: nn.Module, path: str, visit: Callable[[Site, Tensor], Tensor]) -> Callable[[Site, Tensor], Tensor]:
     """`visit` as it is, or where the module's channels come last, with the value turned on the way there and back."""
     if not turned(model, path):

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -26,7 +25,7 @@ from pellucid.core.errors import BadModel
 from pellucid.core.names import operation_name
 from pellucid.core.operations.gates import gated
 from pellucid.core.operations.kinds import ELEMENTWISE, Operation
-from pellucid.core.operations.linear import LAYERS, linear_operation
+from pellucid.core.operations.linear import LAYERS, linear_operation, moved
 from pellucid.core.operations.of_many import operation
 from pellucid.core.tensors import Tensors
 
@@ -145,25 +144,28 @@ class Rewire(TorchFunctionMode):
             call = linear_operation(func, args, kwargs, self.latest())
             if call is None and self.inside and func in LAYERS and args:
                 self.first = args[0]  # in front of the site: what lies behind it is not the first
-        written = call.inputs[0] if call is not None and call.in_place else None
+        written = None
+        if call is not None and call.in_place:
+            written = args[0] if "joined" in call.options else call.inputs[0]
         call = self.joined(call)
         backward = self.spoken_of(call) if call is not None else None
         if call is None or backward is None:
             if depends and operation_name(func) in _COMPARISONS:
                 self.gates.add(operation_name(func))
+            call = moved(func, args, kwargs, self.latest()) if call is None and self.layers else call
             return self.noted(call, func(*args, **kwargs))
         if not self.rewires:
             self.remember(Met(call.name, tuple(v.detach().clone() for v in call.inputs)))
             return self.noted(call, func(*args, **kwargs))
         met = self.recall(call)
-        if self.shares:  # a normalization has the number of the layer that it is one with
-            self.counts[call.name] -= func is F.batch_norm and "layer" in call.options
+        if self.shares:  # what is joined has the number of the layer that it is one with
+            self.counts[call.name] -= "joined" in call.options
             backward = self.weighed(call.name, backward)
         if written is None:
             return self.noted(call, _rewired(call, backward, met, call.inputs))
         # what follows may read the tensor that was written into, so it gets the value, with the rule in its history
-        first, *others = call.inputs
-        return written.copy_(_rewired(call, backward, met, (first.clone(), *others)))
+        inputs = tuple(v.clone() if v is written else v for v in call.inputs)
+        return self.noted(call, written.copy_(_rewired(call, backward, met, inputs)))
 
     def joined(self, call: Operation | None) -> Operation | None:
         """A function of one number together with the layer that it directly follows, for a rule that wants them so.
@@ -218,7 +220,8 @@ class Rewire(TorchFunctionMode):
 
     def last_or(self, usual: Backward, step: Step) -> tuple[Tensor, ...]:
         """Which layer was the last one is known on the way back only."""
-        is_last = self.last is not None and self.last[1] is step.operation
+        last, here = None if self.last is None else self.last[1], step.operation
+        is_last = last is not None and last.inputs[0] is here.inputs[0] and _weight(last) is _weight(here)
         return (self.by_operation["last"] if is_last else usual)(step)
 
     def remember(self, met: Met) -> None:
@@ -239,6 +242,11 @@ class Rewire(TorchFunctionMode):
                 "Its way depends on its input; choose a baseline that goes the same way, or integrated_gradients.",
             )
         return met
+
+
+def _weight(layer: Operation) -> Tensor:
+    weight: Tensor = layer.options["layer"].weight
+    return weight
 
 
 def _rewired(call: Operation, backward: Backward, met: Met | None, x: tuple[Tensor, ...]) -> Tensor:

@@ -182,15 +182,13 @@ def _between(net: Network, x: Tensors, source: Site, target: Site) -> _Between:
         x = like_the_model(x, model)
         paths = module_paths(model)
         tape = record_module(model, tuple(x.values()) if in_order else (), {} if in_order else x, paths=paths)
-    a, b = (tape.values[tape.output(s)] for s in (source, target))
-    if len(a.shape) not in (2, 4) or len(b.shape) not in (2, 4):
-        raise BadInput(
-            f"{source} holds {a.shape} and {target} {b.shape}.", "Both must be [batch, channels] or maps of channels."
-        )
-    extents, maps = tuple(b.shape[2:]) or (1, 1), tuple(a.shape[2:]) or (1, 1)
-    window = _window(tape, a.id, b.id) if len(a.shape) == len(b.shape) == 4 else None
+    a, b = (tape.shape(s) for s in (source, target))
+    if len(a) not in (2, 4) or len(b) not in (2, 4):
+        raise BadInput(f"{source} holds {a} and {target} {b}.", "Both must be [batch, channels] or maps of channels.")
+    extents, maps = tuple(b[2:]) or (1, 1), tuple(a[2:]) or (1, 1)
+    window = _window(tape, tape.output(source), tape.output(target)) if len(a) == len(b) == 4 else None
     size, stride, offset = window or ((maps[0], maps[1]), (0, 0), (0, 0))
-    return _Between(b.shape[1], (extents[0], extents[1]), (maps[0], maps[1]), size, stride, offset)
+    return _Between(b[1], (extents[0], extents[1]), (maps[0], maps[1]), size, stride, offset)
 
 
 _Pair: TypeAlias = tuple[int, int]

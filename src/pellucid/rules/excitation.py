@@ -41,6 +41,7 @@ def excitation(*, contrast: bool) -> Rule:
         {
             **dict.fromkeys(ELEMENTWISE, lambda step: (step.up,)),
             "scaled": lambda step: (step.up,),
+            "shifted": lambda step: (step.up,),
             "product": halved,
             "mixture": excited,
             "dense": winners,

@@ -151,6 +151,7 @@ def lrp_rule(name: str, layers: Mapping[str, Backward]) -> Rule:
     others: dict[str, Backward] = {
         **dict.fromkeys(ELEMENTWISE, passed),
         "mixture": epsilon,
+        "shifted": epsilon,
         "scaled": lambda step: (step.up,),
         "product": halved,
         "softmax": taylor,

@@ -111,10 +111,11 @@ def _route(tape: Tape, output: tuple[int, ...]) -> Route:
         if call.path and len(call.outputs) == 1:
             outermost.setdefault(call.outputs[0], call)
     values = {v.id: v for v in tape.values}
+    shapes = {value: tape.shape(Site(c.path, c.call)) for value, c in outermost.items()}
     stops = [
-        Stop(Site(c.path, c.call), c.last, value, values[value].shape)
+        Stop(Site(c.path, c.call), c.last, value, shapes[value])
         for value, c in outermost.items()
-        if "float" in values[value].dtype and _channels(values[value].shape) >= LEAST
+        if "float" in values[value].dtype and _channels(shapes[value]) >= LEAST
     ]
     ends = {Site(c.path, c.call): (c.first, c.last, c.outputs[0] if c.outputs else -1) for c in tape.calls}
     operations = {o.site: o.index for o in tape.operations}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import torch
@@ -12,10 +13,12 @@ from pellucid.core.recording.tape import Ref
 from pellucid.core.recording.windows import Call, Window, window
 from pellucid.core.structure import rebuilt
 
-# axis of the input -> (axis of the output, which positions it reads); None instead of a window: all of them, mixed
+# axis of the input -> (axis of the output, which positions it reads); None instead of a window: all of them, mixed, so
+# that along that axis of the output nothing else keeps its positions either
 Moves: TypeAlias = dict[int, tuple[int, Window | None]]
 
 _SAME = window(1, 0, 0)
+_NOWHERE: tuple[int, Window | None] = (-1, None)
 
 
 def moved(name: str, call: Call) -> Moves | None:
@@ -30,15 +33,23 @@ def moved(name: str, call: Call) -> Moves | None:
 
 
 def _reshaped(call: Call) -> Moves:
-    """An axis survives reshaping if the sizes before it, and its own size, are the same before and after."""
-    after: dict[tuple[int, int], int] = {}
-    for axis, size in enumerate(call.made):
-        if size > 1:
-            after[math.prod(call.made[:axis]), size] = axis
+    """An axis survives reshaping if the sizes before it, and its own size, are the same before and after.
+
+    One that is joined with k - 1 positions behind it (so are pictures enlarged) has each of its positions k times.
+    """
+    spans = [(math.prod(call.made[:axis]), axis, size) for axis, size in enumerate(call.made) if size > 1]
+    ends = {math.prod(call.given[: axis + 1]) for axis in range(len(call.given))}
     found: Moves = {}
     for axis, size in enumerate(call.given):
-        at = after.get((math.prod(call.given[:axis]), size))
-        found[axis] = (0, None) if at is None else (at, _SAME)
+        start = math.prod(call.given[:axis])
+        first, to, wide = next((s for s in spans if size > 1 and s[0] <= start < s[0] * s[2]), (-1, -1, 0))
+        if first == start and wide == size:
+            found[axis] = (to, _SAME)
+        elif first == start and wide % size == 0 and start * wide in ends:
+            k = wide // size
+            found[axis] = (to, window(Fraction(1, k), -Fraction(k - 1, k), 0))
+        else:
+            found[axis] = (to, None)
     return found
 
 
@@ -67,7 +78,7 @@ def _reduced(call: Call) -> Moves:
 def _dropped(rank: int, gone: set[int]) -> Moves:
     left = [axis for axis in range(rank) if axis not in gone]
     moves: Moves = {axis: (to, _SAME) for to, axis in enumerate(left)}
-    moves.update((axis, (0, None)) for axis in gone)
+    moves.update((axis, _NOWHERE) for axis in gone)
     return moves
 
 
@@ -89,7 +100,7 @@ def _along(place: int, default: int | None, drops: bool = False) -> Callable[[Ca
     def rule(call: Call) -> Moves:
         rank, dim = len(call.given), call.arg(place, "dim", default)
         if not isinstance(dim, int):
-            return dict.fromkeys(range(rank), (0, None))
+            return dict.fromkeys(range(rank), _NOWHERE)
         if drops:
             return _dropped(rank, {dim % rank})
         return {axis: (axis, None if axis == dim % rank else _SAME) for axis in range(rank)}
@@ -102,7 +113,7 @@ def _indexed(call: Call) -> Moves:
     index = call.step.args[1]
     index = list(index) if isinstance(index, tuple) else [index]
     if any(not (i is None or i is Ellipsis or type(i) in (int, slice)) for i in index):
-        return dict.fromkeys(range(len(call.given)), (0, None))
+        return dict.fromkeys(range(len(call.given)), _NOWHERE)
     taken = sum(i is not None and i is not Ellipsis for i in index)
     at = index.index(Ellipsis) if Ellipsis in index else len(index)
     index[at : at + 1] = [slice(None)] * (len(call.given) - taken)

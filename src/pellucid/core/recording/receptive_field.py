@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TypeAlias
 
 from pellucid.core.errors import BadInput
+from pellucid.core.facing import axis_seen
 from pellucid.core.recording.positions import Moves, moved
 from pellucid.core.recording.tape import Operation, Ref, Tape, Value
 from pellucid.core.recording.windows import Call, Window, windows
@@ -99,12 +100,19 @@ def receptive_fields(tape: Tape, input: str = "", axes: Sequence[int] | None = N
     return {v: _public(s, len(axes)) for v, s in seen.items()}
 
 
-def receptive_field(tape: Tape, site: Site) -> ReceptiveField:
-    """The receptive field at a site; raises `BadInput` if the site did not run or does not see a picture."""
-    found = receptive_fields(tape).get(tape.output(site))
+def receptive_field(tape: Tape, site: Site, input: str = "", axes: Sequence[int] | None = None) -> ReceptiveField:
+    """The receptive field at a site, with `axes` counted as the value is seen there: a map has its channels second.
+
+    Raises `BadInput` if the site did not run or does not see a picture.
+    """
+    value = tape.output(site)
+    found = receptive_fields(tape, input, axes).get(value)
     if found is None:
         raise BadInput(f"The value at {str(site)!r} does not depend on the input.", "Choose a site behind the input.")
-    return found
+    if site.path not in tape.turned or site.operation is not None:
+        return found
+    rank = len(tape.values[value].shape)
+    return replace(found, axes=tuple(None if a is None else axis_seen(a, rank) for a in found.axes))
 
 
 def _start(tape: Tape, input: str) -> Value:
@@ -165,9 +173,10 @@ def _kept(s: Seen, moves: Moves) -> Seen:
     """Fields behind an operation that says, axis by axis, where it goes and what it reads; others stay as they are."""
     fields: dict[int, Field] = {}
     whole = set(s.whole)
+    mixed = {moves[at][0] for at in s.fields if at in moves and moves[at][1] is None}
     for at, f in s.fields.items():
         to, window = moves.get(at, (at, _SAME))
-        if window is None:
+        if window is None or to in mixed:
             whole.add(f.axis)
         else:
             fields[to] = f.behind(window)

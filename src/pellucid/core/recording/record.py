@@ -107,6 +107,7 @@ class Recorder:
         self.silent: set[str] = set()
         self.stack: list[_Running] = []
         self.frame: _Frame | None = None
+        self.turned = frozenset(getattr(model, "channels_last_sites", ()))
         buffers = {id(v) for v in model.buffers()}
         for name, v in named_weights(model).items():
             self.ledger.add(v, "buffer" if id(v) in buffers else "parameter", name)
@@ -262,7 +263,7 @@ class Recorder:
         kept = self.ledger.intact() if self.keep_values else {}
         return Tape(
             tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(),
-            frozenset(self.silent), fake, tuple(self.steps), result, self.ledger.constants, kept,
+            frozenset(self.silent), fake, tuple(self.steps), result, self.ledger.constants, kept, self.turned,
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:

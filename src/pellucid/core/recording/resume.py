@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.errors import BadInput
+from pellucid.core.facing import channels_last, channels_second, turned
 from pellucid.core.names import module_paths, named_arguments, operation_name
 from pellucid.core.recording.batched import Batched, different, tape_of_two
 from pellucid.core.recording.frontier import Frontier, frontier, given_states, states, where
@@ -58,7 +59,8 @@ class _Walk(TorchFunctionMode):
 class Cut:
     """A pass recorded on one sample, ready to be resumed behind `site` with other values there.
 
-    `value` is what was there, one sample along `axis` (0 but for sequence-first networks).  `exact` says whether
+    `value` is what was there, as it is seen there (a map with its channels second), one sample along `axis` (0 but for
+    sequence-first networks).  `exact` says whether
     resumption gives what a whole pass gives, tried at once with the recorded value; if not, `run` computes everything
     and `reason` says why.  `recorded` and `skipped` count the operations of the pass and those that resuming saves.
     Making one costs about four forward passes.  Raises `BadInput` when the input holds several samples or the site
@@ -72,7 +74,7 @@ class Cut:
     """
 
     def __init__(self, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], site: Site) -> None:
-        self.site = site
+        self.site, self._turned = site, turned(model, site.path) and site.operation is None
         self._given: tuple[tuple[Any, ...], dict[str, Any]] = private((args, dict(kwargs)))
         self._inputs = tuple(named_arguments(model, *self._given))
         if any(v.ndim == 0 or len(v) != 1 for v in named_arguments(model, *self._given).values()):
@@ -93,10 +95,11 @@ class Cut:
         if axis is None:
             self.reason = "the value at the site has no axis that counts samples"
         known = self._recorded(one, number)
-        self.value = self._look(model) if known is None else known
+        value = self._look(model) if known is None else known
+        self.value = channels_second(value) if self._turned else value
         self._tape = _without_values(one)
         if not self.reason:
-            self._check(model, one)
+            self._check(model, one, value)
 
     @property
     def exact(self) -> bool:
@@ -116,6 +119,7 @@ class Cut:
         if _without(new.shape, self.axis) != _without(self.value.shape, self.axis):
             shape = tuple("batch" if i == self.axis else n for i, n in enumerate(self.value.shape))
             raise BadInput(f"The new value is {tuple(new.shape)}, expected {shape}.", "Give the site's own shape.")
+        new = channels_last(new) if self._turned else new
         if self.exact:
             try:
                 return self._resumed(model, new)
@@ -175,7 +179,7 @@ class Cut:
             raise BadInput(f"The site {str(self.site)!r} did not run again on the same input.", "Choose another site.")
         return found[0]
 
-    def _check(self, model: nn.Module, one: Tape) -> None:
+    def _check(self, model: nn.Module, one: Tape, value: Tensor) -> None:
         """Resume with the recorded value, twice over, and compare with the recorded output."""
         missing = self._frontier.needed - self._saved.keys()
         if missing:
@@ -183,7 +187,7 @@ class Cut:
             return
         try:
             with torch.no_grad():
-                resumed = leaves(self._resumed(model, torch.cat([self.value, self.value], self.axis)), deep=True)
+                resumed = leaves(self._resumed(model, torch.cat([value, value], self.axis)), deep=True)
         except (_Diverged, RuntimeError) as error:
             self.reason = f"the resumed pass failed: {str(error).splitlines()[0]}"
             return

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
+from pellucid.core.facing import shape_seen
 from pellucid.core.names import module_paths, named_arguments, named_weights
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, private, rebuilt
@@ -127,7 +128,8 @@ class Step:
 class Tape:
     """Everything that happened in one forward pass.  `pellucid.core.recording.record.record_module` makes it.
 
-    `silent` names the functions that only asked about metadata (shape, device) and are no operations.
+    `silent` names the functions that only asked about metadata (shape, device) and are no operations; `turned` the
+    modules whose values are shown with channels second, though the network keeps them last.
     """
 
     operations: tuple[Operation, ...]
@@ -140,6 +142,7 @@ class Tape:
     result: Any = field(repr=False)
     constants: Mapping[int, Tensor] = field(repr=False)
     kept: Mapping[int, Tensor] = field(repr=False)
+    turned: frozenset[str] = frozenset()
 
     @property
     def edges(self) -> tuple[tuple[int, int, int], ...]:
@@ -173,19 +176,18 @@ class Tape:
     def output(self, site: Site) -> int:
         """The number of the (first) value at a site; raises `BadInput` when nothing ran there."""
         if site.operation is None:
-            outputs = next(
-                (
-                    c.inputs if site.at == "input" else c.outputs
-                    for c in self.calls
-                    if (c.path, c.call) == (site.path, site.call)
-                ),
-                (),
-            )
+            calls = (c for c in self.calls if (c.path, c.call) == (site.path, site.call))
+            outputs = next((c.inputs if site.at == "input" else c.outputs for c in calls), ())
         else:
             outputs = next((op.outputs for op in self.operations if op.site == site), ())
         if not outputs:
             raise BadInput(f"No tensor was put out at {str(site)!r} in this pass.", "tape.operations lists what ran.")
         return outputs[0]
+
+    def shape(self, site: Site) -> tuple[int, ...]:
+        """The shape of the value at a site as it is seen there: a map has its channels second."""
+        shape = self.values[self.output(site)].shape
+        return shape_seen(shape) if site.path in self.turned and site.operation is None else shape
 
     @property
     def operation_sites(self) -> tuple[Site, ...]:
@@ -198,15 +200,15 @@ class Tape:
 
         The network itself is not among them; None when there is none.
         """
-        found = [(self._age(c), -c.path.count("."), c) for c in self.calls if c.path and self._is_spatial(c)]
-        if not found:
-            return None
-        _, _, latest = max(found, key=lambda f: f[:2])
-        return Site(latest.path, latest.call)
+        found = [c for c in self.calls if c.path and self._is_spatial(c)]
+        latest = max(found, key=lambda c: (self._age(c), -c.path.count(".")), default=None)
+        return None if latest is None else Site(latest.path, latest.call)
 
     def _is_spatial(self, call: ModuleCall) -> bool:
-        value = self.values[call.outputs[0]] if call.outputs else None
-        return value is not None and len(value.shape) == 4 and math.prod(value.shape[2:]) > 1 and value.varies
+        if not call.outputs or not self.values[call.outputs[0]].varies:
+            return False
+        shape = self.shape(Site(call.path, call.call))
+        return len(shape) == 4 and math.prod(shape[2:]) > 1
 
     def _age(self, call: ModuleCall) -> int:
         operation = self.values[call.outputs[0]].operation

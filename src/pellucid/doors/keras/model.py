@@ -85,13 +85,12 @@ def open_model(model: Any, *, preparation: Preparation | None = None, name: str 
 def _network(model: Any, preparation: Preparation | None, name: str, notes: list[str]) -> Network:
     last = keeps_channels_last(model, keras().config.image_data_format())
     module = KerasPictures(model, last)
-    if any(g.turned for g in module.given):
+    if any(g.turned for g in module.inputs.given):
         notes.append("Keras keeps channels last; here pictures and maps have them first: [batch, channels, ...].")
     if preparation is None:
         preparation, why = stated_inside(model, module)
         notes += [why] if why else []
-    names = [g.name for g in module.given]
-    return Network(module, inputs=names, preparation=preparation, name=name, reader=read, notes=notes)
+    return Network(module, inputs=module.argument_names, preparation=preparation, name=name, reader=read, notes=notes)
 
 
 def _head(package: Any, model: Any) -> Any:
@@ -132,7 +131,7 @@ def stated_inside(model: Any, module: KerasPictures) -> tuple[Preparation | None
     A Rescaling layer of 1/255 takes what image files hold, 0 to 255.  Size is the input's; the whole picture is put
     into it with the filter that Keras's own image loading uses.
     """
-    shape = module.given[0].wanted if len(module.given) == 1 else None
+    shape = module.inputs.given[0].wanted if len(module.inputs.given) == 1 else None
     if shape is None or len(shape) != 3:
         return None, ""
     channels, height, width = shape

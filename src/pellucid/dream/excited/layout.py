@@ -12,7 +12,7 @@ from pellucid.core.errors import BadInput, BadModel, BadOption
 from pellucid.core.last_map import Grid, places
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
-from pellucid.core.recording.receptive_field import ReceptiveField, receptive_fields
+from pellucid.core.recording.receptive_field import ReceptiveField, receptive_field
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
 from pellucid.core.score import Score
@@ -144,10 +144,10 @@ def _field(tape: Tape | None, name: str, axes: tuple[int, ...], site: Site) -> R
     if tape is None or not axes:
         return None
     try:
-        found = receptive_fields(tape, name, axes).get(tape.output(site))
+        found = receptive_field(tape, site, name, axes)
     except BadInput:  # an input or a value that the tape does not know by this name
         return None
-    return found if found is not None and any(a is not None for a in found.axes) else None
+    return found if any(a is not None for a in found.axes) else None
 
 
 def _along_time(tape: Tape | None) -> bool:
