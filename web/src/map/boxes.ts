@@ -59,14 +59,15 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   let parameters = 0;
   for (const member of members) parameters += groups.parameters[member];
   let family = "group";
-  const lines = name && said ? [shortened(name)] : []; // of what has no kind the name is the title
+  const known = name && said && name !== said;
+  const lines = known ? [shortened(name)] : []; // of what has no kind the name is the title
   if (tree.size[group] === 1) {
     const [only] = inside(tree, group);
     family = tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
-  } else if (parameters) lines.push(`${amount(parameters)} parameters`);
-  const framed = name && name !== kind && said ? `${name} · ${kind}` : kind;
+  } else if (parameters) lines.push(`${amount(parameters)} parameter${parameters === 1 ? "" : "s"}`);
+  const framed = known && name !== kind ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(said) && count === 1 && name) {
     kind = name;
     lines[0] = said;

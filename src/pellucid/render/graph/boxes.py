@@ -65,14 +65,14 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     said = _kind(tree, group)
     kind = (said or name) + (f" ×{count}" if count > 1 else "")
     parameters = sum(groups.parameters[member] for member in members)
-    known = bool(name and said)  # of what has no kind the name is the title
+    known = bool(name and said) and name != said  # of what has no kind the name is the title
     family, lines = GROUP, [shortened(name)] if known else []
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
         family = tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
     elif parameters:
-        lines.append(f"{amount(parameters)} parameters")
+        lines.append(f"{amount(parameters)} parameter{'s' * (parameters != 1)}")
     framed = f"{name} · {kind}" if known and name != kind else kind
     if said in CONTAINERS and count == 1 and name:
         kind, lines = name, [said, *lines[1:]]
