@@ -30,7 +30,7 @@ from pellucid.surfaces.kept import BY_CLASS
 from pellucid.surfaces.place import writable
 from pellucid.surfaces.report import report
 from pellucid.render.listing import listing
-from pellucid.views.view import Heading, Stack, View
+from pellucid.views.view import Fold, Heading, Stack, View
 
 
 def view_of(subject: Shown, *, still: bool = False) -> View:
@@ -43,7 +43,12 @@ def view_of(subject: Shown, *, still: bool = False) -> View:
 
 def words_of(subject: Shown, width: int) -> View:
     """The part of the report that a terminal of so many columns shows."""
-    return listing(subject, width) if isinstance(subject, Architecture) else view_of(subject)
+    if isinstance(subject, Architecture):
+        return listing(subject, width)
+    view = view_of(subject)
+    if isinstance(subject, Difference) and isinstance(view, Stack):  # what is folded away has no room here
+        return Stack(tuple(part for part in view.views if not isinstance(part, Fold)))
+    return view
 
 
 def save(subject: Shown, path: str | Path) -> Path:
