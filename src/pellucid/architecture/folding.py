@@ -11,7 +11,8 @@ from pellucid.architecture.alignment import Alignment
 from pellucid.architecture.graph import Graph
 
 _INDEX = re.compile(r"(?<![^./])[0-9]+(?![^./#:])")  # a part of a path that is a number
-_FEW = 4  # numbers that are listed
+_BLOCK = re.compile(r"(?<![^./])[0-9]+(?=[./][^./]+[./])")  # one that holds modules of its own, not a layer in a row
+_FEW = 10  # numbers that are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +29,26 @@ class Folded:
     members: tuple[int, ...]
 
 
-def folded(rows: Iterable[tuple[tuple[str, ...], tuple[str, ...], int]]) -> tuple[Folded, ...]:
+def folded(
+    rows: Iterable[tuple[tuple[str, ...], tuple[str, ...], int]], *, tensors: bool = False
+) -> tuple[Folded, ...]:
     """Rows of places, what is said of them, and parameters: those that differ in the numbers of blocks alone as one.
 
-    Those with the most parameters come first, then all others in their order.
+    Those with the most parameters come first, then all others in their order.  Places that are `tensors` of layers
+    which follow each other (`features.0.weight`) stay apart: only blocks of several layers repeat.
 
     >>> rows = [(("b.0.act",), (), 0), (("b.1.act",), (), 0), (("head",), (), 10), (("b.2.act",), (), 0)]
     >>> [(f.places, f.count) for f in folded(rows)]
     [(('head',), 1), (('b.0…2.act',), 3)]
     """
     given = list(rows)
+    index = _BLOCK if tensors else _INDEX
     alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
     for k, (places, what, _) in enumerate(given):
-        alike.setdefault((tuple(_INDEX.sub("*", place) for place in places), what), []).append(k)
+        alike.setdefault((tuple(index.sub("*", place) for place in places), what), []).append(k)
     found = [
         Folded(
-            tuple(_together([given[k][0][side] for k in members]) for side in range(len(patterns))),
+            tuple(_together([given[k][0][side] for k in members], index) for side in range(len(patterns))),
             what,
             len(members),
             sum(given[k][2] for k in members),
@@ -73,15 +78,15 @@ def _held(graph: Graph) -> dict[str, int]:
     return {graph.site_of(group): graph.groups.parameters[group] for group in range(len(graph.groups))}
 
 
-def _together(places: Sequence[str]) -> str:
+def _together(places: Sequence[str], index: re.Pattern[str]) -> str:
     """Places that differ in numbers alone as one text: with the ranges that these fill, or with a star."""
     if len(places) == 1:
         return places[0]
-    rows = [[int(n) if len(n) < 19 else -1 for n in _INDEX.findall(place)] for place in places]
+    rows = [[int(n) if len(n) < 19 else -1 for n in index.findall(place)] for place in places]
     columns = [sorted(set(column)) for column in zip(*rows, strict=True)]
     full = math.prod(map(len, columns)) == len({tuple(row) for row in rows})
     texts = iter([_range(column) if full or len(column) == 1 else "*" for column in columns])
-    return _INDEX.sub(lambda _: next(texts), places[0])
+    return index.sub(lambda _: next(texts), places[0])
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -134,7 +134,7 @@ def _cut(title: str, columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]],
 
 def _weights(found: Difference, most: int, still: bool) -> list[View]:
     """How far weights moved: those of alike blocks together, by the one that moved most; then every one."""
-    folds = folded(((w.name, w.other), (), 0) for w in found.weights)
+    folds = folded((((w.name, w.other), (), 0) for w in found.weights), tensors=True)
     if len(folds) == len(found.weights):
         return [_every(found, "Weights, the most changed first", most)]
     groups = [[found.weights[k] for k in f.members] for f in folds]
