@@ -193,6 +193,25 @@ def loose() -> Graph:
     return net.graph()
 
 
+def weights(blocks: int = 3) -> Graph:
+    """What a file of weights tells: groups of every size and no edges, and beside them two chains of their own."""
+    net = Drawn("weights")
+    for name in ("cls", "position"):
+        net.add("tensor", name, label="1x197x192")
+    for block in range(blocks):
+        for inner in ("attention.in", "attention.out", "norm", "mlp.first", "mlp.second"):
+            path = f"blocks.{block}.{inner}"
+            net.add("weight", path, label="x".join(["192"] * (1 + (block + len(inner)) % 4)))
+    for name in ("head", "norm", "patch"):
+        net.add("tensor", name, label="192")
+    for path in ("left", "right"):
+        x = net.add("input", "")
+        for i in range(4):
+            x = net.add("conv", f"{path}.{i % 2}", x)
+        net.add("spare", path)
+    return net.graph()
+
+
 def modules() -> Graph:
     """Modules of which nothing ran."""
     net = Drawn("modules")

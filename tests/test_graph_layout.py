@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.text import from_text
-from pellucid.render.graph.layered import Placed, Rect, layout
+from pellucid.render.graph.layered import Direction, Placed, Rect, layout
 from pellucid.render.graph.outline import outline
 from pellucid.render.graph.scene import open_first, scene
+from pellucid.render.graph.shelves import SHELF, shelves
 from tests import graphs
 
 VECTORS = sorted((Path(__file__).parent.parent / "web" / "vectors").glob("*.json"))
@@ -22,7 +23,7 @@ NASTY = {
     "residual": graphs.residual(3), "transformer": graphs.transformer(120), "u": graphs.u_shaped(9),
     "dense": graphs.dense(24), "experts": graphs.experts(12), "torn": graphs.torn(), "constants": graphs.constants(),
     "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "chain": graphs.chain(30),
-    "outputs": graphs.outputs(),
+    "outputs": graphs.outputs(), "weights": graphs.weights(), "many": graphs.weights(40),
 }  # fmt: skip
 
 
@@ -133,6 +134,46 @@ def test_vectors_are_what_both_languages_find(path: Path):
         assert flat == pytest.approx([v for rect in view["placed"]["boxes"] for v in rect], abs=1e-6)
         lines = [v for route in placed.routes for v in route]
         assert lines == pytest.approx([v for route in view["placed"]["routes"] for v in route], abs=1e-6)
+
+
+def loose(count: int) -> Graph:
+    net = graphs.Drawn("loose")
+    for i in range(count):
+        net.add("x" * (1 + i * 7 % 20), "", label="y" * (i * 11 % 25))
+    return net.graph()
+
+
+@pytest.mark.parametrize("direction", ["down", "right"])
+@pytest.mark.parametrize("count", [20, 90, 700])
+def test_what_is_not_joined_stands_in_rows_a_little_wider_than_high(count: int, direction: Direction):
+    placed = layout(scene(loose(count), {0}), direction)
+    assert 1.2 < placed.width / placed.height < 1.9
+    used = sum(rect.width * rect.height for rect in placed.boxes)
+    spaced = sum((rect.width + SHELF) * (rect.height + SHELF) for rect in placed.boxes)
+    assert placed.width * placed.height < 1.3 * spaced + 20000 < 4 * used + 40000
+
+
+def test_rows_also_stand_in_an_open_group_and_are_read_in_order():
+    graph = graphs.weights(12)
+    every = set(range(len(graph.groups)))
+    seen = scene(graph, every, every)
+    placed = layout(seen)
+    blocks = next(f for f, frame in enumerate(seen.frames) if frame.title.startswith("blocks"))
+    assert 0.8 < placed.frames[blocks].width / placed.frames[blocks].height < 2.5
+    inner = [rect for frame, rect in zip(seen.frames, placed.frames, strict=True) if frame.parent == blocks]
+    assert len(inner) == 12
+    assert [(r.y, r.x) for r in inner] == sorted((r.y, r.x) for r in inner)
+
+
+def test_what_is_higher_than_all_others_has_a_row_of_its_own():
+    places, (width, height) = shelves([(60, 40), (300, 6000), (60, 40), (60, 40)])
+    assert [y for _, y in places] == [0, 40 + SHELF, 6040 + 2 * SHELF, 6040 + 2 * SHELF]
+    assert (width, height) == (300, 6080 + 2 * SHELF)
+
+
+def test_what_is_not_joined_takes_linear_time():
+    steps = [layout(scene(loose(count), {0})).steps / count for count in (500, 1000, 2000, 4000)]
+    assert max(steps) < 1.1 * min(steps)
 
 
 def test_time_is_linear():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from itertools import permutations
 
 import numpy as np
@@ -12,11 +13,12 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.architecture.difference import weight_change
+from pellucid.architecture.folding import folded, repeats
 from pellucid.architecture.similarity import gram, hsic, minibatch_cka, table
 from pellucid.architecture.weights import facts_of
 from pellucid.render.terminal import terminal
 from pellucid.surfaces.facts import facts
-from pellucid.surfaces.show import view_of
+from pellucid.surfaces.show import view_of, words_of
 from pellucid.views.difference import changes
 
 
@@ -67,6 +69,43 @@ def test_minibatches_sum_before_the_ratio():
     assert float(whole[1, 0]) == pytest.approx(1)
     with pytest.raises(pl.BadInput, match="3 samples"):
         pl.cka(x[:3], y[:3])
+
+
+def stack(depth, *, extra=False):
+    """Alike blocks; with `extra` each ends in a scale of its own kind."""
+    def block():
+        return nn.Sequential(nn.Linear(6, 6), nn.Tanh() if extra else nn.ReLU(), *([nn.Softsign()] if extra else []))
+
+    torch.manual_seed(3)
+    return nn.Sequential(*(block() for _ in range(depth)), nn.Linear(6, 9 if extra else 4))
+
+
+def test_what_repeats_from_block_to_block_is_said_once_and_the_largest_first():
+    found = pl.map_difference(stack(24), stack(24, extra=True), (1, 6))
+    folds = repeats(found.parts, found.a.graph, found.b.graph)
+    assert [(f.places, f.count) for f in folds["changed"]] == [(("24", "24"), 1), (("0…23.1", "0…23.1"), 24)]
+    assert [f.parameters for f in folds["changed"]] == [6 * 9 + 9, 0]
+    assert [(f.places, f.count) for f in folds["added"]] == [(("0…23.2",), 24)]
+    assert sum(f.count for found_ in folds.values() for f in found_) == sum(
+        len(items) for items in (found.parts.changed, found.parts.added, found.parts.removed, found.parts.renamed)
+    )
+    text = terminal(words_of(found, 80), width=80)
+    assert "×24" in text and len(text.split("\n")) < 40 and max(map(len, text.split("\n"))) <= 80
+    assert json.loads(json.dumps(facts(found)))["folded"]["added"][0]["count"] == 24
+
+
+def test_ranges_are_written_only_where_they_are_full():
+    def text(*places):
+        (found,) = folded(((place,), (), 0) for place in places)
+        return found.places[0]
+
+    assert text("a.0.b", "a.1.b", "a.2.b") == "a.0…2.b"
+    assert text("a.0.b", "a.3.b") == "a.[0, 3].b"
+    assert text("a.0.1", "a.1.1", "a.0.2", "a.1.2") == "a.0…1.1…2"
+    assert text("a.0.1", "a.1.2") == "a.*.*"
+    assert text("conv1.w#2") == "conv1.w#2"
+    rows = [((f"features.{i}.weight",), (), 0) for i in range(9)]
+    assert len(folded(rows, tensors=True)) == 9 and len(folded(rows)) == 1
 
 
 def first():

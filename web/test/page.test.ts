@@ -170,6 +170,6 @@ test("text on a color is readable: at least 4.5 to 1", () => {
 test("numbers are short and say their unit", () => {
   assert.deepEqual(
     [said(25_557_032), said(1536, "B"), said(0.12345), said(0), said(1.5e-7), said(12), said(-4200), said(3, "ms")],
-    ["25.5 M", "1.53 kB", "0.123", "0", "1.50e-7", "12", "−4.20 k", "3 ms"],
+    ["25.6 M", "1.54 kB", "0.123", "0", "1.50e-7", "12", "−4.2 k", "3 ms"],
   );
 });

@@ -118,6 +118,9 @@ def _differences(old: Part, new: Part) -> list[str]:
                 said.append(f"operation {op}, now {new_op}")
             elif label != new_label:
                 said.append(f"{op} {label or 'plain'}, now {new_label or 'plain'}")
+    before, now = (sum(held for *_, held in side.inside) for side in (old, new))
+    if not said and before != now:
+        said.append(f"{before} parameters, now {now}")
     if old.output != new.output:
         said.append(f"output {old.output or 'unknown'}, now {new.output or 'unknown'}")
     return said

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pellucid.architecture.alignment import Alignment, align
 from pellucid.architecture.architecture import Architecture
@@ -181,7 +181,7 @@ Similar = tuple[tuple[str, ...], tuple[str, ...], Tensor]
 
 def _similar(a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: Tensors, y: Tensors) -> Similar | None:
     """CKA between the outputs of modules, over batches of samples."""
-    sites = [_sites(of_a), _sites(of_b)]
+    sites = [_sites(of_a, a), _sites(of_b, b)]
     if not all(sites):
         return None
     size = len(next(iter(x.values())))
@@ -201,8 +201,9 @@ def _similar(a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: 
     return tuple(map(str, sites[0])), tuple(map(str, sites[1])), values
 
 
-def _sites(found: Architecture) -> list[Site]:
+def _sites(found: Architecture, net: Network) -> list[Site]:
     """The modules whose outputs are compared: outermost ones first, as many as fit a picture, in order of running."""
+    holders = {path for path, module in net.model.named_modules() if type(module) is nn.Module}  # these never run
     graph = found.graph
     if not len(graph.edges):
         return []
@@ -210,7 +211,8 @@ def _sites(found: Architecture) -> list[Site]:
     depths, last = graph.depths, output_nodes(graph)
     kept: list[int] = []
     for depth in range(1, max(depths, default=0) + 1):
-        level = [g for g in range(1, len(graph.groups)) if depths[g] == depth and _keeps_samples(graph, last[g], batch)]
+        level = [g for g in range(1, len(graph.groups)) if depths[g] == depth and graph.groups.path[g] not in holders]
+        level = [g for g in level if _keeps_samples(graph, last[g], batch)]
         if kept and len(kept) + len(level) > MOST_SITES:
             break
         kept += level

@@ -13,6 +13,7 @@ from pellucid.architecture.graph import ROOT, Family, Graph, shape_text
 
 _SHOWN = 2  # tensors in a label
 DEPTH = 32  # levels of names; what is nested deeper keeps its dots
+_NUMBER, _LONG = re.compile(r"[0-9]+"), 19
 _NORM = re.compile(r"(norm|bn|ln)\d*(_|$)|(^|_)(norm|bn|ln)", re.IGNORECASE)
 
 
@@ -73,7 +74,8 @@ class _Bytes:
         if branch.held and not branch.inner and group != ROOT:
             self.node(branch.held, group, path)
             return
-        for last, tensor in branch.held:
+        held = dict(branch.held)
+        for last, tensor in [(last, held[last]) for last in _in_order(held)]:
             where = f"{path}.{last}" if path else last
             self.node([("", tensor)], self.draft.group(Run(group, where, "")), where)
         for part in _in_order(branch.inner):
@@ -110,10 +112,22 @@ def _word(last: str, shape: tuple[int, ...]) -> str:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Names as they came; numbers among them in order, for files sort 10 before 2."""
+    """Names as they came; those that differ in numbers alone in the order of these, for files sort 10 before 2.
+
+    >>> _in_order(["layer1", "layer10", "head", "layer2"])
+    ['layer1', 'layer2', 'head', 'layer10']
+    """
     found = list(names)
-    numbers = iter(sorted((n for n in found if n.isdecimal()), key=lambda n: (int(n) if len(n) < 19 else 0, n)))
-    return [next(numbers) if n.isdecimal() else n for n in found]
+    alike: dict[str, list[str]] = {}
+    for name in found:
+        alike.setdefault(_NUMBER.sub("0", name), []).append(name)
+    waiting = {pattern: iter(sorted(held, key=_numbers)) for pattern, held in alike.items()}
+    return [next(waiting[_NUMBER.sub("0", name)]) for name in found]
+
+
+def _numbers(name: str) -> tuple[tuple[int, str], ...]:
+    """The numbers in a name, for sorting; very long ones as they are written."""
+    return tuple((int(n) if len(n) < _LONG else 0, n) for n in _NUMBER.findall(name))
 
 
 def _family(path: str, shape: tuple[int, ...]) -> Family:

@@ -19,7 +19,7 @@ _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them
 def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     """The graph of a parsed ONNX model.
 
-    Initializers are parameters of what reads them, floating ones counted; constants and values that nobody computes are
+    Initializers are parameters of what reads them, floating ones with an axis counted; constants and values that nobody computes are
     not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs
     are known of convolutions and matrix products where shapes are; a batch that only has a name counts as one sample.
 
@@ -75,6 +75,9 @@ class _Filling:
                 for value in node.attributes.values():
                     if isinstance(value, onnx.Weights):
                         scope.stored[node.outputs[0]] = value
+                continue
+            if node.op == "Identity" and node.inputs[0] in scope.stored:  # one weight under several names
+                scope.stored[node.outputs[0]] = scope.stored[node.inputs[0]]
                 continue
             group = self._group(root, node.path)
             bodies = node.bodies if node.attributes else {}
@@ -162,12 +165,18 @@ class _Filling:
 
 
 def _shape(dims: onnx.Dims | None) -> Shape | None:
-    return None if dims is None else tuple("?" if size is None else size for size in dims)
+    """Sizes, with "?" for those that neither the file nor its author named."""
+    if dims is None:
+        return None
+    return tuple("?" if size is None or str(size).startswith("unk__") else size for size in dims)
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
-    """Numbers that were learned: floating ones, and the small integers of quantized weights with more than one axis."""
-    return ("float" in w.dtype and w.count > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
+    """Numbers that were learned: floating ones, and the small integers of quantized weights with more than one axis.
+
+    A number without any axis is a setting of its operator, such as the bounds of Clip.
+    """
+    return ("float" in w.dtype and w.count > 0 and len(w.shape) > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
 
 
 def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:
@@ -184,7 +193,8 @@ def _label(node: onnx.Node, stored: list[onnx.Weights]) -> str:
     largest = max(shapes, key=lambda s: (len(s), prod(s)), default=())
     said = ["x".join(map(str, largest))] if largest else []
     if node.attributes:
-        said += [text for name in _LABELED if (text := _said(name, node.attributes))]
+        names = _LABELED if not largest else [name for name in _LABELED if name != "kernel_shape"]  # the weights say it
+        said += [text for name in names if (text := _said(name, node.attributes))]
     return ", ".join(said)
 
 

@@ -12,6 +12,7 @@ from pellucid.architecture.labels import label
 from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
 from pellucid.core.structure import leaves, parts
 
+PLAIN = "Module"  # the class of what has no class of its own
 Called = tuple[str, int]  # a module's path, and which of its runs
 
 
@@ -48,14 +49,39 @@ def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, 
     for order, call in enumerate(tape.calls):
         inside.setdefault(call.parent, []).append((call.first, order, call))
     found: dict[Called, int] = {}
+    holders: dict[tuple[int, str], int] = {}
     ahead = [(-1, call) for *_, call in inside.get(None, [])]
     while ahead:
         parent, call = ahead.pop()
         here = (call.path, call.call)
-        found[here] = draft.group(Run(parent, call.path, kinds.get(call.path, ""), call.call))
+        parent = _holder(draft, parent, call.path, kinds, holders)
+        found[here] = draft.group(Run(parent, call.path, _known(kinds.get(call.path, "")), call.call))
         held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
         ahead.extend((found[here], child) for *_, child in held)
     return found
+
+
+def _holder(
+    draft: Draft, parent: int, path: str, kinds: Mapping[str, str], holders: dict[tuple[int, str], int]
+) -> int:
+    """The group around a call: modules between it and the one that called it which only hold others (of an exported
+    program) are groups too.
+    """
+    outer = draft.runs[parent].path if parent >= 0 else ""
+    at = path.find(".", len(outer) + 1 if outer else 0)
+    while at >= 0:
+        holder = path[:at]
+        if kinds.get(holder) == PLAIN:
+            if (parent, holder) not in holders:
+                holders[parent, holder] = draft.group(Run(parent, holder, ""))
+            parent = holders[parent, holder]
+        at = path.find(".", at + 1)
+    return parent
+
+
+def _known(kind: str) -> str:
+    """The class of a module, where it says something: the operations of an exported program speak for themselves."""
+    return "" if kind in (PLAIN, "Operation") else kind
 
 
 def _inputs(draft: Draft, tape: Tape, made: dict[int, int]) -> None:

@@ -13,6 +13,8 @@ BUDGET = 60
 class Line:
     """One group, or one operation (`node`), `depth` levels in; `count` alike ones that follow each other are one line.
 
+    `group` is the first of its `members`; an operation has none.
+
     Sums are those of all of them together.
     """
 
@@ -26,6 +28,7 @@ class Line:
     count: int
     group: int
     node: int | None
+    members: tuple[int, ...] = ()
 
 
 def tree(graph: Graph, depth: int | None = None) -> tuple[Line, ...]:
@@ -80,7 +83,7 @@ class _Tree:
             _, inner, node = run[0]
             branch = (*last, i == len(runs) - 1)
             found.append(self._node(node, branch) if node is not None else self._group(run, branch))
-            if node is None:
+            if node is None and (self.graph.groups.kind[inner] or self._only(inner) is None):
                 self._add(inner, depth, branch, found)
 
     def _runs(self, group: int) -> list[list[tuple[int, int, int | None]]]:
@@ -105,7 +108,8 @@ class _Tree:
 
     def _node(self, node: int, last: tuple[bool, ...]) -> Line:
         n = self.graph.nodes
-        label, shape = n.label[node], shape_text(n.shape[node])
+        shape = shape_text(n.shape[node])
+        label = n.label[node] if n.label[node] != shape else ""
         return Line(
             len(last), last, n.op[node], label, shape, n.parameters[node], n.flops[node], 1, n.group[node], node
         )
@@ -126,19 +130,33 @@ class _Tree:
             len(last),
             last,
             name,
-            g.kind[first] or self._label(first),
+            g.kind[first] or self._said(first),
             shape_text(None if output is None else self.graph.nodes.shape[output]),
             sum({g.path[i]: g.parameters[i] for i in inside}.values()),  # several runs of one module share theirs
             sum(known) if known else None,
             len(inside),
             first,
             None,
+            tuple(inside),
         )
 
-    def _label(self, group: int) -> str:
-        """Of a group of no known kind that is one operation: what that says of itself."""
-        held = self.held[group]
-        return self.graph.nodes.label[held[0][0]] if len(held) == 1 and held[0][2] is not None else ""
+    def _said(self, group: int) -> str:
+        """Of a group of no known kind that is one operation: which; of one that never ran, its label."""
+        node = self._only(group)
+        if node is None:
+            return ""
+        if not len(self.graph.edges):
+            return self.graph.nodes.label[node]
+        op, name = self.graph.nodes.op[node], self.graph.groups.path[group].rpartition(".")[2]
+        return op if name.rstrip("_0123456789") != op else ""
+
+    def _only(self, group: int) -> int | None:
+        """The operation that a group is, where it is one."""
+        while len(self.held[group]) == 1:
+            _, group, node = self.held[group][0]
+            if node is not None:
+                return node
+        return None
 
 
 def output_nodes(graph: Graph) -> tuple[int | None, ...]:

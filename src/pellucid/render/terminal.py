@@ -84,7 +84,7 @@ def _lines(view: View, width: int, color: bool) -> list[str]:
         case Tiles():
             return _tiles(view, width)
         case Map():
-            return _wrap("The map itself is in a picture: -o map.svg, .png, .pdf or .html.", width)
+            return []  # boxes and wires need more room than letters have
         case Columns():
             return _one_by_one(_without_repeats(view.views), width, color)
         case Stack():
@@ -96,7 +96,8 @@ def _lines(view: View, width: int, color: bool) -> list[str]:
 
 
 def _one_by_one(views: tuple[View, ...], width: int, color: bool) -> list[str]:
-    return [line for v in views for line in [*_lines(v, width, color), ""]][:-1]
+    shown = filter(None, (_lines(v, width, color) for v in views))
+    return [line for lines in shown for line in [*lines, ""]][:-1]
 
 
 def _without_repeats(views: tuple[View, ...]) -> tuple[View, ...]:

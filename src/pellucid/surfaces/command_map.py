@@ -108,14 +108,15 @@ def _printed(found: Shown, *, as_json: bool) -> int:
     import sys
 
     from pellucid.render.terminal import terminal
-    from pellucid.surfaces.deliver import print_json, print_text, width
+    from pellucid.surfaces.deliver import DRAW, print_json, print_text, width
     from pellucid.surfaces.facts import facts
-    from pellucid.surfaces.show import view_of
+    from pellucid.surfaces.show import words_of
 
     if as_json:
         print_json(facts(found))
     else:
-        print_text(terminal(view_of(found), width=width(), color=sys.stdout.isatty()))
+        print_text(terminal(words_of(found, width()), width=width(), color=sys.stdout.isatty()))
+        print_text(f"\n{DRAW}")
     return 0
 
 

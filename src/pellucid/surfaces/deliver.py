@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pellucid.core.shown import Shown
 
 MOST = 256  # channels of one command
+DRAW = "As a picture: -o map.html to move about in; or .svg, .png, .pdf."
 
 
 def place_of(output: str, image: str, kind: type[Shown]) -> Path:
@@ -39,14 +40,14 @@ def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
     from pellucid.surfaces.browser import open_in_browser
     from pellucid.surfaces.facts import facts
     from pellucid.surfaces.progress import unstopped
-    from pellucid.surfaces.show import view_of
+    from pellucid.surfaces.show import words_of
 
     with unstopped():
         path = result.save(place)
         if as_json:
             print_json({"written": str(path), **facts(result)})
             return 0
-        print_text(terminal(view_of(result), width=width(), color=sys.stdout.isatty()))
+        print_text(terminal(words_of(result, width()), width=width(), color=sys.stdout.isatty()))
     print_text(f"\nWritten: {visible(str(path))}")
     if not quiet:
         open_in_browser(path)

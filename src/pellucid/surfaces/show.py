@@ -29,7 +29,8 @@ from pellucid.surfaces import browser
 from pellucid.surfaces.kept import BY_CLASS
 from pellucid.surfaces.place import writable
 from pellucid.surfaces.report import report
-from pellucid.views.view import Heading, Stack, View
+from pellucid.render.listing import listing
+from pellucid.views.view import Fold, Heading, Stack, View
 
 
 def view_of(subject: Shown, *, still: bool = False) -> View:
@@ -38,6 +39,16 @@ def view_of(subject: Shown, *, still: bool = False) -> View:
     No picture goes without its trust card: one that was never tested is tested now.
     """
     return report(subject, still)
+
+
+def words_of(subject: Shown, width: int) -> View:
+    """The part of the report that a terminal of so many columns shows."""
+    if isinstance(subject, Architecture):
+        return listing(subject, width)
+    view = view_of(subject)
+    if isinstance(subject, Difference) and isinstance(view, Stack):  # what is folded away has no room here
+        return Stack(tuple(part for part in view.views if not isinstance(part, Fold)))
+    return view
 
 
 def save(subject: Shown, path: str | Path) -> Path:
@@ -137,7 +148,7 @@ def show(subject: Shown) -> None:
         browser.open_in_browser(save(subject, folder / "explanation.html"))
     else:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
-        sys.stdout.write(terminal(view_of(subject), width=width, color=sys.stdout.isatty()) + "\n")
+        sys.stdout.write(terminal(words_of(subject, width), width=width, color=sys.stdout.isatty()) + "\n")
 
 
 def _in_notebook() -> bool:

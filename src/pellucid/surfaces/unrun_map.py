@@ -12,9 +12,9 @@ from pellucid.render.plain import visible
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
 from pellucid.surfaces.browser import open_in_browser
-from pellucid.surfaces.deliver import print_text, width
+from pellucid.surfaces.deliver import DRAW, print_text, width
 from pellucid.surfaces.place import writable
-from pellucid.views.architecture import architecture_view
+from pellucid.render.listing import listing
 
 
 def unrun(model: str, output: str | None) -> Architecture | None:
@@ -35,9 +35,11 @@ def delivered(found: Architecture, output: str | None, *, quiet: bool) -> int:
     """Write the page, print the tree, and open what was written where there is a display."""
     if output:
         write(Path(output), page.page(found.text, f"The map of {found.graph.name} (Pellucid)").encode())
-    print_text(terminal(architecture_view(found), width=width(), color=sys.stdout.isatty()))
+    print_text(terminal(listing(found, width()), width=width(), color=sys.stdout.isatty()))
     if output:
         print_text(f"\nWritten: {visible(str(output))}")
         if not quiet:
             open_in_browser(Path(output))
+    else:
+        print_text(f"\n{DRAW}")
     return 0

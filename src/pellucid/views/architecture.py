@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.graph import Graph
-from pellucid.architecture.overlay import Overlay
+from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.architecture.totals import Totals
 from pellucid.architecture.tree import Line, tree
 from pellucid.views.graph import Map
@@ -15,15 +15,16 @@ from pellucid.views.number import count, number, percent
 from pellucid.views.view import Cell, Fold, Heading, Stack, Table, Text, View
 
 MOST_LINES, MOST_FINDINGS = 2000, 12
+ADDING = ("memory", "time")  # of parts: what is in the whole is their sum
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
 def architecture_view(found: Architecture) -> View:
     """The whole report."""
-    head = (*_head(found), _map(found))
-    more = (Fold("Operations by kind", _kinds(found.graph)), *_activity(found), Fold("What this says", _legend(found)))
+    top = (*head(found), _map(found))
+    more = (Fold("Operations by kind", _kinds(found.graph)), *activity(found), Fold("What this says", _legend(found)))
     said = metadata_fold(found.metadata)
-    return Stack((*head, tree_table(found), *said, *(() if found.totals.tensors else more)))
+    return Stack((*top, tree_table(found), *said, *(() if found.totals.tensors else more)))
 
 
 def metadata_fold(metadata: Mapping[str, str]) -> tuple[View, ...]:
@@ -34,10 +35,11 @@ def metadata_fold(metadata: Mapping[str, str]) -> tuple[View, ...]:
 
 def architecture_figure(found: Architecture) -> View:
     """What fits on one picture: the totals and the map."""
-    return Stack((*_head(found), _map(found)))
+    return Stack((*head(found), _map(found)))
 
 
-def _head(found: Architecture) -> tuple[View, ...]:
+def head(found: Architecture) -> tuple[View, ...]:
+    """Title, totals, and what is to be known of how the map came about."""
     name = found.graph.name or "A network"
     notes = tuple(Text(note, "quiet") for note in found.notes)
     return (Heading(f"The map of {name}", 1), Text(totals_words(found.totals), "lead"), *notes)
@@ -91,8 +93,7 @@ def tree_table(found: Architecture) -> Table:
     for line in lines[:MOST_LINES]:
         cells = _row(line)
         if extra and measure is not None:
-            value = measure.nodes[line.node] if line.node is not None else measure.groups[line.group]
-            cells = (*cells, "–" if value is None else _amount(value, measure.scale, measure.unit))
+            cells = (*cells, _measured(line, measure, found.color in ADDING))
         rows.append(cells)
     columns: tuple[str, ...] = ("name", "kind", "output", "parameters", "FLOPs")
     if found.totals.tensors:
@@ -104,11 +105,20 @@ def tree_table(found: Architecture) -> Table:
     return Table(columns, tuple(rows), caption)
 
 
+def _measured(line: Line, measure: Measure, adds: bool) -> str:
+    """The number of a line: of several alike modules the sum where numbers add up, else the mean."""
+    values = [measure.nodes[line.node]] if line.node is not None else [measure.groups[g] for g in line.members]
+    known = [v for v in values if v is not None]
+    if not known:
+        return "–"
+    return _amount(sum(known) / (1 if adds else len(known)), measure.scale, measure.unit)
+
+
 def _stored(found: Architecture, line: Line) -> tuple[Cell, ...]:
     """A line of a file of weights: name, shapes, how many numbers, and what they take there."""
     name, kind, _, numbers, _ = _row(line)
     sizes = found.overlay.measures["stored"].groups
-    return name, kind, numbers, f"{short(line.count * (sizes[line.group] or 0))}B"
+    return name, kind, numbers, f"{short(sum(sizes[group] or 0 for group in line.members))}B"
 
 
 def _row(line: Line) -> tuple[Cell, ...]:
@@ -142,7 +152,7 @@ def _kinds(graph: Graph) -> Table:
     return Table(("operation", "family", "times", "parameters", "FLOPs"), rows)
 
 
-def _activity(found: Architecture) -> tuple[View, ...]:
+def activity(found: Architecture) -> tuple[Fold, ...]:
     """What is dead, saturated or out of range on this input, the worst first."""
     overlay, nodes = found.overlay, found.graph.nodes
     if "zeros" not in overlay.measures:

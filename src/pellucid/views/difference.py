@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pellucid.architecture.difference import Difference
+from pellucid.architecture.folding import Folded, folded, repeats
 from pellucid.architecture.overlay import Measure
-from pellucid.views.architecture import totals_words
+from pellucid.views.architecture import short
 from pellucid.views.graph import Map
-from pellucid.views.number import count
+from pellucid.views.number import count, number
 from pellucid.views.view import Cell, Columns, Fold, Heading, Heat, Stack, Table, Text, View
 
 FEW, MANY = 24, 1000
@@ -24,7 +25,7 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
     ]  # fmt: skip
     views += _structure(found, most)
     if found.weights:
-        views.append(_weights(found, most))
+        views += _weights(found, most, still)
     if found.similarity.numel():
         views += _similarity(found)
     sides = ((a, found.a, changes(found, second=False)), (b, found.b, changes(found, second=True)))
@@ -76,20 +77,54 @@ def _lead(found: Difference) -> str:
 
 
 def _totals(found: Difference) -> View:
-    both = zip(_names(found), (found.a, found.b), strict=True)
-    rows = tuple((name, totals_words(m.totals)) for name, m in both)
-    return Table(("network", "in all"), rows)
+    """What both have in all, side by side."""
+    a, b = found.a.totals, found.b.totals
+    of_files = bool(a.tensors and b.tensors)
+    rows: list[tuple[str, Sequence[float | None], str]] = [
+        ("numbers" if of_files else "parameters", (a.parameters, b.parameters), ""),
+        ("stored" if of_files else "taken by parameters", (a.parameter_bytes, b.parameter_bytes), "B"),
+        ("FLOPs a pass", (a.flops, b.flops), ""),
+        ("activations", (a.activation_bytes, b.activation_bytes), "B"),
+        ("operations", (a.operations, b.operations), ""),
+        ("modules", (a.modules, b.modules), ""),
+        ("tensors", (a.tensors, b.tensors), ""),
+    ]
+    left_out = ("FLOPs a pass", "activations", "operations", "modules") if of_files else ()
+    shown = tuple((name, *(_size(v, unit) for v in both)) for name, both, unit in rows
+                  if any(both) and name not in left_out)  # fmt: skip
+    return Table(("in all", *_names(found)), shown)
+
+
+def _size(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{short(value)}{unit}".strip() if unit or value >= 10000 else number(value)
 
 
 def _structure(found: Difference, most: int) -> list[View]:
-    p = found.parts
-    tables: tuple[tuple[str, tuple[str, ...], Sequence[tuple[Cell, ...]]], ...] = (
-        ("Changed", ("module", "now", "how"), [(c.site, c.other, "; ".join(c.what)) for c in p.changed]),
-        ("Added", ("module",), [(site,) for site in p.added]),
-        ("Removed", ("module",), [(site,) for site in p.removed]),
-        ("Renamed", ("module", "now"), list(p.renamed)),
+    """What differs, once where it repeats; what holds the most parameters first."""
+    known = repeats(found.parts, found.a.graph, found.b.graph)
+    tables = (
+        ("Changed", "changed", ("module", "now", "how")),
+        ("Added", "added", ("module",)),
+        ("Removed", "removed", ("module",)),
+        ("Renamed", "renamed", ("module", "now")),
     )
-    return [_cut(title, columns, rows, most) for title, columns, rows in tables if rows]
+    out: list[View] = []
+    for title, name, columns in tables:
+        folds = known[name]
+        times = any(f.count > 1 for f in folds)
+        held = any(f.parameters for f in folds)
+        rows = [_row(f, len(columns), times, held) for f in folds]
+        heads = (columns[0], *(("times",) if times else ()), *columns[1:], *(("parameters",) if held else ()))
+        if rows:
+            out.append(_cut(title, *_without_empty(heads, rows), most))
+    return out
+
+
+def _row(f: Folded, columns: int, times: bool, held: bool) -> tuple[Cell, ...]:
+    place, *now = f.places
+    said = [place, *("" if text == place else text for text in now), "; ".join(f.what)][:columns]
+    said[1:1] = [f"×{f.count}" if f.count > 1 else ""] if times else []
+    return (*said, short(f.parameters).strip() if f.parameters else "") if held else tuple(said)
 
 
 def _cut(title: str, columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], most: int) -> Table:
@@ -97,12 +132,42 @@ def _cut(title: str, columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]],
     return Table(columns, tuple(rows[:most]), f"{title} (the first {most} of {len(rows)})" if left_out > 0 else title)
 
 
-def _weights(found: Difference, most: int) -> Table:
+def _weights(found: Difference, most: int, still: bool) -> list[View]:
+    """How far weights moved: those of alike blocks together, by the one that moved most; then every one."""
+    folds = folded((((w.name, w.other), (), 0) for w in found.weights), tensors=True)
+    if len(folds) == len(found.weights):
+        return [_every(found, "Weights, the most changed first", most)]
+    groups = [[found.weights[k] for k in f.members] for f in folds]
+    rows: list[tuple[Cell, ...]] = [
+        (f.places[0], f"×{f.count}" if f.count > 1 else "", f.places[1] if f.places[1] != f.places[0] else "",
+         _furthest(w.relative for w in moved), _furthest((w.cosine for w in moved), least=True),
+         max(w.largest for w in moved))
+        for f, moved in zip(folds, groups, strict=True)
+    ]  # fmt: skip
+    columns = ("weight", "times", "now", "relative change", "cosine", "largest change")
+    table = _cut("Weights, the most changed first; of several the most changed", *_without_empty(columns, rows), most)
+    return [table] if still else [table, Fold("Every weight", _every(found, "", most))]
+
+
+def _every(found: Difference, title: str, most: int) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (w.name, w.other if w.other != w.name else "", w.relative, w.cosine, w.largest) for w in found.weights
     ]
     columns = ("weight", "now", "relative change", "cosine", "largest change")
-    return _cut("Weights, the most changed first", columns, rows, most)
+    return _cut(title, *_without_empty(columns, rows), most)
+
+
+def _without_empty(
+    columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]]
+) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """The columns in which anything stands."""
+    kept = [k for k in range(len(columns)) if any(row[k] != "" for row in rows)]
+    return tuple(columns[k] for k in kept), [tuple(row[k] for k in kept) for row in rows]
+
+
+def _furthest(values: Iterable[float | None], *, least: bool = False) -> float | None:
+    known = [v for v in values if v is not None]
+    return (min if least else max)(known) if known else None
 
 
 def _similarity(found: Difference) -> list[View]:

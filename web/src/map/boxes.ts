@@ -51,27 +51,34 @@ export const nameOf = (path: string): string => path.slice(path.lastIndexOf(".")
 /** The box of a closed group, or of a run of `count` alike ones, and the title of its frame. */
 export function groupBox(tree: Outline, group: number, count: number): Content {
   const groups = tree.graph.groups;
-  let name = nameOf(groups.path[group]);
-  let kind = groups.kind[group] || name;
   const members = count > 1 ? tree.run.get(group)! : [group];
-  if (count > 1) {
-    kind = `${kind} ×${count}`;
-    name = `${name} … ${nameOf(groups.path[members[members.length - 1]])}`;
-  }
+  let name = nameOf(groups.path[group]);
+  if (count > 1) name = `${name} … ${nameOf(groups.path[members[members.length - 1]])}`;
+  const said = kindOf(tree, group);
+  let kind = (said || name) + (count > 1 ? ` ×${count}` : "");
   let parameters = 0;
   for (const member of members) parameters += groups.parameters[member];
   let family = "group";
-  const lines = name && groups.kind[group] ? [shortened(name)] : []; // of no known kind: a name is enough
+  const known = name && said && name !== said;
+  const lines = known ? [shortened(name)] : []; // of what has no kind the name is the title
   if (tree.size[group] === 1) {
     const [only] = inside(tree, group);
     family = tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
-  } else if (parameters) lines.push(`${amount(parameters)} parameters`);
-  const framed = name && name !== kind && groups.kind[group] ? `${name} · ${kind}` : kind;
-  if (CONTAINERS.has(groups.kind[group]) && count === 1 && name) {
+  } else if (parameters) lines.push(`${amount(parameters)} parameter${parameters === 1 ? "" : "s"}`);
+  const framed = known && name !== kind ? `${name} · ${kind}` : kind;
+  if (CONTAINERS.has(said) && count === 1 && name) {
     kind = name;
-    lines[0] = groups.kind[group];
+    lines[0] = said;
   }
   return { family, title: shortened(kind), lines, framed: shortened(framed) };
+}
+
+/** The class of a group; where only names are known, the operation that it is, unless nothing ran. */
+function kindOf(tree: Outline, group: number): string {
+  const { groups, nodes, edges } = tree.graph;
+  const kind = groups.kind[group];
+  if (kind || tree.size[group] !== 1 || !edges.source.length) return kind;
+  return nodes.op[inside(tree, group)[0]];
 }

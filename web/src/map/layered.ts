@@ -5,7 +5,9 @@ import { type Part, parts } from "./compound.ts";
 import { lanes } from "./lanes.ts";
 import { type Edge, Level, bend, rank } from "./level.ts";
 import { order, ports } from "./order.ts";
+import { type Piece, pieces } from "./pieces.ts";
 import type { Frame, Scene } from "./scene.ts";
+import { SHELF, type Size, WIDE, shelves } from "./shelves.ts";
 
 export type Direction = "down" | "right";
 
@@ -28,9 +30,14 @@ export interface Placed {
   steps: number;
 }
 
-/** A frame that is arranged: its size as seen along and across the ranks, and its ports from its middle. */
+/**
+ * A frame that is arranged: its size as seen along and across the ranks, and its ports from its middle.
+ * `x` and `y` are the middles of the vertices of its level.
+ */
 interface Inside {
   level: Level;
+  x: number[];
+  y: number[];
   across: number;
   along: number;
   anchor: number;
@@ -63,13 +70,57 @@ function turn(rects: Float64Array): void {
 
 function arranged(scene: Scene, f: number, part: Part, inside: Inside[], direction: Direction): Inside {
   const level = levelOf(scene, part, inside, direction);
+  const held = pieces(level);
+  const sizes = held.map((piece) => settled(piece.level, direction));
+  const [places, size] = spread(level, sizes, direction);
+  return framed(level, held, places, size, part, f ? scene.frames[f] : null, direction);
+}
+
+/** Arrange what is joined, from (0, 0) on; gives its size across and along. */
+function settled(level: Level, direction: Direction): Size {
+  if (level.count === 1 && level.end > level.entries) {
+    level.rank = [0];
+    level.x = [level.width[0] / 2];
+    level.y = [level.height[0] / 2];
+    level.steps += 1;
+    return [level.width[0], level.height[0]];
+  }
   rank(level);
   bend(level);
   order(level);
   ports(level);
   align(level);
   lanes(level);
-  return framed(level, part, f ? scene.frames[f] : null, direction);
+  let low = Infinity;
+  let high = -Infinity;
+  for (let v = 0; v < level.x.length; v++) {
+    low = Math.min(low, level.x[v] - level.width[v] / 2);
+    high = Math.max(high, level.x[v] + level.width[v] / 2);
+  }
+  for (const edge of level.edges) if (edge.lane) high = Math.max(high, edge.across);
+  for (let v = 0; v < level.x.length; v++) level.x[v] -= low;
+  for (const edge of level.edges) edge.across -= low;
+  return [high - low, rows(level, direction)];
+}
+
+/** Where each piece begins, across and along, and the size of all; those without ports stand beside the others. */
+function spread(level: Level, sizes: Size[], direction: Direction): [Size[], Size] {
+  if (sizes.length < 2) return [sizes.map(() => [0, 0]), sizes[0] ?? [0, 0]];
+  const down = direction === "down";
+  const turned = (size: Size): Size => (down ? size : [size[1], size[0]]);
+  const [first, ...rest] = sizes.map(turned);
+  level.steps += sizes.length;
+  if (!level.entries && !level.exits) {
+    const { places, size } = shelves([first, ...rest], WIDE);
+    return [places.map(turned), turned(size)];
+  }
+  const [width, height] = first;
+  let room = 0;
+  for (const [w, h] of rest) room += (w + SHELF) * (h + SHELF);
+  const { places, size } = shelves(rest, WIDE, down ? room / height : width);
+  const [x, y] = down ? [width + SHELF, 0] : [0, height + SHELF];
+  const moved = places.map(([left, top]): Size => turned([x + left, y + top]));
+  return [[[0, 0], ...moved], turned([Math.max(width, x + size[0]), Math.max(height, y + size[1])])];
 }
 
 function levelOf(scene: Scene, part: Part, inside: Inside[], direction: Direction): Level {
@@ -113,32 +164,44 @@ function levelOf(scene: Scene, part: Part, inside: Inside[], direction: Directio
   return new Level(entries, exits, across, along, anchor, constant, edges);
 }
 
-/** Put the rows below each other and a border around everything. */
-function framed(level: Level, part: Part, frame: Frame | null, direction: Direction): Inside {
-  let low = level.x.length ? Infinity : 0;
-  let high = level.x.length ? -Infinity : 0;
-  for (let v = 0; v < level.x.length; v++) {
-    low = Math.min(low, level.x[v] - level.width[v] / 2);
-    high = Math.max(high, level.x[v] + level.width[v] / 2);
-  }
-  for (const edge of level.edges) if (edge.lane) high = Math.max(high, edge.across);
+/** Put every piece in its place, and a border around everything. */
+function framed(level: Level, held: Piece[], places: Size[], size: Size, part: Part, frame: Frame | null, direction: Direction): Inside {
   const [before, after, left, right] = pads(frame, direction);
   const title = frame ? frame.width : 0;
-  let across = high - low + left + right;
+  let across = size[0] + left + right;
   const spare = direction === "down" ? Math.max(title - across, 0) / 2 : 0;
   across += 2 * spare;
-  const shift = left + spare - low;
-  for (let v = 0; v < level.x.length; v++) level.x[v] += shift;
-  for (const edge of level.edges) edge.across += shift;
-  let along = rows(level, before, direction) + after;
+  let along = before + size[1] + after;
   if (direction === "right") along = Math.max(along, title);
+  const x: number[] = new Array(level.count).fill(0);
+  const y: number[] = new Array(level.count).fill(0);
+  const routes: number[][] = new Array(level.edges.length);
+  held.forEach((piece, p) => put({ level, x, y, routes }, piece, left + spare + places[p][0], before + places[p][1]));
   const middle = across / 2;
   const entry = new Map<number, number>();
   const exit = new Map<number, number>();
-  for (const [key, k] of part.entries) entry.set(key, level.x[k] - middle);
-  for (const [key, k] of part.exits) exit.set(key, level.x[level.end + k] - middle);
+  for (const [key, k] of part.entries) entry.set(key, x[k] - middle);
+  for (const [key, k] of part.exits) exit.set(key, x[level.end + k] - middle);
   const anchor = latest(entry.size ? entry : exit);
-  return { level, across, along, anchor, entry, exit, routes: level.edges.map((edge) => route(level, edge)) };
+  return { level, x, y, across, along, anchor, entry, exit, routes };
+}
+
+/** Move a piece to its place, and find the ways of its edges there. */
+function put({ level, x, y, routes }: Pick<Inside, "level" | "x" | "y" | "routes">, piece: Piece, dx: number, dy: number): void {
+  const own = piece.level;
+  piece.vertices.forEach((v, k) => {
+    x[v] = own.x[k] + dx;
+    y[v] = own.y[k] + dy;
+  });
+  piece.edges.forEach((e, k) => {
+    const found = route(own, own.edges[k]);
+    for (let i = 0; i < found.length; i += 2) {
+      found[i] += dx;
+      found[i + 1] += dy;
+    }
+    routes[e] = found;
+  });
+  if (own !== level) level.steps += own.steps;
 }
 
 /** The port of the box that runs last. */
@@ -155,9 +218,9 @@ function pads(frame: Frame | null, direction: Direction): [number, number, numbe
 }
 
 /** The y of every vertex; gives the lower end of the last row. */
-function rows(level: Level, start: number, direction: Direction): number {
+function rows(level: Level, direction: Direction): number {
   level.y = new Array<number>(level.rank.length).fill(0);
-  let at = start;
+  let at = 0;
   const last = level.rows.length - 1;
   level.rows.forEach((row, r) => {
     if (r) at += (r === 1 && level.entries) || (r === last && level.exits) ? PORT_GAP : GAP[direction];
@@ -191,13 +254,13 @@ function absolute(scene: Scene, divided: Part[], inside: Inside[]): [Float64Arra
   const frames = new Float64Array(4 * scene.frames.length);
   frames.set([0, 0, inside[0].across, inside[0].along]);
   divided.forEach((part, f) => {
-    const level = inside[f].level;
+    const { level, x, y } = inside[f];
     part.items.forEach((item, slot) => {
       const v = level.entries + slot;
       const into = item < 0 ? frames : boxes;
       const at = 4 * (item < 0 ? ~item : item);
-      into[at] = frames[4 * f] + level.x[v] - level.width[v] / 2;
-      into[at + 1] = frames[4 * f + 1] + level.y[v] - level.height[v] / 2;
+      into[at] = frames[4 * f] + x[v] - level.width[v] / 2;
+      into[at + 1] = frames[4 * f + 1] + y[v] - level.height[v] / 2;
       into[at + 2] = level.width[v];
       into[at + 3] = level.height[v];
     });

@@ -35,18 +35,19 @@ export function shortened(text: string): string {
   return letters.slice(0, HEAD).join("") + "…" + letters.slice(HEAD - LONGEST + 1).join("");
 }
 
-/** A count in three digits, cut rather than rounded. */
+/** A count in three digits, rounded without fractions, so that both languages print the same. */
 export function amount(value: number): string {
   if (value < 1000) return String(value);
   let scale = 1000;
   let power = 0;
-  while (value >= scale * 1000 && power < 4) {
+  while (2 * value >= 1999 * scale && power < 4) {
     scale *= 1000;
     power += 1;
   }
-  const whole = Math.floor(value / scale);
-  const rest = value - whole * scale;
-  if (whole >= 100) return `${whole} ${"kMGTP"[power]}`;
-  if (whole >= 10) return `${whole}.${Math.floor((rest * 10) / scale)} ${"kMGTP"[power]}`;
-  return `${whole}.${String(Math.floor((rest * 100) / scale)).padStart(2, "0")} ${"kMGTP"[power]}`;
+  let digits = 2;
+  while (digits && 2 * value * 10 ** digits >= 1999 * scale) digits -= 1;
+  const parts = 10 ** digits;
+  const rounded = Math.floor((value * parts + scale / 2) / scale);
+  const rest = String(rounded % parts).padStart(digits, "0").replace(/0+$/, "");
+  return `${Math.floor(rounded / parts)}${digits && rest ? `.${rest}` : ""} ${"kMGTP"[power]}`;
 }

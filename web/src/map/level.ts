@@ -61,7 +61,7 @@ export interface Links {
   shift: Float64Array;
 }
 
-/** Longest-path ranks; what depends on constants only comes as late as it can, and loose items fill a block. */
+/** Longest-path ranks; what depends on constants only comes as late as it can. */
 export function rank(level: Level): void {
   const { count, end, edges } = level;
   const into: number[][] = Array.from({ length: count }, () => []);
@@ -73,7 +73,6 @@ export function rank(level: Level): void {
   const ranks: number[] = new Array(count).fill(0);
   const floating = level.constant.slice();
   const first = level.entries ? 1 : 0;
-  const loose: number[] = [];
   for (let v = level.entries; v < end; v++) {
     ranks[v] = first;
     let all = true;
@@ -82,9 +81,7 @@ export function rank(level: Level): void {
       all = all && floating[u];
     }
     if (into[v].length) floating[v] = all;
-    else if (!out[v].length) loose.push(v);
   }
-  block(ranks, loose, first);
   let last = 0;
   for (let v = level.entries; v < end; v++) if (ranks[v] > last) last = ranks[v];
   for (let v = end; v < count; v++) ranks[v] = last + 1;
@@ -96,13 +93,6 @@ export function rank(level: Level): void {
   }
   level.rank = ranks;
   level.steps += count + 2 * edges.length;
-}
-
-/** Items without any edge, about three times as many side by side as below each other. */
-function block(ranks: number[], loose: number[], first: number): void {
-  let columns = 1;
-  while (columns * columns < 3 * loose.length) columns++;
-  loose.forEach((v, i) => (ranks[v] = first + Math.floor(i / columns)));
 }
 
 /** Give every edge that passes ranks its bends, or a lane when it passes many; and fill the rows. */

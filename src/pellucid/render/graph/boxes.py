@@ -59,21 +59,29 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     """The box of a closed group, or of a run of `count` alike ones, and the title of its frame."""
     groups = tree.graph.groups
     name = groups.path[group].rpartition(".")[2]
-    kind = groups.kind[group] or name
     members = tree.run[group] if count > 1 else (group,)
     if count > 1:
-        last = groups.path[members[-1]].rpartition(".")[2]
-        kind, name = f"{kind} ×{count}", f"{name} … {last}"
+        name = f"{name} … {groups.path[members[-1]].rpartition('.')[2]}"
+    said = _kind(tree, group)
+    kind = (said or name) + (f" ×{count}" if count > 1 else "")
     parameters = sum(groups.parameters[member] for member in members)
-    known = bool(name and groups.kind[group])  # of what has no kind the name is the title
+    known = bool(name and said) and name != said  # of what has no kind the name is the title
     family, lines = GROUP, [shortened(name)] if known else []
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
         family = tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
     elif parameters:
-        lines.append(f"{amount(parameters)} parameters")
+        lines.append(f"{amount(parameters)} parameter{'s' * (parameters != 1)}")
     framed = f"{name} · {kind}" if known and name != kind else kind
-    if groups.kind[group] in CONTAINERS and count == 1 and name:
-        kind, lines = name, [groups.kind[group], *lines[1:]]
+    if said in CONTAINERS and count == 1 and name:
+        kind, lines = name, [said, *lines[1:]]
     return Content(family, shortened(kind), tuple(lines), shortened(framed))
+
+
+def _kind(tree: Outline, group: int) -> str:
+    """The class of a group; where only names are known, the operation that it is, unless nothing ran."""
+    kind = tree.graph.groups.kind[group]
+    if kind or tree.size[group] != 1 or not len(tree.graph.edges):
+        return kind
+    return tree.graph.nodes.op[tree.inside(group)[0]]

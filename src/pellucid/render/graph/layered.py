@@ -1,7 +1,8 @@
 """The places of everything in a scene: our own layered layout, frame by frame from the inside out, in linear time.
 
 Ranks by longest paths, bends where edges pass ranks, barycenters for the order (after Sugiyama, Tagawa and Toda, 1981),
-least squares for the x; wires run in the gaps between ranks and never through a box.
+least squares for the x; wires run in the gaps between ranks and never through a box.  What is not joined is arranged
+piece by piece, and the pieces stand in rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pellucid.render.graph.compound import Part, parts
 from pellucid.render.graph.lanes import lanes
 from pellucid.render.graph.level import Edge, Level, bend, rank
 from pellucid.render.graph.order import order, ports
+from pellucid.render.graph.pieces import Piece, pieces
 from pellucid.render.graph.scene import Frame, Scene
+from pellucid.render.graph.shelves import SHELF, WIDE, Size, shelves
 
 Direction: TypeAlias = Literal["down", "right"]
 GAP = {"down": 30.0, "right": 44.0}  # between ranks
@@ -54,9 +57,14 @@ class Placed:
 
 @dataclass(slots=True)
 class _Inside:
-    """A frame that is arranged: its size as seen along and across the ranks, and its ports from its middle."""
+    """A frame that is arranged: its size as seen along and across the ranks, and its ports from its middle.
+
+    `x` and `y` are the middles of the vertices of its level.
+    """
 
     level: Level
+    x: list[float]
+    y: list[float]
     across: float
     along: float
     anchor: float
@@ -96,13 +104,53 @@ def _turned(rect: Rect) -> Rect:
 
 def _arranged(scene: Scene, f: int, part: Part, inside: list[_Inside | None], direction: Direction) -> _Inside:
     level = _level(scene, part, inside, direction)
+    held = pieces(level)
+    sizes = [_settled(piece.level, direction) for piece in held]
+    places, size = _spread(level, sizes, direction)
+    return _framed(level, list(zip(held, places, strict=True)), size, part, scene.frames[f] if f else None, direction)
+
+
+def _settled(level: Level, direction: Direction) -> Size:
+    """Arrange what is joined, from (0, 0) on; gives its size across and along."""
+    if len(level.constant) == 1 and len(level.items) == 1:
+        level.rank, level.x, level.y = [0], [level.width[0] / 2], [level.height[0] / 2]
+        level.steps += 1
+        return level.width[0], level.height[0]
     rank(level)
     bend(level)
     order(level)
     ports(level)
     align(level)
     lanes(level)
-    return _framed(level, part, scene.frames[f] if f else None, direction)
+    low = min(x - w / 2 for x, w in zip(level.x, level.width, strict=True))
+    high = max(x + w / 2 for x, w in zip(level.x, level.width, strict=True))
+    high = max([high, *(edge.across for edge in level.edges if edge.lane)])
+    level.x = [x - low for x in level.x]
+    for edge in level.edges:
+        edge.across -= low
+    return high - low, _rows(level, direction)
+
+
+def _spread(level: Level, sizes: list[Size], direction: Direction) -> tuple[list[Size], Size]:
+    """Where each piece begins, across and along, and the size of all; those without ports stand beside the others."""
+    if len(sizes) < 2:
+        return [(0.0, 0.0)] * len(sizes), sizes[0] if sizes else (0.0, 0.0)
+    seen = sizes if direction == "down" else [_swapped(size) for size in sizes]
+    if not level.entries and not level.exits:
+        places, size = shelves(seen, WIDE)
+    else:
+        (width, height), rest = seen[0], seen[1:]
+        room = sum((w + SHELF) * (h + SHELF) for w, h in rest)
+        found, (wide, tall) = shelves(rest, WIDE, room / height if direction == "down" else width)
+        x, y = (width + SHELF, 0.0) if direction == "down" else (0.0, height + SHELF)
+        places = [(0.0, 0.0), *((x + left, y + top) for left, top in found)]
+        size = max(width, x + wide), max(height, y + tall)
+    level.steps += len(sizes)
+    return (places, size) if direction == "down" else ([_swapped(place) for place in places], _swapped(size))
+
+
+def _swapped(size: Size) -> Size:
+    return size[1], size[0]
 
 
 def _level(scene: Scene, part: Part, inside: list[_Inside | None], direction: Direction) -> Level:
@@ -141,30 +189,38 @@ def _frame_at(items: list[int], slot: int, inside: list[_Inside | None]) -> _Ins
     return inside[~items[slot]] if items[slot] < 0 else None
 
 
-def _framed(level: Level, part: Part, frame: Frame | None, direction: Direction) -> _Inside:
-    """Put the rows below each other and a border around everything."""
-    low, high = 0.0, 0.0
-    if level.x:
-        low = min(x - w / 2 for x, w in zip(level.x, level.width, strict=True))
-        high = max(x + w / 2 for x, w in zip(level.x, level.width, strict=True))
-    high = max([high, *(edge.across for edge in level.edges if edge.lane)])
+def _framed(
+    level: Level, held: list[tuple[Piece, Size]], size: Size, part: Part, frame: Frame | None, direction: Direction
+) -> _Inside:
+    """Put every piece in its place, and a border around everything."""
     before, after, left, right = _pads(frame, direction)
     title = frame.width if frame else 0.0
-    across = high - low + left + right
+    across = size[0] + left + right
     spare = max(title - across, 0.0) / 2 if direction == "down" else 0.0
     across += 2 * spare
-    shift = left + spare - low
-    level.x = [x + shift for x in level.x]
-    for edge in level.edges:
-        edge.across += shift
-    along = _rows(level, before, direction) + after
+    along = before + size[1] + after
     along = max(along, title) if direction == "right" else along
+    count = len(level.constant)
+    found = _Inside(level, [0.0] * count, [0.0] * count, across, along, 0.0, {}, {}, [[]] * len(level.edges))
+    for piece, (x, y) in held:
+        _put(found, piece, left + spare + x, before + y)
     middle = across / 2
-    entry = {key: level.x[k] - middle for key, k in part.entries.items()}
-    out = len(level.constant) - level.exits
-    leave = {key: level.x[out + k] - middle for key, k in part.exits.items()}
-    anchor = entry[max(entry)] if entry else leave[max(leave)] if leave else 0.0
-    return _Inside(level, across, along, anchor, entry, leave, [_route(level, edge) for edge in level.edges])
+    found.entry = {key: found.x[k] - middle for key, k in part.entries.items()}
+    found.exit = {key: found.x[count - level.exits + k] - middle for key, k in part.exits.items()}
+    ports = found.entry or found.exit
+    found.anchor = ports[max(ports)] if ports else 0.0
+    return found
+
+
+def _put(inside: _Inside, piece: Piece, x: float, y: float) -> None:
+    """Move a piece to its place, and find the ways of its edges there."""
+    own = piece.level
+    for k, v in enumerate(piece.vertices):
+        inside.x[v], inside.y[v] = own.x[k] + x, own.y[k] + y
+    for edge, e in zip(own.edges, piece.edges, strict=True):
+        inside.routes[e] = [v + (y if i % 2 else x) for i, v in enumerate(_route(own, edge))]
+    if own is not inside.level:
+        inside.level.steps += own.steps
 
 
 def _pads(frame: Frame | None, direction: Direction) -> tuple[float, float, float, float]:
@@ -176,10 +232,10 @@ def _pads(frame: Frame | None, direction: Direction) -> tuple[float, float, floa
     return PAD, PAD, TITLE + PAD / 2, PAD
 
 
-def _rows(level: Level, start: float, direction: Direction) -> float:
+def _rows(level: Level, direction: Direction) -> float:
     """The y of every vertex; gives the lower end of the last row."""
     level.y = [0.0] * len(level.rank)
-    at = start
+    at = 0.0
     last = len(level.rows) - 1
     for r, row in enumerate(level.rows):
         if r:
@@ -212,11 +268,11 @@ def _absolute(scene: Scene, divided: list[Part], inside: list[_Inside]) -> tuple
     frames = [Rect(0.0, 0.0, 0.0, 0.0)] * len(scene.frames)
     frames[0] = Rect(0.0, 0.0, inside[0].across, inside[0].along)
     for f, part in enumerate(divided):
-        level, around = inside[f].level, frames[f]
+        one, around = inside[f], frames[f]
         for slot, item in enumerate(part.items):
-            v = level.entries + slot
-            width, height = level.width[v], level.height[v]
-            rect = Rect(around.x + level.x[v] - width / 2, around.y + level.y[v] - height / 2, width, height)
+            v = one.level.entries + slot
+            width, height = one.level.width[v], one.level.height[v]
+            rect = Rect(around.x + one.x[v] - width / 2, around.y + one.y[v] - height / 2, width, height)
             if item < 0:
                 frames[~item] = rect
             else:

@@ -48,20 +48,20 @@ def shortened(text: str) -> str:
 
 
 def amount(value: int) -> str:
-    """A count in three digits, cut rather than rounded, so that both languages print the same.
+    """A count in three digits, rounded without fractions, so that both languages print the same.
 
-    >>> amount(999), amount(1234), amount(25_557_032)
-    ('999', '1.23 k', '25.5 M')
+    >>> amount(999), amount(1234), amount(25_557_032), amount(37_980), amount(999_600)
+    ('999', '1.23 k', '25.6 M', '38 k', '1 M')
     """
     if value < 1000:
         return str(value)
     scale, power = 1000, 0
-    while value >= scale * 1000 and power < 4:
+    while 2 * value >= 1999 * scale and power < 4:
         scale *= 1000
         power += 1
-    whole = value // scale
-    if whole >= 100:
-        return f"{whole} {'kMGTP'[power]}"
-    if whole >= 10:
-        return f"{whole}.{value * 10 // scale % 10} {'kMGTP'[power]}"
-    return f"{whole}.{value * 100 // scale % 100:02d} {'kMGTP'[power]}"
+    digits = 2
+    while digits and 2 * value * 10**digits >= 1999 * scale:
+        digits -= 1
+    whole, rest = divmod((value * 10**digits + scale // 2) // scale, 10**digits)
+    text = f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".") if digits else str(whole)
+    return f"{text} {'kMGTP'[power]}"

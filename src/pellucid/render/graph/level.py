@@ -70,7 +70,7 @@ class Links:
 
 
 def rank(level: Level) -> None:
-    """Longest-path ranks; what depends on constants only comes as late as it can, and loose items fill a block."""
+    """Longest-path ranks; what depends on constants only comes as late as it can."""
     count = len(level.constant)
     into: list[list[int]] = [[] for _ in range(count)]
     out: list[list[int]] = [[] for _ in range(count)]
@@ -80,16 +80,12 @@ def rank(level: Level) -> None:
     ranks = [0] * count
     floating = list(level.constant)
     first = 1 if level.entries else 0
-    loose: list[int] = []
     for v in level.items:
         ranks[v] = first
         for u in into[v]:
             ranks[v] = max(ranks[v], ranks[u] + 1)
         if into[v]:
             floating[v] = all(floating[u] for u in into[v])
-        elif not out[v]:
-            loose.append(v)
-    _block(ranks, loose, first)
     last = max((ranks[v] for v in level.items), default=0) + 1
     for v in range(count - level.exits, count):
         ranks[v] = last
@@ -98,15 +94,6 @@ def rank(level: Level) -> None:
             ranks[v] = min(ranks[w] for w in out[v]) - 1
     level.rank = ranks
     level.steps += count + 2 * len(level.edges)
-
-
-def _block(ranks: list[int], loose: list[int], first: int) -> None:
-    """Items without any edge, about three times as many side by side as below each other."""
-    columns = 1
-    while columns * columns < 3 * len(loose):
-        columns += 1
-    for i, v in enumerate(loose):
-        ranks[v] = first + i // columns
 
 
 def bend(level: Level) -> None:

@@ -1,0 +1,97 @@
+"""Differences that repeat from block to block as one: `blocks.0…23.attn.Slice`, 24 times."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pellucid.architecture.alignment import Alignment
+from pellucid.architecture.graph import Graph
+
+_INDEX = re.compile(r"(?<![^./])[0-9]+(?![^./#:])")  # a part of a path that is a number
+_BLOCK = re.compile(r"(?<![^./])[0-9]+(?=[./][^./]+[./])")  # one that holds modules of its own, not a layer in a row
+_FEW = 10  # numbers that are listed
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """`count` differences of one kind: their places (of each network), how they differ, and what they hold in all.
+
+    `members` are their numbers among those that were folded.
+    """
+
+    places: tuple[str, ...]
+    what: tuple[str, ...]
+    count: int
+    parameters: int
+    members: tuple[int, ...]
+
+
+def folded(
+    rows: Iterable[tuple[tuple[str, ...], tuple[str, ...], int]], *, tensors: bool = False
+) -> tuple[Folded, ...]:
+    """Rows of places, what is said of them, and parameters: those that differ in the numbers of blocks alone as one.
+
+    Those with the most parameters come first, then all others in their order.  Places that are `tensors` of layers
+    which follow each other (`features.0.weight`) stay apart: only blocks of several layers repeat.
+
+    >>> rows = [(("b.0.act",), (), 0), (("b.1.act",), (), 0), (("head",), (), 10), (("b.2.act",), (), 0)]
+    >>> [(f.places, f.count) for f in folded(rows)]
+    [(('head',), 1), (('b.0…2.act',), 3)]
+    """
+    given = list(rows)
+    index = _BLOCK if tensors else _INDEX
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
+    for k, (places, what, _) in enumerate(given):
+        alike.setdefault((tuple(index.sub("*", place) for place in places), what), []).append(k)
+    found = [
+        Folded(
+            tuple(_together([given[k][0][side] for k in members], index) for side in range(len(patterns))),
+            what,
+            len(members),
+            sum(given[k][2] for k in members),
+            tuple(members),
+        )
+        for (patterns, what), members in alike.items()
+    ]
+    return tuple(sorted(found, key=lambda f: (-f.parameters, f.members)))
+
+
+def repeats(parts: Alignment, a: Graph, b: Graph) -> dict[str, tuple[Folded, ...]]:
+    """What changed, was added, removed and renamed, folded; changed ones hold the parameters of the larger side."""
+    left, right = _held(a), _held(b)
+    changed = (
+        ((c.site, c.other), c.what, max(left.get(c.site, 0), right.get(c.other, 0))) for c in parts.changed
+    )
+    return {
+        "changed": folded(changed),
+        "added": folded(((site,), (), right.get(site, 0)) for site in parts.added),
+        "removed": folded(((site,), (), left.get(site, 0)) for site in parts.removed),
+        "renamed": folded(((old, new), (), left.get(old, 0)) for old, new in parts.renamed),
+    }
+
+
+def _held(graph: Graph) -> dict[str, int]:
+    """How many parameters are read in each place."""
+    return {graph.site_of(group): graph.groups.parameters[group] for group in range(len(graph.groups))}
+
+
+def _together(places: Sequence[str], index: re.Pattern[str]) -> str:
+    """Places that differ in numbers alone as one text: with the ranges that these fill, or with a star."""
+    if len(places) == 1:
+        return places[0]
+    rows = [[int(n) if len(n) < 19 else -1 for n in index.findall(place)] for place in places]
+    columns = [sorted(set(column)) for column in zip(*rows, strict=True)]
+    full = math.prod(map(len, columns)) == len({tuple(row) for row in rows})
+    texts = iter([_range(column) if full or len(column) == 1 else "*" for column in columns])
+    return index.sub(lambda _: next(texts), places[0])
+
+
+def _range(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return str(numbers[0])
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}…{numbers[-1]}"
+    return f"[{', '.join(map(str, numbers))}]" if len(numbers) <= _FEW else "*"
