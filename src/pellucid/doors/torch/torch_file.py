@@ -125,15 +125,19 @@ class Bounded:
     """A file that reads no more than it has: the pickle's own claims of length are not believed."""
 
     def __init__(self, file: IO[bytes], total: int) -> None:
-        self._file, self._total = file, total
+        self._file, self._left = file, total - file.tell()
 
     def read(self, count: int) -> bytes:
         """At most `count` bytes."""
-        return self._file.read(min(count, self._total - self._file.tell()))
+        data = self._file.read(count if count <= self._left else self._left)
+        self._left -= len(data)
+        return data
 
     def readline(self) -> bytes:
         """Up to the end of the line, which is short where it means something."""
-        return self._file.readline(_LINE)
+        line = self._file.readline(_LINE)
+        self._left -= len(line)
+        return line
 
     def tell(self) -> int:
         """Where it stands."""
