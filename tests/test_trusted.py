@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-import torch.distributed as dist
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 import pellucid as pl
-from pellucid.core.errors import BadModel
 from pellucid.doors.torch.pickle_names import described
 from pellucid.doors.torch.pickle_text import Global
 from pellucid.doors.weights import file_in
@@ -81,44 +74,6 @@ def test_what_is_stated_about_a_model() -> None:
 def test_a_preparation_that_cannot_be_meant(text: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*EXPLAIN, "--preparation", text]) == 2
     assert says in capsys.readouterr().err
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A group of processes with nobody else in it."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        nn.DataParallel,
-        nn.parallel.DistributedDataParallel,
-        AveragedModel,
-        lambda m: nn.parallel.DistributedDataParallel(nn.DataParallel(m)),
-        partial(torch.compile, backend="eager"),
-    ],
-    ids=["DataParallel", "DistributedDataParallel", "AveragedModel", "both", "compile"],
-)
-def test_wrappers_are_looked_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
-    model = small()
-    net = pl.open(wrap(model))
-    assert type(net.model) is nn.Sequential and "model inside of" in net.notes[0]
-    x = torch.rand(1, 3, 8, 8)
-    assert torch.equal(net.model(x), model(x))
-
-
-@pytest.mark.usefixtures("alone")
-def test_weights_spread_over_processes_are_refused() -> None:
-    from torch.distributed.fsdp import fully_shard
-
-    model = small()
-    fully_shard(model, mesh=dist.init_device_mesh("cpu", (1,)))
-    with pytest.raises(BadModel, match=r"'0\.weight' is spread over several processes"):
-        pl.open(model)
 
 
 def test_copies_of_a_class_in_a_script_are_listed_once() -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from pellucid.doors.weight_files import listing
+import pellucid as pl
+from pellucid.doors.weight_files import gguf_blocks, listing
+from pellucid.doors.weight_files.gguf_blocks import TYPES, unpacked_blocks
 from pellucid.doors.weight_files.listing import listed, statistics
 from tests.corpus import files
 
@@ -64,6 +66,69 @@ def test_quantised_blocks_are_unpacked_as_the_format_says(kind: int, size: int, 
     assert np.allclose(entry.tensor().numpy().reshape(-1), wanted, rtol=1e-6)
     found = statistics(entry)
     assert found is not None and found.mean == pytest.approx(wanted.mean(), rel=1e-4, abs=1e-6)
+
+
+KINDS = [name for name, *_ in TYPES.values()]
+NO_ORACLE = {"q8_1", "q8_k", "q1_0"}  # the package gguf does not unpack them: closed forms below
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A file with a tensor of each packing, written by the package gguf, and the numbers that it finds in them."""
+    gguf = pytest.importorskip("gguf")
+    path, rng, wanted = tmp_path_factory.mktemp("gguf") / "all.gguf", np.random.default_rng(0), {}
+    writer = gguf.GGUFWriter(path, "llama")
+    for number, (name, _, size) in TYPES.items():
+        kind = gguf.GGMLQuantizationType(number)
+        data = rng.integers(0, 256, (3, 2 * size), dtype=np.uint8)
+        if name in ("q8_1",):
+            continue  # of another size in the package, and never in a file
+        if name not in NO_ORACLE:
+            with np.errstate(all="ignore"):
+                wanted[name] = gguf.quants.dequantize(data, kind)
+        writer.add_tensor(name, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path, wanted
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in NO_ORACLE])
+def test_every_packing_is_unpacked_as_by_the_package_gguf(
+    kind: str, packed: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, oracle = packed
+    (entry,) = [e for e in listed(path).entries if e.name == kind]
+    wanted = oracle[kind]
+    assert entry.shape == wanted.shape and np.array_equal(entry.tensor().numpy(), wanted, equal_nan=True)
+    monkeypatch.setattr(listing, "_PIECE", 512)  # several pieces, the last a short one
+    found, fine = statistics(entry), wanted[np.isfinite(wanted)].astype(np.float64)
+    assert found is not None and found.bad == wanted.size - fine.size and found.zeros == (wanted == 0).mean()
+    assert (found.lowest, found.highest) == (fine.min(), fine.max())
+    assert found.mean == pytest.approx(fine.mean(), rel=1e-9, abs=1e-9 * fine.std())
+    assert found.std == pytest.approx(fine.std(), rel=1e-9)
+
+
+def test_packings_by_their_closed_forms() -> None:
+    numbers = np.random.default_rng(1).integers(-128, 128, 256).astype(np.int8)
+    assert np.array_equal(unpacked_blocks("q8_k", struct.pack("<f", 0.3) + numbers.tobytes() + bytes(32)),
+                          np.float32(0.3) * numbers)  # fmt: skip
+    halves = np.array([0.5, 7.0], np.float16).tobytes()  # the scale, and a sum that products use
+    assert np.array_equal(unpacked_blocks("q8_1", halves + numbers[:32].tobytes()), numbers[:32] / np.float32(2))
+    bits = unpacked_blocks("q1_0", np.float16(3).tobytes() + bytes([0b10] * 16))
+    assert np.array_equal(bits, [-3, 3, *[-3] * 6] * 16)
+
+
+def test_what_is_not_unpacked_is_said(packed: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pl.weights(packed[0])
+    assert not [n for n in whole.notes if "unpacked" in n] and all(t.norm >= 0 for t in whole.tensors)
+    monkeypatch.setattr(gguf_blocks.importlib.util, "find_spec", lambda _: None)
+    less = pl.weights(packed[0])
+    unknown = {t.name for t in less.tensors if np.isnan(t.norm)}
+    assert unknown == set(gguf_blocks.BOOKS)
+    (what, how) = [n for n in less.notes if "unpacked" in n]
+    assert all(name in what for name in unknown) and "only shapes are known" in what and "pip install gguf" in how
 
 
 def written(kind: str, folder: Path) -> Path:

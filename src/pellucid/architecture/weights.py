@@ -23,6 +23,7 @@ from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.doors.open import open as open_network
 from pellucid.doors.weight_files.entries import Listing
+from pellucid.doors.weight_files.gguf_blocks import BOOKS
 from pellucid.doors.weight_files.listing import listed
 
 LARGEST = 1 << 22  # numbers of a matrix whose singular values are found unless asked for
@@ -53,8 +54,8 @@ def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = Non
 
     A file needs no architecture: PyTorch checkpoints, safetensors (also in parts), GGUF, NumPy archives, HDF5 and
     folders of Hugging Face are read as they are, a tensor at a time, large ones piece by piece; other files are opened.
-    Tensors packed in ways that are not unpacked here (GGUF's `q4_k`, say) have names, shapes and types, and NaN for
-    everything else.
+    GGUF's packed numbers are unpacked in blocks; those of its types iq1 to iq3 where the package `gguf` is installed.
+    Tensors that are not unpacked have names, shapes and types, NaN for everything else, and a note that says so.
 
     `spectra` finds singular values of all matrices, whatever their size, or of none; by default of those with up to
     four million numbers.  First-layer filters are `pl.dream.filters`, effects across layers
@@ -79,7 +80,9 @@ def _of_listing(file: Listing, spectra: bool | None) -> Weights:
     notes = [f"Read from {file.path.name}, {file.kind}.", *file.notes]
     packed = sorted({t.dtype for t in facts if t.count and t.norm != t.norm and not t.bad})
     if packed:
-        notes.append(f"Numbers stored as {', '.join(packed)} are not unpacked here: of those tensors shapes are known.")
+        notes.append(f"Numbers stored as {', '.join(packed)} are not unpacked: of those tensors only shapes are known.")
+    if any(kind in BOOKS for kind in packed):
+        notes.append("pip install gguf, and those that begin with iq are unpacked too.")
     return _finished(Weights(file.path.name, facts, (), "", tuple(notes), file.metadata), spectra)
 
 

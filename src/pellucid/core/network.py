@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from pellucid.core.double import why_not_doubled
 from pellucid.core.errors import BadInput, BadModel, PellucidError
@@ -22,6 +21,7 @@ from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.tensors import finite
+from pellucid.core.unwrapped import unwrapped
 
 Reader: TypeAlias = Callable[["Network", Any], Any]
 Words: TypeAlias = Callable[[Tensor], tuple[str, ...]]
@@ -33,8 +33,8 @@ class Network:
     `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
     are prepared, `output` which part of a structured output the targets speak of, `words` what the token ids of one
     sample mean, `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in.
-    Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when it is no module, or when the
-    weights hold no usable numbers.
+    Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when it is no module, when the weights
+    hold no usable numbers, or when they are spread over several processes.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]
@@ -55,7 +55,7 @@ class Network:
         words: Words | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        model, unwrapped = _unwrapped(model)
+        model, taken_out = unwrapped(model)
         _refuse_unusable_weights(model)
         self.model = model
         self.name = name or type(model).__name__
@@ -70,7 +70,7 @@ class Network:
         self._by_place = self.inputs == own[: len(self.inputs)] or not set(self.inputs) <= set(own)
         self.words = words
         self.borrowed_because = why_not_doubled(model)
-        self.notes = (*unwrapped, *notes)
+        self.notes = (*taken_out, *notes)
         self.contiguous_only = False  # has it refused channels-last activations?
         self.remembered: dict[object, object] = {}  # facts found by running it, by what was asked
         self._reader = reader
@@ -196,19 +196,6 @@ def _part(output: Any, which: str | int) -> Tensor:
     raise BadModel(f"The model's output has no part {which!r}.", f"Its tensors: {', '.join(parts) or 'none'}.")
 
 
-def _unwrapped(model: object) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model inside of wrappers that compile it or spread it over devices, and a note that says so."""
-    notes: list[str] = []
-    while isinstance(model, nn.Module):
-        parallel = isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel)
-        inner = model.module if parallel else getattr(model, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model, tuple(notes)
-        notes.append(f"The model inside of {type(model).__name__} was explained.")
-        model = inner
-    raise BadModel(f"A {type(model).__name__} was given, expected a torch.nn.Module.", "Use pl.open(model_or_file).")
-
-
 def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
     """The names of forward's arguments, and whether it also takes others."""
     if isinstance(model, torch.jit.ScriptModule):
@@ -220,18 +207,10 @@ def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
     return names or (("x",) if loose else ()), loose
 
 
-_GATHER = (
-    "Gather them into a plain module: get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) of "
-    "torch.distributed.checkpoint.state_dict."
-)
-
-
 def _refuse_unusable_weights(model: nn.Module) -> None:
     for name, t in tensors_of(model).items():
         if isinstance(t, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
             raise BadModel(f"Weight {name!r} has no shape yet (a lazy module).", "Run the model once on real input.")
-        if hasattr(t, "full_tensor") or "_fsdp_wrapped_module" in name or name.endswith("_flat_param"):
-            raise BadModel(f"Weight {name!r} is spread over several processes (FSDP).", _GATHER)
         if t.is_meta:
             raise BadModel(f"Weight {name!r} is on the meta device: it holds no numbers.", "Load the weights first.")
         # not buffers: a causal mask rightly holds minus infinity

@@ -12,6 +12,7 @@ from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 
 _ONWARD = ", then pl.open('model.onnx')."
+DISTRIBUTED, SKLEARN = "a distributed checkpoint of torch, in parts", "a joblib or scikit-learn pickle"
 _NONE = "Nothing converts it back: open the model that it was compiled from."
 
 
@@ -133,6 +134,19 @@ FORMATS: tuple[Format, ...] = (
     Format("a MATLAB model", "Export it from MATLAB: exportONNXNetwork(net, 'model.onnx').", (".mlnet",),
            ((0, b"MATLAB 5.0 MAT-file"),)),
     Format("the graph of a TensorFlow SavedModel", "Give the folder that it lies in.", names=("saved_model.pb",)),
+    Format(
+        DISTRIBUTED,
+        "If you trust it (this unpickles its .metadata), make one file of it: python -m "
+        "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt, then pl.open('model.pt', "
+        "architecture=...).",
+        (".distcp",), names=(".metadata",),
+    ),
+    Format(
+        "a CTranslate2 model, as of faster-whisper",
+        "Open the transformers model that it was converted from; nothing converts it back.",
+        marks=tuple((6, f"{kind}Spec\0".encode()) for kind in ("Whisper", "Transformer", "TransformerDecoder",
+                                                               "TransformerEncoder", "Wav2Vec2", "Wav2Vec2Bert")),
+    ),
     # formats for running on devices
     Format(
         "a Core ML model",
@@ -219,7 +233,7 @@ FORMATS: tuple[Format, ...] = (
            "it as a function.", marks=((0, b"\xac\xed\x00\x05"),)),
     Format("a SentencePiece vocabulary", "It cuts text into tokens and is no network: open the folder that it lies in.",
            (".spm",), names=("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")),
-    Format("a joblib or scikit-learn pickle", "A pickle can run any code when it is opened, so Pellucid never opens "
+    Format(SKLEARN, "A pickle can run any code when it is opened, so Pellucid never opens "
            "one. If you trust it, load it in Python; a multilayer perceptron or a linear model opens as it is: "
            "pl.open(model); anything else as a function: pl.open(model.predict_proba).",
            (".joblib", ".skops")),
@@ -257,9 +271,12 @@ def format_of(name: str, head: bytes) -> Format | None:
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
 
-def refusal_of(name: str, head: bytes) -> BadModel | None:
-    """The error that says what a file is and how to go on; None for a file that the table does not know."""
-    found = format_of(name, head)
+def refusal_of(name: str, head: bytes, kind: str = "") -> BadModel | None:
+    """The error that says what a file is and how to go on; None for a file that the table does not know.
+
+    `kind` is the name of its format where that is known, else the first bytes and the name are asked.
+    """
+    found = next((f for f in FORMATS if f.name == kind), None) if kind else format_of(name, head)
     if found is None:
         return None
     return BadModel(f"{printable(PurePath(name).name)} is {found.name}, which does not open as it is.", found.advice)

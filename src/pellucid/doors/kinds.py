@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.formats import DISTRIBUTED, SKLEARN
 from pellucid.doors.sniff import Kind, sniff
 from pellucid.doors.torch.pickle_text import Cut, Seen, told
 
@@ -81,10 +82,14 @@ def kind_of(path: Path) -> Kind:
         return Kind(_folder(path))
     head = head_of(path)
     found = sniff(head)
+    if path.suffix.lower() == ".distcp" or path.name == ".metadata":  # which begin as archives and pickles do
+        return Kind(DISTRIBUTED)
     if found.name == "a ZIP archive":
         return Kind(_archive(path))
     if path.suffix.lower() == ".mlmodel" or path.name == "saved_model.pb":  # which begin as ONNX files do
         return Kind(UNKNOWN)
+    if found.name == "a Python pickle" and (b"joblib.numpy_pickle" in head or b"sklearn." in head):
+        return Kind(SKLEARN)
     if found.name == "a text file" and head.lstrip()[:1] == b"{" and b'"weight_map"' in head:
         return Kind("the index of a checkpoint in parts")
     if found.name == "a text file" and path.name == "config.json" and _names_a_model(path):
@@ -190,4 +195,6 @@ def _folder(path: Path) -> str:
         return "a Hugging Face folder"
     if (path / "saved_model.pb").is_file():
         return "a TensorFlow SavedModel folder"
+    if (path / ".metadata").is_file() or any(path.glob("*.distcp")):
+        return DISTRIBUTED
     return "a folder"

@@ -33,7 +33,7 @@ _ADVICE = {
 def refusal(path: Path, kind: Kind) -> PellucidError:
     """The error that says what the file or folder is and what to do instead."""
     shown = printable(path.name or str(path))
-    other = refusal_of(path.name, head_of(path)) if kind.name in _GENERAL else None
+    other = refusal_of(path.name or shown, head_of(path), "" if kind.name in _GENERAL else kind.name)
     if other is not None:
         return other
     if path.is_dir():

@@ -8,12 +8,12 @@ weights in a checkpoint, also in one that holds a whole module, can be found wit
 from __future__ import annotations
 
 import io
-import pickletools
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any, Protocol, cast, runtime_checkable
+from typing import Any
 
 from pellucid.core.errors import BadModel
+from pellucid.doors.torch.pickle_codes import COSTS, Stream, codes
 
 OPERATIONS, NESTED = 3_200_000, 4  # 100 000 tensors need about 3 000 000; pickles within pickles
 
@@ -49,19 +49,10 @@ class Persistent:
 
 @dataclass(slots=True)
 class Seen:
-    """What was found: every name it would import, in order, and how many operations it has."""
+    """What was found: every name it would import, in order, and how many operations it has (`COSTS`)."""
 
     names: dict[Global, None] = field(default_factory=dict)
     operations: int = 0
-
-
-@runtime_checkable
-class Stream(Protocol):
-    """What a pickle is read from."""
-
-    def read(self, count: int, /) -> bytes: ...
-    def readline(self) -> bytes: ...
-    def tell(self) -> int: ...
 
 
 class Cut(Exception):
@@ -80,18 +71,16 @@ def told(file: Stream, seen: Seen, depth: int = 0) -> Any:
     """
     machine = _Machine(seen, depth)
     try:
-        for opcode, argument, _ in pickletools.genops(cast(IO[bytes], file)):
-            seen.operations += 1
+        for name, argument in codes(file):
+            seen.operations += COSTS.get(name, 1)
             if seen.operations > OPERATIONS:
                 raise BadModel(
-                    f"The pickle in it has more than {OPERATIONS} operations.", "It is no ordinary checkpoint."
+                    "The pickle in it has more operations than one of 100 000 tensors.", "It is no ordinary checkpoint."
                 )
-            if opcode.name == "STOP":
-                return machine.stack[-1] if machine.stack else None
-            machine.step(opcode.name, argument)
+            machine.step(name, argument)
+        return machine.stack[-1] if machine.stack else None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise Cut(str(error) or type(error).__name__) from error
-    raise Cut("it has no end")
 
 
 _ENCODE = Global("_codecs", "encode")
@@ -152,7 +141,7 @@ class _Machine:
     def do_proto(self, _: Any) -> None:
         """Says nothing about the value."""
 
-    do_frame = do_readonly_buffer = do_proto
+    do_frame = do_readonly_buffer = do_stop = do_proto
 
     def _import(self, module: str, name: str) -> None:
         found = Global(module, name)
@@ -234,16 +223,15 @@ class _Machine:
         pairs = self._marked()
         _items(self.stack[-1]).update(_paired(pairs))
 
-    def do_global(self, argument: str) -> None:
-        module, _, name = argument.partition(" ")
-        self._import(module, name)
+    def do_global(self, argument: tuple[str, str]) -> None:
+        self._import(*argument)
 
     def do_stack_global(self, _: Any) -> None:
         module, name = self._pop(2)
         known = isinstance(module, str) and isinstance(name, str)
         self._import(*((module, name) if known else ("a name made while it runs", "?")))
 
-    def do_inst(self, argument: str) -> None:
+    def do_inst(self, argument: tuple[str, str]) -> None:
         args = tuple(self._marked())
         self.do_global(argument)
         self.stack.append(Made(self.stack.pop(), args))

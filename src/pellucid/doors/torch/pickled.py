@@ -15,9 +15,10 @@ from torch import nn
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
+from pellucid.doors.torch.pickle_codes import Bounded
 from pellucid.doors.torch.pickle_names import described
 from pellucid.doors.torch.pickle_text import Cut, Seen, told
-from pellucid.doors.torch.torch_file import PICKLE_LIMIT, Bounded
+from pellucid.doors.torch.torch_file import PICKLE_LIMIT
 from pellucid.doors.weight_files.sealed import archive, digest_of, member, refuse_larger_than_memory, unchanged
 
 _PARTS = ("model", "module", "net", "network", "ema", "model_ema", "state_dict")

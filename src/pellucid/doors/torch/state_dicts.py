@@ -11,7 +11,7 @@ from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.torch.pickle_names import harmless
 from pellucid.doors.torch.pickle_text import Global, Made, Persistent
-from pellucid.doors.torch.torch_file import Checkpoint, checkpoint, entry_of
+from pellucid.doors.torch.torch_file import Checkpoint, checkpoint, entry_of, is_tensor
 from pellucid.doors.weight_files.entries import Entry, Listing
 
 _WRAPPERS = (
@@ -28,7 +28,7 @@ def weights_of_file(path: Path) -> Listing:
     """The model's weights in a file of `torch.save`; raises `BadModel` when there are none, or for a bad file."""
     file = checkpoint(path)
     notes: list[str] = []
-    root = _chosen(file, file.root, notes, {})
+    root = _chosen(file.root, notes, {})
     entries = tuple(_named(file, root, "", 0, set()))
     if not entries:
         raise BadModel(
@@ -59,13 +59,13 @@ def _what(root: Any) -> str:
     return f"a dictionary of {', '.join(printable(str(k), 20) for k in list(items)[:4])}" if items else "nothing of use"
 
 
-def _chosen(file: Checkpoint, node: Any, notes: list[str], known: dict[int, bool], depth: int = 0) -> Any:
+def _chosen(node: Any, notes: list[str], known: dict[int, bool], depth: int = 0) -> Any:
     """The part of a structure that is the model's state."""
     if _module(node) is not None:
         notes.append(f"The file holds a whole module, {_class_of(node)}; its weights were found without running it.")
         return node
-    items = {k: v for k, v in _mapping(node).items() if isinstance(k, str) and _holds(file, v, k, known)}
-    holders = [k for k, v in items.items() if entry_of(v, k, file) is None]
+    items = {k: v for k, v in _mapping(node).items() if isinstance(k, str) and _holds(v, known)}
+    holders = [k for k, v in items.items() if not is_tensor(v)]
     if not holders or depth > 4:
         return node
     averages = [k for k in holders if _AVERAGE.search(k.lower())]
@@ -82,10 +82,10 @@ def _chosen(file: Checkpoint, node: Any, notes: list[str], known: dict[int, bool
         )
     if main is None:
         return {k: v for k, v in items.items() if k in plain or k not in holders}
-    return _chosen(file, items[main], notes, known, depth + 1)
+    return _chosen(items[main], notes, known, depth + 1)
 
 
-def _holds(file: Checkpoint, node: Any, name: str, known: dict[int, bool], depth: int = 0) -> bool:
+def _holds(node: Any, known: dict[int, bool], depth: int = 0) -> bool:
     """Is there a tensor somewhere inside?  Each part is asked once, however often it is held."""
     if isinstance(node, str | int | float | bytes | None) or depth > _DEPTH:
         return False
@@ -93,8 +93,7 @@ def _holds(file: Checkpoint, node: Any, name: str, known: dict[int, bool], depth
         known[id(node)] = False  # while it is asked: some hold themselves
         parts = _module(node)
         inside = (_mapping(node) if parts is None else parts).values()
-        held = entry_of(node, name, file) is not None
-        known[id(node)] = held or any(_holds(file, v, name, known, depth + 1) for v in inside)
+        known[id(node)] = is_tensor(node) or any(_holds(v, known, depth + 1) for v in inside)
     return known[id(node)]
 
 

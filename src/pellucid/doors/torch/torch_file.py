@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
+from pellucid.doors.torch.pickle_codes import Bounded
 from pellucid.doors.torch.pickle_names import dangerous
 from pellucid.doors.torch.pickle_text import Cut, Global, Made, Persistent, Seen, told
 from pellucid.doors.weight_files.entries import ITEM, Entry, Place, contiguous, refuse_claim
@@ -23,7 +24,6 @@ from pellucid.doors.weight_files.sealed import archive, member
 PICKLE_LIMIT = 256 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C  # of the format before torch 1.6
 _AXES = 64
-_LINE = 1 << 20
 _STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
@@ -121,25 +121,6 @@ def _source(entry: zipfile.ZipInfo, path: Path, file: io.BufferedReader) -> Plac
     return Place(path, start, entry.file_size)
 
 
-class Bounded:
-    """A file that reads no more than it has: the pickle's own claims of length are not believed."""
-
-    def __init__(self, file: IO[bytes], total: int) -> None:
-        self._file, self._total = file, total
-
-    def read(self, count: int) -> bytes:
-        """At most `count` bytes."""
-        return self._file.read(min(count, self._total - self._file.tell()))
-
-    def readline(self) -> bytes:
-        """Up to the end of the line, which is short where it means something."""
-        return self._file.readline(_LINE)
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self._file.tell()
-
-
 def _legacy(path: Path, seen: Seen) -> Checkpoint:
     """Five pickles (a number, a version, the system, the object, the storages' names), then the storages' bytes."""
     total = path.stat().st_size
@@ -203,9 +184,28 @@ def _storage_type(reference: tuple[Any, ...]) -> str:
     return _STORAGES.get(kind.name, kind.name) if isinstance(kind, Global) else "unknown"
 
 
+def is_tensor(made: Any) -> bool:
+    """Would this call rebuild a tensor, of whatever kind?"""
+    made = _rebuilt(made)
+    return made is not None and (_is_plain(made) or _is_other(made))
+
+
 def entry_of(made: Any, name: str, file: Checkpoint) -> Entry | None:
     """The tensor that a call would rebuild, or None when it is something else."""
-    for _ in range(4):  # a parameter holds a tensor, which may be one of a class of its own
+    made = _rebuilt(made)
+    if made is None:
+        return None
+    if _is_other(made):
+        raise BadModel(
+            f"{_shown(file, name)} is {_OTHERS[made.callee.name]}.",
+            "Save ordinary tensors: {k: v.to_dense() or v.dequantize()}.",
+        )
+    return _dense(made, name, file) if _is_plain(made) else None
+
+
+def _rebuilt(made: Any) -> Made | None:
+    """The call within those that make a parameter of a tensor, or one of a class of its own."""
+    for _ in range(4):
         if not isinstance(made, Made) or not isinstance(made.callee, Global):
             return None
         kind = made.callee.name
@@ -214,15 +214,16 @@ def entry_of(made: Any, name: str, file: Checkpoint) -> Entry | None:
         elif kind == "_rebuild_from_type_v2" and len(made.args) > 2 and isinstance(made.args[2], tuple):
             made = Made(made.args[0], made.args[2])
         else:
-            break
-    if made.callee.name in _OTHERS and made.callee.module.startswith("torch."):
-        raise BadModel(
-            f"{_shown(file, name)} is {_OTHERS[made.callee.name]}.",
-            "Save ordinary tensors: {k: v.to_dense() or v.dequantize()}.",
-        )
-    if made.callee.module != "torch._utils" or made.callee.name not in ("_rebuild_tensor_v2", "_rebuild_tensor_v3"):
-        return None
-    return _dense(made, name, file)
+            return made
+    return None
+
+
+def _is_plain(made: Made) -> bool:
+    return made.callee.module == "torch._utils" and made.callee.name in ("_rebuild_tensor_v2", "_rebuild_tensor_v3")
+
+
+def _is_other(made: Made) -> bool:
+    return made.callee.name in _OTHERS and str(made.callee.module).startswith("torch.")
 
 
 _OTHERS = {

@@ -118,7 +118,11 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     >>> contiguous((2, 3, 4))
     (12, 4, 1)
     """
-    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+    steps, step = [], 1
+    for count in reversed(shape):
+        steps.append(step)
+        step *= count
+    return tuple(reversed(steps))
 
 
 def read(place: Place, start: int, count: int) -> bytearray:

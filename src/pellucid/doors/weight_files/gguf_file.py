@@ -9,36 +9,25 @@ import math
 import struct
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.weight_files.entries import Entry, Listing, Place, read, refuse_claim
+from pellucid.doors.weight_files.gguf_blocks import TYPES, is_unpacked, unpacked_blocks
 
 TENSORS = 200_000
 _FACTS = 100_000  # keys and list items
 _TEXT = 1 << 24  # letters of one text; vocabularies have many short ones
 _AXES = 8
-# number of the type -> (name, numbers in a block, bytes of a block)
-_TYPES = {
-    2: ("q4_0", 32, 18), 3: ("q4_1", 32, 20), 6: ("q5_0", 32, 22), 7: ("q5_1", 32, 24), 8: ("q8_0", 32, 34),
-    9: ("q8_1", 32, 36), 10: ("q2_k", 256, 84), 11: ("q3_k", 256, 110), 12: ("q4_k", 256, 144),
-    13: ("q5_k", 256, 176), 14: ("q6_k", 256, 210), 15: ("q8_k", 256, 292), 16: ("iq2_xxs", 256, 66),
-    17: ("iq2_xs", 256, 74), 18: ("iq3_xxs", 256, 98), 19: ("iq1_s", 256, 50), 20: ("iq4_nl", 32, 18),
-    21: ("iq3_s", 256, 110), 22: ("iq2_s", 256, 82), 23: ("iq4_xs", 256, 136), 29: ("iq1_m", 256, 56),
-    34: ("tq1_0", 256, 54), 35: ("tq2_0", 256, 66), 39: ("mxfp4", 32, 17),
-}  # fmt: skip
 _PLAIN = {
     0: "float32", 1: "float16", 24: "int8", 25: "int16", 26: "int32", 27: "int64", 28: "float64", 30: "bfloat16",
 }  # fmt: skip
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-Array: TypeAlias = NDArray[Any]
 
 
 def gguf(path: Path) -> Listing:
@@ -121,9 +110,9 @@ def _entry(path: Path, base: int, name: str, shape: tuple[int, ...], kind: int, 
         entry = Entry(name, _PLAIN[kind], shape, Place(path, base + offset, 0))
         refuse_claim(path.name, entry, held)
         return Entry(name, _PLAIN[kind], shape, Place(path, base + offset, entry.bytes))
-    if kind not in _TYPES:
+    if kind not in TYPES:
         return Entry(name, f"type {kind}", shape, blocked=(max(1, count), 0))
-    packing, numbers, size = _TYPES[kind]
+    packing, numbers, size = TYPES[kind]
     if count % numbers:
         raise BadModel(
             f"{printable(path.name)}: {printable(name, 60)} has {count} numbers in blocks of {numbers}.",
@@ -132,7 +121,7 @@ def _entry(path: Path, base: int, name: str, shape: tuple[int, ...], kind: int, 
     entry = Entry(name, packing, shape, blocked=(numbers, size))
     refuse_claim(path.name, entry, max(0, total - base - offset))
     place = Place(path, base + offset, entry.bytes)
-    load = partial(_unpacked, place, packing, shape) if packing in _UNPACK else None
+    load = partial(_unpacked, place, packing, shape) if is_unpacked(packing) else None
     return Entry(name, packing, shape, place, load=load, blocked=(numbers, size))
 
 
@@ -140,39 +129,5 @@ def _said(value: Any) -> str:
     return printable(str(value), 200)
 
 
-def unpacked_blocks(packing: str, data: bytes | bytearray) -> Array | None:
-    """The numbers of whole blocks, in 32-bit floats; None for a packing that is not unpacked here."""
-    return _UNPACK[packing](np.frombuffer(data, np.uint8)) if packing in _UNPACK else None
-
-
 def _unpacked(place: Place, packing: str, shape: tuple[int, ...]) -> Tensor:
-    numbers = _UNPACK[packing](np.frombuffer(read(place, 0, place.size), np.uint8))
-    return torch.from_numpy(numbers.reshape(shape))
-
-
-def _scales(blocks: Array, at: int) -> Array:
-    return blocks[:, at : at + 2].copy().view(np.float16).astype(np.float32)
-
-
-def _nibbles(blocks: Array) -> Array:
-    """Sixteen bytes to thirty-two numbers of four bits: the low halves first."""
-    return np.concatenate([blocks & 15, blocks >> 4], 1).astype(np.float32)
-
-
-def _q4_0(data: Array) -> Array:
-    blocks = data.reshape(-1, 18)
-    numbers: Array = _scales(blocks, 0) * (_nibbles(blocks[:, 2:]) - 8)
-    return numbers.reshape(-1)
-
-
-def _q4_1(data: Array) -> Array:
-    blocks = data.reshape(-1, 20)
-    return (_scales(blocks, 0) * _nibbles(blocks[:, 4:]) + _scales(blocks, 2)).reshape(-1)
-
-
-def _q8_0(data: Array) -> Array:
-    blocks = data.reshape(-1, 34)
-    return (_scales(blocks, 0) * blocks[:, 2:].copy().view(np.int8).astype(np.float32)).reshape(-1)
-
-
-_UNPACK = {"q4_0": _q4_0, "q4_1": _q4_1, "q8_0": _q8_0}
+    return torch.from_numpy(unpacked_blocks(packing, read(place, 0, place.size)).reshape(shape))

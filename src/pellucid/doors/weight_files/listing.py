@@ -17,7 +17,8 @@ from pellucid.doors.model_file import refusal
 from pellucid.doors.torch.state_dicts import weights_of_file
 from pellucid.doors.transformers.files import weight_files
 from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, contiguous, read
-from pellucid.doors.weight_files.gguf_file import gguf, unpacked_blocks
+from pellucid.doors.weight_files.gguf_blocks import is_unpacked, unpacked_blocks
+from pellucid.doors.weight_files.gguf_file import gguf
 from pellucid.doors.weight_files.hdf5_file import hdf5
 from pellucid.doors.weight_files.numpy_file import arrays
 from pellucid.doors.weight_files.safetensors_file import parts_of, safetensors
@@ -133,7 +134,7 @@ def pieces(entry: Entry) -> Iterator[Tensor] | None:
     if entry.dtype.startswith("complex"):
         return None
     if entry.place is not None and entry.blocked is not None:
-        return _blocks(entry) if unpacked_blocks(entry.dtype, b"") is not None else None
+        return _blocks(entry) if is_unpacked(entry.dtype) else None
     if entry.place is not None and _dense(entry):
         return _runs(entry)
     if entry.blocked is not None and entry.load is None:
