@@ -67,7 +67,11 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
     family = tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
-  } else if (parameters) lines.push(`${amount(parameters)} parameters`);
+  } else {
+    if (parameters) lines.push(`${amount(parameters)} parameters`);
+    const layer = tree.items[group].every((item) => item >= 0); // one that is written in several operations
+    if (layer) family = tree.graph.kinds?.[groups.kind[group]] ?? "group";
+  }
   const framed = name && name !== kind && groups.kind[group] ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(groups.kind[group]) && count === 1 && name) {
     kind = name;

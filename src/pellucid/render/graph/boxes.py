@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pellucid.architecture.families import family_of_kind
 from pellucid.architecture.graph import Graph
 from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, shortened, units
 from pellucid.render.graph.outline import Outline
@@ -71,8 +72,10 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
         (only,) = tree.inside(group)
         family = tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
-    elif parameters:
-        lines.append(f"{amount(parameters)} parameters")
+    else:
+        lines += [f"{amount(parameters)} parameters"] if parameters else []
+        if all(item >= 0 for item in tree.items[group]):  # a layer that is written in several operations
+            family = family_of_kind(groups.kind[group]) or GROUP
     framed = f"{name} · {kind}" if known and name != kind else kind
     if groups.kind[group] in CONTAINERS and count == 1 and name:
         kind, lines = name, [groups.kind[group], *lines[1:]]
