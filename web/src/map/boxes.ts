@@ -2,7 +2,7 @@
 
 import type { Graph } from "./graph.ts";
 import { BOLD, LINE, TITLE, amount, shortened, units } from "./lettering.ts";
-import { type Outline, inside } from "./outline.ts";
+import { type Outline, inside, layer } from "./outline.ts";
 
 export const SIDE = 10;
 const NARROWEST = 64;
@@ -64,13 +64,12 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   const lines = name && groups.kind[group] ? [shortened(name)] : []; // of no known kind: a name is enough
   if (tree.size[group] === 1) {
     const [only] = inside(tree, group);
-    family = tree.graph.nodes.family[only];
+    family = layer(tree, group) ?? tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
   } else {
+    family = layer(tree, group) ?? family;
     if (parameters) lines.push(`${amount(parameters)} parameters`);
-    const layer = tree.items[group].every((item) => item >= 0); // one that is written in several operations
-    if (layer) family = tree.graph.kinds?.[groups.kind[group]] ?? "group";
   }
   const framed = name && name !== kind && groups.kind[group] ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(groups.kind[group]) && count === 1 && name) {

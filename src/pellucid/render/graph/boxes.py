@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pellucid.architecture.families import family_of_kind
 from pellucid.architecture.graph import Graph
 from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, shortened, units
 from pellucid.render.graph.outline import Outline
@@ -70,12 +69,11 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     family, lines = GROUP, [shortened(name)] if known else []
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
-        family = tree.graph.nodes.family[only]
+        family = tree.layer(group) or tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
     else:
+        family = tree.layer(group) or GROUP
         lines += [f"{amount(parameters)} parameters"] if parameters else []
-        if all(item >= 0 for item in tree.items[group]):  # a layer that is written in several operations
-            family = family_of_kind(groups.kind[group]) or GROUP
     framed = f"{name} · {kind}" if known and name != kind else kind
     if groups.kind[group] in CONTAINERS and count == 1 and name:
         kind, lines = name, [groups.kind[group], *lines[1:]]
