@@ -25,7 +25,8 @@ def restore(package: Any, model: Any, path: Path, shown: str) -> None:
     with h5py.File(path, "r") as file:
         if written_by(file) < 3:
             _with_old_functions(package, model)
-        for name, group in file["model_weights"].items():
+        stored: Any = file["model_weights"]
+        for name, group in stored.items():
             layer = next((v for v in model.layers if v.name == name), None)
             arrays: list[Any] = []
             group.visititems(lambda _, v, found=arrays: found.append(v[()]) if isinstance(v, h5py.Dataset) else None)

@@ -39,9 +39,8 @@ def reading(
     """
     if network.preparation is None:
         channels, size = _asked(network)
-        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        if channels == 1:
-            mean, std = (0.5,), (0.5,)
+        mean: tuple[float, ...] = (0.485, 0.456, 0.406) if channels == 3 else (0.5,)
+        std: tuple[float, ...] = (0.229, 0.224, 0.225) if channels == 3 else (0.5,)
         line = f"size={size},mean={'/'.join(map(str, mean))},std={'/'.join(map(str, std))}"
         raise BadInput(
             f"{network.name} does not say how pictures are prepared for it, and guessing would give wrong answers.",
