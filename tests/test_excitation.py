@@ -59,6 +59,8 @@ def test_probabilities_are_never_negative_and_at_most_one(build: str) -> None:
         (lambda v: F.max_pool1d(v[:, None], 3)[:, 0], [0.0, 0.0, 1.0]),
         (lambda v: F.relu(v[:, 2:]), [0.0, 0.0, 1.0]), (lambda v: F.avg_pool1d(v[:, None], 3)[:, 0], [0.25, 0.0, 0.75]),
         (lambda v: F.linear(v, torch.tensor([[3.0, -1.0, -5.0]]).double(), torch.ones(1).double()), [0.6, 0.4, 0.0]),
+        (lambda v: v @ torch.tensor([[3.0], [-1.0], [-5.0]]).double() + torch.ones(1).double(), [0.6, 0.4, 0.0]),
+        (lambda v: v[:, 1:2] + 7, [0.0, 1.0, 0.0]),
     ],
 )  # fmt: skip
 def test_operations_in_numbers(formula: Callable[[Tensor], Tensor], right: list[float]) -> None:

@@ -70,6 +70,16 @@ def family_of(op: str) -> Family:
     return "other"
 
 
+def family_of_kind(kind: str) -> Family | None:
+    """The family of a layer by its class, where its name says one.
+
+    >>> family_of_kind("SeparableConv2D"), family_of_kind("Bottleneck")
+    ('convolution', None)
+    """
+    family = family_of(kind) if kind else "other"
+    return None if family in ("other", "io") else family
+
+
 # what a class that somebody wrote calls itself: a part of its name says what it does
 _PARTS: tuple[tuple[str, Family], ...] = (
     ("conv", "convolution"), ("attention", "attention"), ("norm", "normalization"), ("pool", "pooling"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pellucid.architecture.families import family_of_kind
 from pellucid.architecture.graph import Edges, Graph, Groups, Nodes, Shape, shape_text
 from pellucid.architecture.overlay import Measure, Overlay, Thumbnail
 from pellucid.architecture.totals import Totals
@@ -51,6 +52,7 @@ def to_text(
         "edges": {**edges, "shape": interned(graph.edges.shape)},
         "shapes": list(map(shape_text, shapes)),
         "sizes": [list(s) for s in shapes],
+        "kinds": {kind: family for kind in dict.fromkeys(graph.groups.kind) if (family := family_of_kind(kind))},
     }
     if totals is not None:
         found["totals"] = asdict(totals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,13 +40,25 @@ def _keras_layers(layer: Any, path: str) -> Iterator[tuple[str, nn.Module]]:
 
 def named_weights(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name, each once, Keras's by their own path (`dense/kernel`)."""
-    found = {weight.path: weight.value for weight in getattr(model, "weights", ())} if _is_keras(model) else {}
+    found = _keras_weights(model) if _is_keras(model) else {}
     seen = {id(v) for v in found.values()}
     for name, v in (*model.named_parameters(), *model.named_buffers()):
         if id(v) not in seen:
             seen.add(id(v))
             found[name] = v
     return found
+
+
+def _keras_weights(model: Any) -> dict[str, Tensor]:
+    """Keras's weights by path; where several have one, as in models within a model, by where their layer is as well."""
+    weights = list(getattr(model, "weights", ()))
+    times = Counter(weight.path for weight in weights)
+    homes: dict[int, str] = {}
+    if max(times.values(), default=0) > 1:
+        for path, layer in module_paths(model).items():  # those further inside come later
+            homes.update((id(weight), path.replace(".", "/")) for weight in getattr(layer, "weights", ()))
+    named = ((f"{homes[id(w)]}/{w.name}" if times[w.path] > 1 else w.path, w.value) for w in weights)
+    return dict(named)
 
 
 def _is_keras(model: nn.Module) -> bool:

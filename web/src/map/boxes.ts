@@ -2,7 +2,7 @@
 
 import type { Graph } from "./graph.ts";
 import { BOLD, LINE, TITLE, amount, shortened, units } from "./lettering.ts";
-import { type Outline, inside } from "./outline.ts";
+import { type Outline, inside, layer } from "./outline.ts";
 
 export const SIDE = 10;
 const NARROWEST = 64;
@@ -63,10 +63,13 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   const lines = known ? [shortened(name)] : []; // of what has no kind the name is the title
   if (tree.size[group] === 1) {
     const [only] = inside(tree, group);
-    family = tree.graph.nodes.family[only];
+    family = layer(tree, group) ?? tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
-  } else if (parameters) lines.push(`${amount(parameters)} parameter${parameters === 1 ? "" : "s"}`);
+  } else {
+    family = layer(tree, group) ?? family;
+    if (parameters) lines.push(`${amount(parameters)} parameter${parameters === 1 ? "" : "s"}`);
+  }
   const framed = known && name !== kind ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(said) && count === 1 && name) {
     kind = name;

@@ -61,6 +61,7 @@ export interface Graph {
   groups: Groups;
   edges: Edges;
   shapes: string[];
+  kinds?: Record<string, string>; // the family of a layer by its class, where its name says one
   totals?: Record<string, number | null>;
   overlay?: Overlay;
   notes?: string[];

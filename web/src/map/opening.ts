@@ -1,18 +1,21 @@
 // Which groups to open first, so that the whole network is seen in about sixty boxes.
 
 import { ROOT } from "./graph.ts";
-import { type Outline, opens } from "./outline.ts";
+import { layer, type Outline, opens } from "./outline.ts";
 
 export const BUDGET = 60;
 
-/** The groups to open: always the one that holds the most operations, as long as all boxes together are few enough. */
+/** The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
+ *  What is one layer stays closed, in however many operations it is written. */
 export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
   const opened = new Set([ROOT]);
   let found = seen(tree, ROOT);
   let boxes = found.length;
   const waiting = new Heap();
   for (;;) {
-    for (const group of found) if (group > ROOT && opens(tree, group)) waiting.push(weight(tree, group), group);
+    for (const group of found) {
+      if (group > ROOT && opens(tree, group) && !layer(tree, group)) waiting.push(weight(tree, group), group);
+    }
     const group = waiting.pop();
     if (group < 0) return opened;
     const within = seen(tree, group);

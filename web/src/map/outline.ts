@@ -43,6 +43,12 @@ export function inside(tree: Outline, group: number): number[] {
   return found;
 }
 
+/** The family of a group that is one layer, by its class, in however many operations it is written. */
+export function layer(tree: Outline, group: number): string | undefined {
+  const alone = tree.items[group].every((item) => item >= 0);
+  return alone ? tree.graph.kinds?.[tree.graph.groups.kind[group]] : undefined;
+}
+
 /** Is there more than one thing to see inside? */
 export function opens(tree: Outline, group: number): boolean {
   return tree.size[group] > 1 || (!tree.graph.nodes.op.length && tree.items[group].length > 0);

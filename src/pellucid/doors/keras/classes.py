@@ -20,6 +20,10 @@ _TENSORFLOW = frozenset(
     """TFOpLambda SlicingOpLambda ClassMethod TensorFlowOpLayer StringLookup IntegerLookup TextVectorization Hashing
     HashedCrossing FeatureSpace""".split()  # noqa: SIM905 (read as words)
 )
+_GONE = frozenset(
+    """CuDNNGRU CuDNNLSTM LocallyConnected1D LocallyConnected2D MaxoutDense Highway Merge TimeDistributedDense
+    ParametricSoftplus SReLU""".split()  # noqa: SIM905 (read as words)
+)
 # where a configuration of Keras 2, which names no module, may find its classes
 _LEGACY = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies")
 _LEGACY_NAMES = frozenset(("Functional", "Policy", "Model"))
@@ -47,6 +51,12 @@ def check_classes(config: Any, shown: str, custom: Mapping[str, Any], *, legacy:
             raise BadModel(
                 f"{shown} has a {where} of class {name}, which only TensorFlow runs.",
                 "Save the model without it, from its first numeric layer on.",
+            )
+        if name in _GONE:
+            raise BadModel(
+                f"{shown} has a {where} of class {name}, which Keras 3 no longer has.",
+                f"Write it, and give it: pellucid.doors.keras.model.open_file(path, custom={{{name!r}: ...}}); or "
+                "replace it with Keras 2 (pip install 'keras<3' 'tensorflow<2.16'), and save the model again.",
             )
         if name not in _PLAIN and not _is_own(described, name, registered, legacy):
             full = registered if ">" in registered else name

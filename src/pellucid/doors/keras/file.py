@@ -15,6 +15,8 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.keras.classes import check_classes
+from pellucid.doors.keras.legacy import modern
+from pellucid.doors.keras.legacy_weights import rewrite
 from pellucid.doors.worker import MEMORY, inspected
 
 _LIMIT = 16 << 30  # bytes of a file's tensors
@@ -105,8 +107,11 @@ def _check_hdf5(path: Path, shown: str, custom: Mapping[str, Any]) -> None:
             if text is None:
                 raise BadModel(*_no_architecture(file, shown))
             config = _config(text if isinstance(text, bytes) else str(text).encode(), shown)
+            version = written_by(file)
+            config = modern(config, version) if version < 3 else config
             check_classes(config, shown, custom, legacy=True)
-            if _without_groups(config):
+            if version < 3:
+                rewrite(file, config, version, shown)
                 file.attrs["model_config"] = json.dumps(config)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         reason = printable(str(error).partition("\n")[0])
@@ -174,16 +179,9 @@ def _no_architecture(file: Any, shown: str) -> tuple[str, str]:
     return f"{shown} holds the weights of a Keras model ({count} arrays) and no architecture.", _WHOLE
 
 
-def _without_groups(tree: Any) -> bool:
-    """Take from depthwise convolutions the entry `groups` that Keras 2 wrote and Keras 3 refuses; was there one?"""
-    found = False
-    if isinstance(tree, dict):
-        inner = tree.get("config")
-        if tree.get("class_name") == "DepthwiseConv2D" and isinstance(inner, dict) and "groups" in inner:
-            del inner["groups"]
-            found = True
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for value in tree:
-            found = _without_groups(value) or found
-    return found
+def written_by(file: Any) -> int:
+    """The version of Keras, 1, 2 or 3, that wrote an HDF5 file; Keras 1 did not always say it."""
+    weights = file.get("model_weights")
+    said = file.attrs.get("keras_version", b"1" if weights is None else weights.attrs.get("keras_version", b"1"))
+    number = (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)).partition(".")[0]
+    return int(number) if number.isdecimal() else 2

@@ -37,6 +37,7 @@ def open_file(
     """
     path, package, own = Path(path), keras(), dict(custom or {})
     from pellucid.doors.keras.file import checked_copy
+    from pellucid.doors.keras.restored import restore
 
     shown = printable(path.name)
     with checked_copy(path, own) as copy:
@@ -48,8 +49,9 @@ def open_file(
             reason = printable((str(error).strip().splitlines() or [""])[-1], 240)
             hint = "Build the model in Python, fill it with model.load_weights(path), then pl.open(model)."
             raise BadModel(f"Keras cannot build {shown}: {type(error).__name__}: {reason}", hint) from error
-    if not isinstance(model, nn.Module):
-        raise BadModel(f"{shown} holds a {type(model).__name__}, not a model.", "Save a keras.Model.")
+        if not isinstance(model, nn.Module):
+            raise BadModel(f"{shown} holds a {type(model).__name__}, not a model.", "Save a keras.Model.")
+        restore(package, model, copy, shown)
     return _network(model, preparation, path.stem, _scores_bared(package, model))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,16 +38,27 @@ def reading(
     Raises `BadInput` when the network states no preparation, and what `pellucid.doors.pictures.image.decode` raises.
     """
     if network.preparation is None:
+        channels, size = _asked(network)
+        mean: tuple[float, ...] = (0.485, 0.456, 0.406) if channels == 3 else (0.5,)
+        std: tuple[float, ...] = (0.229, 0.224, 0.225) if channels == 3 else (0.5,)
+        line = f"size={size},mean={'/'.join(map(str, mean))},std={'/'.join(map(str, std))}"
         raise BadInput(
             f"{network.name} does not say how pictures are prepared for it, and guessing would give wrong answers.",
-            "Say it: pl.open(model, preparation=pl.Preparation(size=224, mean=(0.485, 0.456, 0.406), "
-            "std=(0.229, 0.224, 0.225))), with the numbers it was trained with; on the command line, "
-            "--preparation size=224,mean=0.485/0.456/0.406,std=0.229/0.224/0.225.",
+            f"Say it: pl.open(model, preparation=pl.Preparation(size={size}, mean={mean}, std={std})), with the "
+            f"numbers it was trained with; on the command line, --preparation {line}.",
         )
     picture = to_picture(source, frame=frame, background=background, window=window)
     x = prepare(picture.rgb, network.preparation)
     cut = cut_note(picture.rgb.shape[1], picture.rgb.shape[2], network.preparation)
     return Reading(x, picture, (*picture.notes, cut) if cut else picture.notes)
+
+
+def _asked(network: Network) -> tuple[int, int]:
+    """How many channels and pixels a side the network's file says a picture has; what is usual where it says none."""
+    stated: Any = getattr(network.model, "takes", None)
+    shapes = [tuple(shape) for shape, _ in stated.values()] if isinstance(stated, Mapping) else []
+    pictures = [s for s in shapes if len(s) == 4 and s[1] in (1, 3) and s[2] == s[3]]
+    return (pictures[0][1], pictures[0][2]) if len(pictures) == 1 else (3, 224)
 
 
 def read(network: Network, source: Any) -> Float[Tensor, "1 channels height width"]:

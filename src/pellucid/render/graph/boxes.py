@@ -69,10 +69,11 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     family, lines = GROUP, [shortened(name)] if known else []
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
-        family = tree.graph.nodes.family[only]
+        family = tree.layer(group) or tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
-    elif parameters:
-        lines.append(f"{amount(parameters)} parameter{'s' * (parameters != 1)}")
+    else:
+        family = tree.layer(group) or GROUP
+        lines += [f"{amount(parameters)} parameter{'s' * (parameters != 1)}"] if parameters else []
     framed = f"{name} · {kind}" if known and name != kind else kind
     if said in CONTAINERS and count == 1 and name:
         kind, lines = name, [said, *lines[1:]]

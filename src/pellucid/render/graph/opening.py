@@ -13,6 +13,8 @@ BUDGET = 60
 def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
     """The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
 
+    What is one layer stays closed, in however many operations it is written.
+
     >>> from pellucid.architecture.graph import Edges, nodes, only_root
     >>> open_first(Graph("one", "", nodes("relu"), only_root("Net"), Edges()))
     frozenset({0})
@@ -24,7 +26,7 @@ def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
     waiting: list[tuple[int, int]] = []
     while True:
         for group in seen:
-            if group > ROOT and tree.opens(group):
+            if group > ROOT and tree.opens(group) and not tree.layer(group):
                 heappush(waiting, (-_weight(tree, group), group))
         if not waiting:
             return frozenset(opened)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pellucid.architecture.graph import Graph
+from pellucid.architecture.families import family_of_kind
+from pellucid.architecture.graph import Family, Graph
 
 TOGETHER = 4  # inputs or outputs in a row that share a card
 SIDE_BY_SIDE = 8  # that many alike groups which do not follow each other (experts) are folded too
@@ -44,6 +45,11 @@ class Outline:
             else:
                 waiting.extend(reversed(self.items[~item]))
         return found
+
+    def layer(self, group: int) -> Family | None:
+        """The family of a group that is one layer, by its class, in however many operations it is written."""
+        alone = all(item >= 0 for item in self.items[group])
+        return family_of_kind(self.graph.groups.kind[group]) if alone else None
 
     def opens(self, group: int) -> bool:
         """Is there more than one thing to see inside?"""

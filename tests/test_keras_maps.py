@@ -1,0 +1,58 @@
+"""Maps of Keras models: layers as the boxes, models within models folded, every weight counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import pellucid as pl
+from pellucid.core.names import named_weights
+from pellucid.render.graph.boxes import group_box
+from pellucid.render.graph.outline import outline
+from pellucid.render.graph.scene import open_first
+from tests.keras_networks import keras, layers
+
+
+def nested() -> Any:
+    """Three equal models within a model, whose layers have the same names."""
+
+    def block(name: str) -> Any:
+        given = keras.Input((None, None, 4))
+        h = layers.ReLU(name="bend")(
+            layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, padding="same", name="conv")(given))
+        )
+        return keras.Model(given, h, name=name)
+
+    keras.utils.set_random_seed(0)
+    given = keras.Input((16, 16, 4), name="picture")
+    h = layers.Conv2D(4, 3, padding="same", name="stem")(given)
+    for i in range(3):
+        h = block(f"block_{i}")(h)
+    return keras.Model(given, layers.Dense(5, name="scores")(layers.GlobalAveragePooling2D(name="mean")(h)))
+
+
+def test_weights_of_models_within_models_are_all_there() -> None:
+    model = nested()
+    net = pl.open(model)
+    weights = named_weights(net.model)
+    assert sum(v.numel() for v in weights.values()) == model.count_params() == pl.map(model).totals.parameters
+    assert torch.equal(weights["block_1/conv/kernel"], model.get_layer("block_1").get_layer("conv").kernel.value)
+    assert torch.equal(weights["scores/bias"], model.get_layer("scores").bias.value)
+    x = torch.rand(1, 4, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(pl.record(net, x).replay(net.model, (x,)), net.model(x))
+
+
+def test_a_layer_is_one_box_of_its_family_in_keras_s_own_order_of_axes() -> None:
+    graph = pl.map(nested(), torch.rand(1, 4, 16, 16)).graph
+    tree, opened = outline(graph), open_first(graph)
+    paths = {graph.groups.path[g]: g for g in range(len(graph.groups))}
+    boxes = {path: group_box(tree, paths[path], 1) for path in ("block_0.conv", "block_0.norm", "mean", "scores")}
+    assert {path: box.family for path, box in boxes.items()} == {
+        "block_0.conv": "convolution", "block_0.norm": "normalization", "mean": "pooling", "scores": "linear",
+    }  # fmt: skip
+    assert boxes["block_0.conv"].title == "Conv2D" and boxes["block_0.conv"].lines == ("conv", "148 parameters")
+    assert {graph.groups.path[g] for g in opened} == {"", "block_0"}  # equal models are opened as one
+    made = [graph.nodes.shape[i] for i in tree.inside(paths["block_0.norm"])]
+    assert made[-1] == (1, 16, 16, 4)
