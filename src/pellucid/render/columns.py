@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Point, Words, moved
 
-GAP, HEAD, SMALL = 28.0, 20.0, 9.0
+GAP, HEAD, SMALL = 4.0, 20.0, 9.0  # the map has margins of its own
 SHORTEST = 560.0  # of a column, in points
 LANDSCAPE = 1.5  # how much wider than high the whole is wanted
 Span = tuple[float, float]

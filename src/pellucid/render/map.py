@@ -79,7 +79,7 @@ def _placed(view: Map) -> Placed:
 
 def _whole(placed: Placed) -> list[tuple[float, float]]:
     """What is not cut when a map is broken into columns: cards with what stands beside them, titles of frames."""
-    cards = [(at.y - 16, at.y + at.height + 14) for at in placed.boxes]
+    cards = [(at.y - 13, at.y + at.height + 13) for at in placed.boxes]
     return [*cards, *((at.y - 4, at.y + 70) for at in placed.frames[1:])]
 
 

@@ -2,6 +2,7 @@
 
 import type { Graph } from "../map/graph.ts";
 import { FRAME_TITLE } from "../map/layered.ts";
+import { TALL, WIDE } from "../map/shelves.ts";
 import { arrange } from "./arrange.ts";
 import type { Place } from "./camera.ts";
 import { savePng, saveSvg } from "./export.ts";
@@ -87,7 +88,7 @@ export class App {
     deed();
     const view = state.scene();
     this.shell.root.setAttribute("aria-busy", "true");
-    const placed = await arrange(view, state.direction);
+    const placed = await arrange(view, state.direction, screen.camera.width < screen.camera.height ? TALL : WIDE);
     if (round !== this.round) return;
     this.shell.root.removeAttribute("aria-busy");
     screen.take({ view, placed });
