@@ -50,7 +50,7 @@ def in_columns(
         x = i * (drawing.width + GAP)
         marks += [moved(m, x, HEAD - start) for m in _between(drawing.marks, start, end)]
         inside = [name for top, bottom, name in frames if top < start < bottom]
-        if i:
+        if i and inside:
             marks.append(Words(x + 8, 10, " › ".join(["…", *inside[-3:]]), SMALL, "quiet"))
     tallest = max(end - start for start, end in pairwise(ends))
     columns = len(ends) - 1

@@ -282,14 +282,14 @@ def _families(names: Sequence[str], width: float) -> Drawing:
 
 def _thumbnails(t: Thumbnail, at: Rect) -> Iterator[Mark]:
     """Channels side by side at the foot of the card, in the colors of signed or of plain numbers."""
-    room, high = at.width - 2 * SIDE, PICTURE - 8.0
-    wide = min(high * t.width / t.height, room)
-    fit = max(1, int((room + 4) // (wide + 4)))
+    high = PICTURE - 8.0
+    wide = min(high * t.width / t.height, at.width - 8)
+    fit = max(1, int((at.width - 4) // (wide + 4)))
     pixels = np.frombuffer(t.pixels, np.uint8).reshape(-1, t.height, t.width)[:fit]
-    top = at.y + at.height - PICTURE + 4
+    left, top = at.x + (at.width - len(pixels) * (wide + 4) + 4) / 2, at.y + at.height - PICTURE + 4
     for i, channel in enumerate(pixels):
         light, dark = _colored(channel, t, "light"), _colored(channel, t, "dark")
-        yield Pixels(at.x + SIDE + i * (wide + 4), top, wide, high, light, dark if t.signed else None)
+        yield Pixels(left + i * (wide + 4), top, wide, high, light, dark if t.signed else None)
 
 
 def _colored(channel: Array, t: Thumbnail, theme: str) -> Array:

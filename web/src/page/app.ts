@@ -95,12 +95,13 @@ export class App {
     screen.found = new Set(this.search.found.map((item) => state.boxOf(view, item)).filter((b) => b >= 0));
     this.select(kept === null ? -1 : state.boxOf(view, kept));
     const now = keep === undefined ? null : screen.placeOf(keep);
+    this.repaint();
     if (fit) screen.fit();
     else if (held && now) {
       screen.camera.x += (held.x - now.x) * screen.camera.scale;
       screen.camera.y += (held.y - now.y) * screen.camera.scale;
     }
-    this.repaint();
+    screen.draw();
   }
 
   private repaint(): void {
