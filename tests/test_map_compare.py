@@ -102,7 +102,8 @@ def test_ranges_are_written_only_where_they_are_full():
     assert text("a.0.b", "a.1.b", "a.2.b") == "a.0…2.b"
     assert text("a.0.b", "a.3.b") == "a.[0, 3].b"
     assert text("a.0.1", "a.1.1", "a.0.2", "a.1.2") == "a.0…1.1…2"
-    assert text("a.0.1", "a.1.2") == "a.*.*"
+    assert text("a.0.1.b", "a.1.2.b") == "a.[0.1, 1.2].b"
+    assert text(*(f"a.{i}.{i * i}" for i in range(20))) == "a.*.*"
     assert text("conv1.w#2") == "conv1.w#2"
     rows = [((f"features.{i}.weight",), (), 0) for i in range(9)]
     assert len(folded(rows, tensors=True)) == 9 and len(folded(rows)) == 1

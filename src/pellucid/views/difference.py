@@ -29,10 +29,10 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
     if found.similarity.numel():
         views += _similarity(found)
     sides = ((a, found.a, changes(found, second=False)), (b, found.b, changes(found, second=True)))
-    maps = Columns(
-        tuple(Stack((Heading(name, 3), Map(m.graph, None, by, alt=f"The map of {name}"))) for name, m, by in sides)
-    )
-    return Stack((*views, maps if still else Fold("Both maps", maps)))
+    maps = [
+        part for name, m, by in sides for part in (Heading(name, 3), Map(m.graph, None, by, alt=f"The map of {name}"))
+    ]
+    return Stack((*views, *(maps if still else [Fold("Both maps", Stack(tuple(maps)))])))
 
 
 def changes(found: Difference, *, second: bool) -> Measure:

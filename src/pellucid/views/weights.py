@@ -20,7 +20,7 @@ MOST_CURVES, MOST_ROWS, STILL_ROWS = 6, 4000, 40
 def weights_view(found: Weights, *, still: bool = False) -> View:
     """The report; `still` is what fits on one picture."""
     seen = [t for t in found.tensors if t.zeros == t.zeros]
-    types = {t.dtype for t in found.tensors}
+    types = _types(found.tensors)
     of_type = f" of type {types.pop()}" if len(types) == 1 else ""
     lead = f"{count(len(found.tensors), 'tensor')} with {count(found.count, 'number')}{of_type}"
     if seen:
@@ -49,7 +49,7 @@ _WORDS = (
 
 
 def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
-    types = {t.dtype for t in tensors}
+    types = _types(tensors)
     columns: tuple[str, ...] = ("weight", "shape", *(("type",) if len(types) > 1 else ()), "norm", "mean", "deviation",
                                 "zeros")  # fmt: skip
     bad = any(t.bad for t in tensors)
@@ -79,6 +79,11 @@ def sparkline(counts: Sequence[int], width: int = 16) -> str:
     sums = [int(g.sum()) for g in groups]
     most = max(sums, default=0) or 1
     return "".join(EMPTY if n == 0 else BLOCKS[min(7, int(8 * (n / most) ** 0.5))] for n in sums)
+
+
+def _types(tensors: Sequence[WeightFacts]) -> set[str]:
+    """The types of numbers; counters, which are one number each, aside."""
+    return {t.dtype for t in tensors if t.count > 1}
 
 
 def _short(names: Sequence[str]) -> list[str]:
