@@ -59,18 +59,26 @@ def folded(
     return tuple(sorted(found, key=lambda f: (-f.parameters, f.members)))
 
 
-def repeats(parts: Alignment, a: Graph, b: Graph) -> dict[str, tuple[Folded, ...]]:
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """The differences of two graphs, folded, by how they differ."""
+
+    changed: tuple[Folded, ...]
+    added: tuple[Folded, ...]
+    removed: tuple[Folded, ...]
+    renamed: tuple[Folded, ...]
+
+
+def repeats(parts: Alignment, a: Graph, b: Graph) -> Repeats:
     """What changed, was added, removed and renamed, folded; changed ones hold the parameters of the larger side."""
     left, right = _held(a), _held(b)
-    changed = (
-        ((c.site, c.other), c.what, max(left.get(c.site, 0), right.get(c.other, 0))) for c in parts.changed
+    larger = [max(left.get(c.site, 0), right.get(c.other, 0)) for c in parts.changed]
+    return Repeats(
+        folded(((c.site, c.other), c.what, held) for c, held in zip(parts.changed, larger, strict=True)),
+        folded(((site,), (), right.get(site, 0)) for site in parts.added),
+        folded(((site,), (), left.get(site, 0)) for site in parts.removed),
+        folded(((old, new), (), left.get(old, 0)) for old, new in parts.renamed),
     )
-    return {
-        "changed": folded(changed),
-        "added": folded(((site,), (), right.get(site, 0)) for site in parts.added),
-        "removed": folded(((site,), (), left.get(site, 0)) for site in parts.removed),
-        "renamed": folded(((old, new), (), left.get(old, 0)) for old, new in parts.renamed),
-    }
 
 
 def _held(graph: Graph) -> dict[str, int]:

@@ -12,6 +12,9 @@ Number: TypeAlias = float | None
 Scale: TypeAlias = Literal["log", "linear", "share"]
 
 
+_SUMS = frozenset({"Parameters", "Floating-point operations", "Memory of activations", "Time", "Stored", "Numbers"})
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number a node and a group, None where there is none.  `scale` says how it is drawn: shares are 0 to 1."""
@@ -21,6 +24,11 @@ class Measure:
     nodes: tuple[Number, ...]
     groups: tuple[Number, ...]
     scale: Scale = "linear"
+
+    @property
+    def adds(self) -> bool:
+        """Do the numbers of parts add up to that of the whole?"""
+        return self.title in _SUMS
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -38,7 +38,9 @@ def weights_listing(view: View, width: int) -> View:
     """The report on weights with as many columns as fit."""
     if not isinstance(view, Stack):
         return view
-    return Stack(tuple(_narrowed(v, width) if isinstance(v, Table) else v for v in view.views if not isinstance(v, Fold)))
+    return Stack(
+        tuple(_narrowed(v, width) if isinstance(v, Table) else v for v in view.views if not isinstance(v, Fold))
+    )
 
 
 def _narrowed(table: Table, width: int) -> Table:

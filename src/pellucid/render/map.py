@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -38,6 +38,7 @@ def network(view: Map, columns: int | None = None, room: float | None = None) ->
     placed = _placed(view)
     count = columns or (wanted if room is None else partial(fitting, room=room))(placed.width, placed.height)
     pictures = _pictures(view)
+    runs = outline(view.graph).run if view.measure is not None else {}
     marks = [
         *_frames(placed),
         *_wires(placed),
@@ -45,7 +46,7 @@ def network(view: Map, columns: int | None = None, room: float | None = None) ->
         *(
             m
             for seen, at in zip(placed.scene.boxes, placed.boxes, strict=True)
-            for m in _card(view, seen, at, pictures)
+            for m in _card(view, seen, at, pictures, runs)
         ),
         *_far(placed),
     ]
@@ -167,8 +168,10 @@ def _far(placed: Placed) -> Iterator[Mark]:
             yield Words(x - 3, at.y - 3, f"from {name}", SMALL, "quiet", "end")
 
 
-def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> Iterator[Mark]:
-    value = _value(view, seen)
+def _card(
+    view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail], runs: Mapping[int, tuple[int, ...]]
+) -> Iterator[Mark]:
+    value = _value(view.measure, seen, runs.get(seen.index, ()) if seen.kind == "run" else (seen.index,))
     if seen.kind == "run":
         for step in (6.0, 3.0):
             yield Box(at.x + step, at.y + step, at.width, at.height, "panel", 5, "line")
@@ -223,10 +226,15 @@ def shade(shares: Array) -> Array:
     return colors(1 - shares, (0.0, 1.0), signed=False)
 
 
-def _value(view: Map, seen: Seen) -> float | None:
-    if view.measure is None:
+def _value(measure: Measure | None, seen: Seen, members: Sequence[int]) -> float | None:
+    """The number of a box: of several alike modules the sum where numbers add up, else the mean."""
+    if measure is None:
         return None
-    return (view.measure.nodes if seen.kind == "node" else view.measure.groups)[seen.index]
+    column = measure.nodes if seen.kind == "node" else measure.groups
+    known = [value for k in members if (value := column[k]) is not None]
+    if not known:
+        return None
+    return sum(known) / (1 if measure.adds else len(known))
 
 
 def share(value: float, measure: Measure) -> float:

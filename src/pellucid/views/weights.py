@@ -68,7 +68,7 @@ def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
 
 
 def sparkline(counts: Sequence[int], width: int = 16) -> str:
-    """Counts as a row of blocks, their heights by the square root; a bin that holds anything is seen.
+    r"""Counts as a row of blocks, their heights by the square root; a bin that holds anything is seen.
 
     >>> sparkline([0, 1, 4, 1, 0], 5)
     '\xa0▅█▅\xa0'

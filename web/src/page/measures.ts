@@ -6,7 +6,7 @@ import type { Outline } from "../map/outline.ts";
 import type { Box } from "../map/scene.ts";
 import { type Rgb, viridis } from "./theme.ts";
 
-const ADDING = new Set(["parameters", "flops", "memory", "time"]); // of parts: what is in the whole is their sum
+const ADDING = new Set(["parameters", "flops", "memory", "time", "stored", "numbers"]); // of parts: what is in the whole is their sum
 
 /** A measure, and whether the numbers of parts add up to that of the whole. */
 export interface Shown extends Measure {
