@@ -171,7 +171,8 @@ def _far(placed: Placed) -> Iterator[Mark]:
 def _card(
     view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail], runs: Mapping[int, tuple[int, ...]]
 ) -> Iterator[Mark]:
-    value = _value(view.measure, seen, runs.get(seen.index, ()) if seen.kind == "run" else (seen.index,))
+    members = runs.get(seen.index, ()) if seen.kind == "run" else (seen.index,)
+    value = view.measure.together(members, groups=seen.kind != "node") if view.measure is not None else None
     if seen.kind == "run":
         for step in (6.0, 3.0):
             yield Box(at.x + step, at.y + step, at.width, at.height, "panel", 5, "line")
@@ -224,17 +225,6 @@ def _bar(view: Map, seen: Seen, at: Rect, value: float | None) -> tuple[Role, li
 def shade(shares: Array) -> Array:
     """Colors for shares from 0 to 1, pale for little and dark for much."""
     return colors(1 - shares, (0.0, 1.0), signed=False)
-
-
-def _value(measure: Measure | None, seen: Seen, members: Sequence[int]) -> float | None:
-    """The number of a box: of several alike modules the sum where numbers add up, else the mean."""
-    if measure is None:
-        return None
-    column = measure.nodes if seen.kind == "node" else measure.groups
-    known = [value for k in members if (value := column[k]) is not None]
-    if not known:
-        return None
-    return sum(known) / (1 if measure.adds else len(known))
 
 
 def share(value: float, measure: Measure) -> float:

@@ -106,11 +106,9 @@ def tree_table(found: Architecture) -> Table:
 
 def _measured(line: Line, measure: Measure) -> str:
     """The number of a line: of several alike modules the sum where numbers add up, else the mean."""
-    values = [measure.nodes[line.node]] if line.node is not None else [measure.groups[g] for g in line.members]
-    known = [v for v in values if v is not None]
-    if not known:
-        return "–"
-    return _amount(sum(known) / (1 if measure.adds else len(known)), measure.scale, measure.unit)
+    members = line.members if line.node is None else (line.node,)
+    value = measure.together(members, groups=line.node is None)
+    return "–" if value is None else _amount(value, measure.scale, measure.unit)
 
 
 def _stored(found: Architecture, line: Line) -> tuple[Cell, ...]:
