@@ -106,3 +106,13 @@ def test_pooling_to_one_value_has_its_rule(tmp_path: Path) -> None:
     e = pl.methods.lrp(pl.open(path), x, pl.logit(0))
     assert e.without_rule == ()
     torch.testing.assert_close(e.values, pl.methods.lrp(pl.open(model), x, pl.logit(0)).values)
+
+
+def test_the_map_of_a_program_shows_the_modules_that_it_came_from(program: tuple[Path, nn.Module]) -> None:
+    groups = pl.map(program[0]).graph.groups
+    named = dict(zip(groups.path, zip(groups.kind, groups.parameters, strict=True), strict=True))
+    model = program[1]
+    for path in ("body", "body.0", "head"):
+        assert named[path] == ("", sum(p.numel() for p in model.get_submodule(path).parameters()))
+    below = [path for path in groups.path if path.startswith("body.0.")]
+    assert below and all(groups.path[groups.parent[groups.path.index(path)]] == "body.0" for path in below)

@@ -129,7 +129,7 @@ def test_vectors_are_what_both_languages_find(path: Path):
     for view in vector["views"]:
         seen = scene(tree, set(view["opened"]), set(view["unfolded"]), set(view["pictured"]))
         assert [[w.source, w.target, w.count, w.shape, w.far] for w in seen.wires] == view["scene"]["wires"]
-        placed = layout(seen, view["direction"])
+        placed = layout(seen, view["direction"], view["wide"])
         flat = [v for rect in placed.boxes for v in (rect.x, rect.y, rect.width, rect.height)]
         assert flat == pytest.approx([v for rect in view["placed"]["boxes"] for v in rect], abs=1e-6)
         lines = [v for route in placed.routes for v in route]

@@ -13,7 +13,7 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.architecture.difference import weight_change
-from pellucid.architecture.folding import folded, repeats
+from pellucid.architecture.folding import folded
 from pellucid.architecture.similarity import gram, hsic, minibatch_cka, table
 from pellucid.architecture.weights import facts_of
 from pellucid.render.terminal import terminal
@@ -73,6 +73,7 @@ def test_minibatches_sum_before_the_ratio():
 
 def stack(depth, *, extra=False):
     """Alike blocks; with `extra` each ends in a scale of its own kind."""
+
     def block():
         return nn.Sequential(nn.Linear(6, 6), nn.Tanh() if extra else nn.ReLU(), *([nn.Softsign()] if extra else []))
 
@@ -82,11 +83,11 @@ def stack(depth, *, extra=False):
 
 def test_what_repeats_from_block_to_block_is_said_once_and_the_largest_first():
     found = pl.map_difference(stack(24), stack(24, extra=True), (1, 6))
-    folds = repeats(found.parts, found.a.graph, found.b.graph)
-    assert [(f.places, f.count) for f in folds["changed"]] == [(("24", "24"), 1), (("0…23.1", "0…23.1"), 24)]
-    assert [f.parameters for f in folds["changed"]] == [6 * 9 + 9, 0]
-    assert [(f.places, f.count) for f in folds["added"]] == [(("0…23.2",), 24)]
-    assert sum(f.count for found_ in folds.values() for f in found_) == sum(
+    folds = found.folded
+    assert [(f.places, f.count) for f in folds.changed] == [(("24", "24"), 1), (("0…23.1", "0…23.1"), 24)]
+    assert [f.parameters for f in folds.changed] == [6 * 9 + 9, 0]
+    assert [(f.places, f.count) for f in folds.added] == [(("0…23.2",), 24)]
+    assert sum(f.count for f in (*folds.changed, *folds.added, *folds.removed, *folds.renamed)) == sum(
         len(items) for items in (found.parts.changed, found.parts.added, found.parts.removed, found.parts.renamed)
     )
     text = terminal(words_of(found, 80), width=80)
@@ -102,7 +103,8 @@ def test_ranges_are_written_only_where_they_are_full():
     assert text("a.0.b", "a.1.b", "a.2.b") == "a.0…2.b"
     assert text("a.0.b", "a.3.b") == "a.[0, 3].b"
     assert text("a.0.1", "a.1.1", "a.0.2", "a.1.2") == "a.0…1.1…2"
-    assert text("a.0.1", "a.1.2") == "a.*.*"
+    assert text("a.0.1.b", "a.1.2.b") == "a.[0.1, 1.2].b"
+    assert text(*(f"a.{i}.{i * i}" for i in range(20))) == "a.*.*"
     assert text("conv1.w#2") == "conv1.w#2"
     rows = [((f"features.{i}.weight",), (), 0) for i in range(9)]
     assert len(folded(rows, tensors=True)) == 9 and len(folded(rows)) == 1

@@ -130,7 +130,9 @@ def test_packed_numbers_are_listed_and_the_file_says_what_it_is(tmp_path: Path) 
     listed = pl.weights(gguf(tmp_path))
     (one,) = listed.tensors
     assert (one.name, one.shape, one.dtype, one.bad) == ("blk.0.w.weight", (2, 256), "q4_k", 0) and one.norm != one.norm
-    row = next(line for line in terminal(view_of(listed), width=120).split("\n") if "q4_k  " in line)
+    text = terminal(view_of(listed), width=120)
+    assert "of type q4_k" in text
+    row = next(line for line in text.split("\n") if "2×256" in line)
     assert row.count("–") == 6
     assert facts(listed)["tensors"][0]["norm"] is None
 

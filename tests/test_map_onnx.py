@@ -12,6 +12,7 @@ import torch
 
 import pellucid as pl
 from pellucid.architecture.from_onnx import from_onnx
+from pellucid.architecture.unrun import of_onnx
 from pellucid.doors.onnx.parse import model as parsed_model
 from pellucid.render.graph.page import built
 
@@ -45,6 +46,22 @@ def small(folder: Path, batch) -> Path:
     ]
     weights = [weight("w", 8, 3, 3, 3), weight("b", 8), weight("v", 128, 10)]
     return saved(folder, nodes, [value("x", batch, 3, 8, 8)], [value("y", batch, 10)], weights)
+
+
+def test_one_weight_under_several_names_is_one_weight_and_a_bound_is_none(tmp_path):
+    """As older exporters of torch write biases that are alike, through Identity, and the bounds of ReLU6."""
+    nodes = [
+        helper.make_node("Identity", ["b"], ["b2"]),
+        helper.make_node("Add", ["x", "b"], ["h"]),
+        helper.make_node("Clip", ["h", "low", "high"], ["c"]),
+        helper.make_node("Add", ["c", "b2"], ["y"]),
+    ]
+    bounds = [numpy_helper.from_array(np.float32(v), name) for name, v in (("low", 0), ("high", 6))]
+    path = saved(tmp_path, nodes, [value("x", 1, 4)], [value("y", 1, 4)], [weight("b", 4), *bounds])
+    found = of_onnx(path)
+    assert [op for op in found.graph.nodes.op if op not in ("input", "output")] == ["Add", "Clip", "Add"]
+    assert found.graph.nodes.parameters[1:4] == (4, 0, 4)
+    assert found.totals.parameters == 4
 
 
 @pytest.mark.parametrize("batch", [1, "batch"])

@@ -20,9 +20,11 @@ from pellucid.architecture.families import family_of
 from pellucid.architecture.overlay import Measure, of_structure
 from pellucid.architecture.text import from_text
 from pellucid.architecture.totals import totals
+from pellucid.architecture.tree import tree
 from pellucid.render.columns import in_columns
 from pellucid.render.dot import dot, quoted
 from pellucid.render.html import page
+from pellucid.render.listing import listing
 from pellucid.render.map import amount, network, share
 from pellucid.render.marks import DARK, LIGHT, Drawing, Line, Words
 from pellucid.render.terminal import terminal
@@ -222,6 +224,39 @@ def test_the_command_prints_a_tree_with_totals(pellucid):  # noqa: F811
     out = pellucid("map", "tiny", "--quiet").out
     assert "The map of Tiny" in out and "conv" not in out.split("\n")[0]
     assert re.search(r"Conv2d\s+1x6x11x11\s+168\s", out) and "8 operations" not in out
+
+
+def test_lines_keep_to_the_width_name_operations_and_point_to_a_picture_only_where_there_is_none(pellucid, tmp_path):  # noqa: F811
+    printed = pellucid("map", "tiny", "--quiet").out
+    assert "-o map.html" in printed and "+ " not in printed
+    assert "-o map" not in pellucid("map", "tiny", "--quiet", "-o", "map.svg").out
+    blocks = nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(3)), nn.Linear(8, 2))
+    blocks.a_name_that_is_much_too_long_for_any_column_of_a_terminal = nn.Linear(2, 2)
+    lines = terminal(listing(pl.map(blocks, (1, 8)), 60), width=60).split("\n")
+    assert max(map(len, lines)) <= 60
+    assert any("a_name" in line and "…" in line for line in lines)
+    ends = {len(line) for line in lines if line.rstrip()[-1:].isdigit() and "Linear" in line}
+    assert len(ends) <= 1, "numbers stand below each other"
+
+
+def test_of_a_long_row_of_layers_the_middle_is_left_out_and_a_run_says_its_sum():
+    layers = [layer for i in range(60) for layer in (nn.Linear(4 + i % 2, 4 + (i + 1) % 2), nn.Tanh())]
+    found = pl.map(nn.Sequential(*layers), (1, 4))
+    text = terminal(listing(found, 80), width=80)
+    assert "… 60 more" in text and "\n0 " in text and "\n119 " in text
+    assert "… 60 more" not in terminal(listing(found.opened(1), 80), width=80)
+    same = pl.map(
+        nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in range(5)), nn.Linear(4, 2)), (1, 4)
+    )
+    line = next(line for line in tree(same.graph) if line.count == 5)
+    assert line.members == tuple(
+        g for g in range(1, len(same.graph.groups)) if same.graph.groups.kind[g] == "Sequential"
+    )
+    total = sum(same.overlay.measures["memory"].groups[g] for g in line.members)
+    picture = network(Map(same.graph, 1, same.overlay.measures["memory"]))
+    assert amount(total, same.overlay.measures["memory"]) in " ".join(
+        m.text for m in picture.marks if isinstance(m, Words)
+    )
 
 
 def test_the_command_as_data_and_in_every_form(pellucid, tmp_path):  # noqa: F811

@@ -15,6 +15,7 @@ interface View {
   unfolded: number[];
   pictured: number[];
   direction: Direction;
+  wide: number;
   scene: { boxes: unknown[][]; frames: unknown[][]; wires: unknown[][] };
   placed: { boxes: number[][]; frames: number[][]; routes: number[][]; steps: number };
 }
@@ -51,7 +52,7 @@ for (const name of readdirSync(folder).filter((file) => file.endsWith(".json")))
       assert.deepEqual(seen.boxes.map((one) => Object.values(one)), view.scene.boxes);
       assert.deepEqual(seen.frames.map((one) => Object.values(one)), view.scene.frames);
       assert.deepEqual(seen.wires.map((one) => Object.values(one)), view.scene.wires);
-      const placed = layout(seen, view.direction);
+      const placed = layout(seen, view.direction, view.wide);
       close(placed.boxes, view.placed.boxes.flat(), "boxes");
       close(placed.frames, view.placed.frames.flat(), "frames");
       close(placed.corners, view.placed.routes.flat(), "corners");

@@ -19,6 +19,7 @@ from pellucid.architecture.text import to_text
 from pellucid.render.graph.layered import Placed, layout
 from pellucid.render.graph.outline import outline
 from pellucid.render.graph.scene import Scene, open_first, scene
+from pellucid.render.graph.shelves import WIDE
 from tests import graphs
 
 GRAPHS = {
@@ -37,7 +38,7 @@ def vector(graph: Graph) -> dict[str, Any]:
     first = sorted(open_first(graph))
     few = sorted(open_first(graph, 12))
     ways = [(first, [], "down"), (every, [], "down"), (every, every, "down"), (every, every, "right"),
-            (few, [], "down"), ([0], [0], "right")]  # fmt: skip
+            (few, [], "down"), ([0], [0], "right"), (every, every, "down", 0.7)]  # fmt: skip
     return {
         "graph": json.loads(to_text(graph)),
         "first": first,
@@ -46,12 +47,12 @@ def vector(graph: Graph) -> dict[str, Any]:
     }
 
 
-def view(graph: Graph, opened: list[int], unfolded: list[int], direction: Any) -> dict[str, Any]:
+def view(graph: Graph, opened: list[int], unfolded: list[int], direction: Any, wide: float = WIDE) -> dict[str, Any]:
     """One way to look at a graph; every third operation and group has a picture."""
     pictured = [i for i in range(-len(graph.groups), len(graph.nodes)) if i % 3 == 0]
     seen = scene(outline(graph), set(opened), set(unfolded), set(pictured))
-    given = {"opened": opened, "unfolded": unfolded, "pictured": pictured, "direction": direction}
-    return {**given, "scene": scene_data(seen), "placed": placed_data(layout(seen, direction))}
+    given = {"opened": opened, "unfolded": unfolded, "pictured": pictured, "direction": direction, "wide": wide}
+    return {**given, "scene": scene_data(seen), "placed": placed_data(layout(seen, direction, wide))}
 
 
 def scene_data(seen: Scene) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pellucid.architecture.alignment import Alignment, align
 from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.folding import Repeats, repeats
 from pellucid.architecture.given import Given
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.map import Mappable
@@ -52,6 +53,11 @@ class Difference(Shown):
     similarity: Float[Tensor, "left right"] = field(default_factory=lambda: torch.zeros(0, 0), repr=False)
     samples: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def folded(self) -> Repeats:
+        """What differs, once where it repeats from block to block; what holds the most parameters first."""
+        return repeats(self.parts, self.a.graph, self.b.graph)
 
 
 def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None) -> Difference:

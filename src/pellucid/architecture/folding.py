@@ -59,18 +59,26 @@ def folded(
     return tuple(sorted(found, key=lambda f: (-f.parameters, f.members)))
 
 
-def repeats(parts: Alignment, a: Graph, b: Graph) -> dict[str, tuple[Folded, ...]]:
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """The differences of two graphs, folded, by how they differ."""
+
+    changed: tuple[Folded, ...]
+    added: tuple[Folded, ...]
+    removed: tuple[Folded, ...]
+    renamed: tuple[Folded, ...]
+
+
+def repeats(parts: Alignment, a: Graph, b: Graph) -> Repeats:
     """What changed, was added, removed and renamed, folded; changed ones hold the parameters of the larger side."""
     left, right = _held(a), _held(b)
-    changed = (
-        ((c.site, c.other), c.what, max(left.get(c.site, 0), right.get(c.other, 0))) for c in parts.changed
+    larger = [max(left.get(c.site, 0), right.get(c.other, 0)) for c in parts.changed]
+    return Repeats(
+        folded(((c.site, c.other), c.what, held) for c, held in zip(parts.changed, larger, strict=True)),
+        folded(((site,), (), right.get(site, 0)) for site in parts.added),
+        folded(((site,), (), left.get(site, 0)) for site in parts.removed),
+        folded(((old, new), (), left.get(old, 0)) for old, new in parts.renamed),
     )
-    return {
-        "changed": folded(changed),
-        "added": folded(((site,), (), right.get(site, 0)) for site in parts.added),
-        "removed": folded(((site,), (), left.get(site, 0)) for site in parts.removed),
-        "renamed": folded(((old, new), (), left.get(old, 0)) for old, new in parts.renamed),
-    }
 
 
 def _held(graph: Graph) -> dict[str, int]:
@@ -79,19 +87,29 @@ def _held(graph: Graph) -> dict[str, int]:
 
 
 def _together(places: Sequence[str], index: re.Pattern[str]) -> str:
-    """Places that differ in numbers alone as one text: with the ranges that these fill, or with a star."""
-    if len(places) == 1:
+    """Places that differ in numbers alone as one text: with the ranges that these fill, listed, or with stars."""
+    if len(set(places)) == 1:
         return places[0]
-    rows = [[int(n) if len(n) < 19 else -1 for n in index.findall(place)] for place in places]
+    rows = [tuple(int(n) if len(n) < 19 else -1 for n in index.findall(place)) for place in places]
     columns = [sorted(set(column)) for column in zip(*rows, strict=True)]
-    full = math.prod(map(len, columns)) == len({tuple(row) for row in rows})
-    texts = iter([_range(column) if full or len(column) == 1 else "*" for column in columns])
+    if math.prod(map(len, columns)) == len(set(rows)) and all(map(_is_range, columns)):
+        texts = iter([f"{c[0]}…{c[-1]}" if len(c) > 1 else str(c[0]) for c in columns])
+    elif len(places) <= _FEW:
+        return _listed(places)
+    else:
+        texts = iter([str(column[0]) if len(column) == 1 else "*" for column in columns])
     return index.sub(lambda _: next(texts), places[0])
 
 
-def _range(numbers: Sequence[int]) -> str:
-    if len(numbers) == 1:
-        return str(numbers[0])
-    if numbers[-1] - numbers[0] == len(numbers) - 1:
-        return f"{numbers[0]}…{numbers[-1]}"
-    return f"[{', '.join(map(str, numbers))}]" if len(numbers) <= _FEW else "*"
+def _is_range(numbers: Sequence[int]) -> bool:
+    return numbers[-1] - numbers[0] == len(numbers) - 1
+
+
+def _listed(places: Sequence[str]) -> str:
+    """What differs in brackets: `blocks.[1.1, 2.2].conv`."""
+    parts = [place.split(".") for place in places]
+    least = min(map(len, parts))
+    start = next((k for k in range(least) if len({p[k] for p in parts}) > 1), least)
+    end = next((k for k in range(least - start) if len({p[-1 - k] for p in parts}) > 1), least - start)
+    inner = ", ".join(".".join(p[start : len(p) - end]) for p in parts)
+    return ".".join([*parts[0][:start], f"[{inner}]", *parts[0][len(parts[0]) - end :]])

@@ -19,9 +19,10 @@ _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them
 def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     """The graph of a parsed ONNX model.
 
-    Initializers are parameters of what reads them, floating ones with an axis counted; constants and values that nobody computes are
-    not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs
-    are known of convolutions and matrix products where shapes are; a batch that only has a name counts as one sample.
+    Initializers are parameters of what reads them, floating ones with an axis counted; constants and values that
+    nobody computes are not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop`
+    and `Scan`.  FLOPs are known of convolutions and matrix products where shapes are; a batch that only has a name
+    counts as one sample.
 
     >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
     >>> x, y = Value("x", "float32", (1, 4)), Value("y", "float32", (1, 4))
@@ -176,7 +177,9 @@ def _is_parameter(w: onnx.Weights) -> bool:
 
     A number without any axis is a setting of its operator, such as the bounds of Clip.
     """
-    return ("float" in w.dtype and w.count > 0 and len(w.shape) > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
+    return ("float" in w.dtype and w.count > 0 and len(w.shape) > 0) or (
+        w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
+    )
 
 
 def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:

@@ -61,9 +61,7 @@ def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, 
     return found
 
 
-def _holder(
-    draft: Draft, parent: int, path: str, kinds: Mapping[str, str], holders: dict[tuple[int, str], int]
-) -> int:
+def _holder(draft: Draft, parent: int, path: str, kinds: Mapping[str, str], holders: dict[tuple[int, str], int]) -> int:
     """The group around a call: modules between it and the one that called it which only hold others (of an exported
     program) are groups too.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -10,6 +10,9 @@ from pellucid.architecture.graph import Graph
 
 Number: TypeAlias = float | None
 Scale: TypeAlias = Literal["log", "linear", "share"]
+
+
+_SUMS = frozenset({"Parameters", "Floating-point operations", "Memory of activations", "Time", "Stored", "Numbers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,21 @@ class Measure:
     nodes: tuple[Number, ...]
     groups: tuple[Number, ...]
     scale: Scale = "linear"
+
+    @property
+    def adds(self) -> bool:
+        """Do the numbers of parts add up to that of the whole?"""
+        return self.title in _SUMS
+
+    def together(self, members: Sequence[int], *, groups: bool) -> float | None:
+        """The number of several nodes or groups: the sum where numbers add up, else the mean; None where none has one.
+
+        >>> Measure("Time", "s", (1.0, None, 3.0), ()).together((0, 1, 2), groups=False)
+        4.0
+        """
+        column = self.groups if groups else self.nodes
+        known = [value for k in members if (value := column[k]) is not None]
+        return sum(known) / (1 if self.adds else len(known)) if known else None
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Point, Words, moved
 
-GAP, HEAD, SMALL = 28.0, 20.0, 9.0
+GAP, HEAD, SMALL = 4.0, 20.0, 9.0  # the map has margins of its own
 SHORTEST = 560.0  # of a column, in points
 LANDSCAPE = 1.5  # how much wider than high the whole is wanted
 Span = tuple[float, float]
@@ -50,7 +50,7 @@ def in_columns(
         x = i * (drawing.width + GAP)
         marks += [moved(m, x, HEAD - start) for m in _between(drawing.marks, start, end)]
         inside = [name for top, bottom, name in frames if top < start < bottom]
-        if i:
+        if i and inside:
             marks.append(Words(x + 8, 10, " › ".join(["…", *inside[-3:]]), SMALL, "quiet"))
     tallest = max(end - start for start, end in pairwise(ends))
     columns = len(ends) - 1

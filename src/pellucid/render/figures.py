@@ -21,6 +21,7 @@ SMALL = 11.0
 COLORS: tuple[Role, ...] = ("line1", "line2", "line3", "line4", "line5", "line6")
 DASHES = ("", "6 3", "2 3")
 _HINTED = 1100
+IN_A_ROW, KEY_ROW = 3, 17.0  # names in a row of a key, and the distance of its rows
 
 
 def photo(view: Photo, width: float) -> Drawing:
@@ -144,7 +145,8 @@ def _ticks(ticks: tuple[tuple[str, float], ...], at: Scale, axis: float, width: 
 def curve(view: Curve, width: float) -> Drawing:
     """Lines over axes with numbers at their ends and a key above."""
     width = min(width, 600.0)
-    height, left, bottom, top = width * 0.5, 46.0, 34.0, 40.0
+    more = KEY_ROW * ((len(view.series) - 1) // IN_A_ROW)  # rows of the key after the first
+    height, left, bottom, top = width * 0.5 + more, 46.0, 34.0, 40.0 + more
     x_limits, y_limits = _span([s.x for s in view.series]), _span([s.y for s in view.series])
     right_end, low_end = width - 8, height - bottom
 
@@ -217,12 +219,16 @@ def _through(line: tuple[float, float], xs: Limits, ys: Limits, at: Callable[[fl
 
 def _key(view: Curve, left: float, width: float) -> list[Mark]:
     marks: list[Mark] = []
+    room = (width - left) / min(len(view.series), IN_A_ROW) - 30
+    names = [shortened(visible(series.name), SMALL, room) for series in view.series]
+    wide = max((width_of(name, SMALL) for name in names), default=0.0)  # of a column, where there are several rows
     x = left
-    for i, series in enumerate(view.series):
-        name = shortened(visible(series.name), SMALL, (width - left) / len(view.series) - 30)
-        marks.append(Line(((x, 9), (x + 16, 9)), COLORS[i % 6], 2, DASHES[i // 2 % 3]))
-        marks.append(Words(x + 21, 13, name, SMALL, "quiet"))
-        x += 34 + width_of(name, SMALL)
+    for i, name in enumerate(names):
+        row = i // IN_A_ROW
+        x = left if i % IN_A_ROW == 0 else x
+        marks.append(Line(((x, 9 + KEY_ROW * row), (x + 16, 9 + KEY_ROW * row)), COLORS[i % 6], 2, DASHES[i // 2 % 3]))
+        marks.append(Words(x + 21, 13 + KEY_ROW * row, name, SMALL, "quiet"))
+        x += 34 + (wide if len(names) > IN_A_ROW else width_of(name, SMALL))
     return marks
 
 

@@ -45,6 +45,7 @@ from pellucid.views.view import (
 )  # fmt: skip
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+MANY = 7  # columns of a table beyond which cells stay on one line, and what is wide scrolls
 _FIGURE, _SCALE, _MAP = 480.0, 340.0, 1100.0
 
 
@@ -213,10 +214,11 @@ def _numeric(view: Table) -> tuple[bool, ...]:
 
 def _table(view: Table) -> str:
     right = [' class="number"' if numeric else "" for numeric in _numeric(view)]
+    many = ' class="many"' if len(view.columns) > MANY else ""
     caption = f"<caption>{safe(view.caption)}</caption>" if view.caption else ""
     head = "".join(f'<th scope="col"{r}>{safe(c)}</th>' for c, r in zip(view.columns, right, strict=True))
     rows = "".join(f"<tr>{_row(row, right)}</tr>" for row in view.rows)
-    return f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="wide"><table{many}>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _row(row: tuple[Cell, ...], right: list[str]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pellucid.architecture.architecture import Architecture
+from pellucid.render.layout import cell_text
 from pellucid.render.plain import columns_wide
 from pellucid.views.architecture import activity, head, tree_table
 from pellucid.views.number import count
@@ -14,6 +15,8 @@ from pellucid.views.view import Cell, Fold, Stack, Table, Text, View
 FIRST, LAST = 45, 15  # lines of a tree that does not fold
 KINDS, WORST = 6, 6  # kinds of operations that are named, places that are listed
 NARROWEST = 12  # letters of a name
+LEAST_NAME = 30  # of a weight
+LESS = ("mean", "largest singular", "deviation", "type", "norm")  # columns that go first where there is no room
 GAP = 2  # between columns
 ALL = "All lines: --depth 1, or -o map.html."
 
@@ -29,6 +32,28 @@ def listing(found: Architecture, width: int) -> View:
     shown = _fitted(table.columns, [[str(cell or "") for cell in row] for row in rows], width)
     more = (*_kinds(found), *_activity(found), *((Text(ALL, "quiet"),) if cut else ()))
     return Stack((*head(found), shown, *more))
+
+
+def weights_listing(view: View, width: int) -> View:
+    """The report on weights with as many columns as fit."""
+    if not isinstance(view, Stack):
+        return view
+    return Stack(
+        tuple(_narrowed(v, width) if isinstance(v, Table) else v for v in view.views if not isinstance(v, Fold))
+    )
+
+
+def _narrowed(table: Table, width: int) -> Table:
+    cells = [[cell_text(cell) for cell in row] for row in table.rows]
+    asked = [max(columns_wide(t) for t in column) for column in zip(table.columns, *cells, strict=True)]
+    shown = [*range(len(asked))]
+    for name in LESS:
+        if sum(asked[k] + GAP for k in shown[1:]) + LEAST_NAME <= width:
+            break
+        shown = [k for k in shown if table.columns[k] != name]
+    room = max(width - sum(asked[k] + GAP for k in shown[1:]), NARROWEST)
+    rows = tuple((_middle(row[0], room), *(row[k] for k in shown[1:])) for row in cells)
+    return Table(tuple(table.columns[k] for k in shown), rows, table.caption)
 
 
 def _fitted(columns: Sequence[str], rows: list[list[str]], width: int) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -38,6 +38,7 @@ def network(view: Map, columns: int | None = None, room: float | None = None) ->
     placed = _placed(view)
     count = columns or (wanted if room is None else partial(fitting, room=room))(placed.width, placed.height)
     pictures = _pictures(view)
+    runs = outline(view.graph).run if view.measure is not None else {}
     marks = [
         *_frames(placed),
         *_wires(placed),
@@ -45,7 +46,7 @@ def network(view: Map, columns: int | None = None, room: float | None = None) ->
         *(
             m
             for seen, at in zip(placed.scene.boxes, placed.boxes, strict=True)
-            for m in _card(view, seen, at, pictures)
+            for m in _card(view, seen, at, pictures, runs)
         ),
         *_far(placed),
     ]
@@ -79,7 +80,7 @@ def _placed(view: Map) -> Placed:
 
 def _whole(placed: Placed) -> list[tuple[float, float]]:
     """What is not cut when a map is broken into columns: cards with what stands beside them, titles of frames."""
-    cards = [(at.y - 16, at.y + at.height + 14) for at in placed.boxes]
+    cards = [(at.y - 13, at.y + at.height + 13) for at in placed.boxes]
     return [*cards, *((at.y - 4, at.y + 70) for at in placed.frames[1:])]
 
 
@@ -167,8 +168,11 @@ def _far(placed: Placed) -> Iterator[Mark]:
             yield Words(x - 3, at.y - 3, f"from {name}", SMALL, "quiet", "end")
 
 
-def _card(view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail]) -> Iterator[Mark]:
-    value = _value(view, seen)
+def _card(
+    view: Map, seen: Seen, at: Rect, pictures: dict[int, Thumbnail], runs: Mapping[int, tuple[int, ...]]
+) -> Iterator[Mark]:
+    members = runs.get(seen.index, ()) if seen.kind == "run" else (seen.index,)
+    value = view.measure.together(members, groups=seen.kind != "node") if view.measure is not None else None
     if seen.kind == "run":
         for step in (6.0, 3.0):
             yield Box(at.x + step, at.y + step, at.width, at.height, "panel", 5, "line")
@@ -221,12 +225,6 @@ def _bar(view: Map, seen: Seen, at: Rect, value: float | None) -> tuple[Role, li
 def shade(shares: Array) -> Array:
     """Colors for shares from 0 to 1, pale for little and dark for much."""
     return colors(1 - shares, (0.0, 1.0), signed=False)
-
-
-def _value(view: Map, seen: Seen) -> float | None:
-    if view.measure is None:
-        return None
-    return (view.measure.nodes if seen.kind == "node" else view.measure.groups)[seen.index]
 
 
 def share(value: float, measure: Measure) -> float:
@@ -282,14 +280,14 @@ def _families(names: Sequence[str], width: float) -> Drawing:
 
 def _thumbnails(t: Thumbnail, at: Rect) -> Iterator[Mark]:
     """Channels side by side at the foot of the card, in the colors of signed or of plain numbers."""
-    room, high = at.width - 2 * SIDE, PICTURE - 8.0
-    wide = min(high * t.width / t.height, room)
-    fit = max(1, int((room + 4) // (wide + 4)))
+    high = PICTURE - 8.0
+    wide = min(high * t.width / t.height, at.width - 8)
+    fit = max(1, int((at.width - 4) // (wide + 4)))
     pixels = np.frombuffer(t.pixels, np.uint8).reshape(-1, t.height, t.width)[:fit]
-    top = at.y + at.height - PICTURE + 4
+    left, top = at.x + (at.width - len(pixels) * (wide + 4) + 4) / 2, at.y + at.height - PICTURE + 4
     for i, channel in enumerate(pixels):
         light, dark = _colored(channel, t, "light"), _colored(channel, t, "dark")
-        yield Pixels(at.x + SIDE + i * (wide + 4), top, wide, high, light, dark if t.signed else None)
+        yield Pixels(left + i * (wide + 4), top, wide, high, light, dark if t.signed else None)
 
 
 def _colored(channel: Array, t: Thumbnail, theme: str) -> Array:

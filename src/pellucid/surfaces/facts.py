@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.difference import Difference
-from pellucid.architecture.folding import repeats
 from pellucid.architecture.tree import tree
 from pellucid.architecture.weights import Weights
 from pellucid.concepts.tested import Tested
@@ -78,9 +77,8 @@ def _(subject: Architecture) -> dict[str, Any]:
 @facts.register
 def _(subject: Difference) -> dict[str, Any]:
     values = [[_known(v) for v in row] for row in subject.similarity.tolist()]
-    folds = repeats(subject.parts, subject.a.graph, subject.b.graph)
     return {"a": subject.a.graph.name, "b": subject.b.graph.name, **asdict(subject.parts),
-            "folded": {name: [asdict(f) for f in found] for name, found in folds.items()},
+            "folded": asdict(subject.folded),
             "weights": [asdict(w) for w in subject.weights], "sites_a": list(subject.sites_a),
             "sites_b": list(subject.sites_b), "similarity": values, "samples": subject.samples,
             "notes": list(subject.notes)}  # fmt: skip

@@ -19,6 +19,7 @@ from pellucid.render.dot import dot
 from pellucid.render.graph import page as map_page
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
+from pellucid.render.listing import listing, weights_listing
 from pellucid.render.pdf import pdf
 from pellucid.render.plain import visible
 from pellucid.render.png import png
@@ -29,7 +30,6 @@ from pellucid.surfaces import browser
 from pellucid.surfaces.kept import BY_CLASS
 from pellucid.surfaces.place import writable
 from pellucid.surfaces.report import report
-from pellucid.render.listing import listing
 from pellucid.views.view import Fold, Heading, Stack, View
 
 
@@ -48,7 +48,7 @@ def words_of(subject: Shown, width: int) -> View:
     view = view_of(subject)
     if isinstance(subject, Difference) and isinstance(view, Stack):  # what is folded away has no room here
         return Stack(tuple(part for part in view.views if not isinstance(part, Fold)))
-    return view
+    return weights_listing(view, width) if isinstance(subject, Weights) else view
 
 
 def save(subject: Shown, path: str | Path) -> Path:

@@ -8,13 +8,13 @@ from pathlib import Path
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.unrun import is_onnx, of_onnx, worth_running
 from pellucid.render.graph import page
+from pellucid.render.listing import listing
 from pellucid.render.plain import visible
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
 from pellucid.surfaces.browser import open_in_browser
 from pellucid.surfaces.deliver import DRAW, print_text, width
 from pellucid.surfaces.place import writable
-from pellucid.render.listing import listing
 
 
 def unrun(model: str, output: str | None) -> Architecture | None:

@@ -15,7 +15,6 @@ from pellucid.views.number import count, number, percent
 from pellucid.views.view import Cell, Fold, Heading, Stack, Table, Text, View
 
 MOST_LINES, MOST_FINDINGS = 2000, 12
-ADDING = ("memory", "time")  # of parts: what is in the whole is their sum
 UNITS = ("", "k", "M", "G", "T", "P")
 
 
@@ -93,7 +92,7 @@ def tree_table(found: Architecture) -> Table:
     for line in lines[:MOST_LINES]:
         cells = _row(line)
         if extra and measure is not None:
-            cells = (*cells, _measured(line, measure, found.color in ADDING))
+            cells = (*cells, _measured(line, measure))
         rows.append(cells)
     columns: tuple[str, ...] = ("name", "kind", "output", "parameters", "FLOPs")
     if found.totals.tensors:
@@ -105,13 +104,11 @@ def tree_table(found: Architecture) -> Table:
     return Table(columns, tuple(rows), caption)
 
 
-def _measured(line: Line, measure: Measure, adds: bool) -> str:
+def _measured(line: Line, measure: Measure) -> str:
     """The number of a line: of several alike modules the sum where numbers add up, else the mean."""
-    values = [measure.nodes[line.node]] if line.node is not None else [measure.groups[g] for g in line.members]
-    known = [v for v in values if v is not None]
-    if not known:
-        return "–"
-    return _amount(sum(known) / (1 if adds else len(known)), measure.scale, measure.unit)
+    members = line.members if line.node is None else (line.node,)
+    value = measure.together(members, groups=line.node is None)
+    return "–" if value is None else _amount(value, measure.scale, measure.unit)
 
 
 def _stored(found: Architecture, line: Line) -> tuple[Cell, ...]:

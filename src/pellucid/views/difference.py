@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pellucid.architecture.difference import Difference
-from pellucid.architecture.folding import Folded, folded, repeats
+from pellucid.architecture.folding import Folded, folded
 from pellucid.architecture.overlay import Measure
 from pellucid.views.architecture import short
 from pellucid.views.graph import Map
@@ -29,10 +29,10 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
     if found.similarity.numel():
         views += _similarity(found)
     sides = ((a, found.a, changes(found, second=False)), (b, found.b, changes(found, second=True)))
-    maps = Columns(
-        tuple(Stack((Heading(name, 3), Map(m.graph, None, by, alt=f"The map of {name}"))) for name, m, by in sides)
-    )
-    return Stack((*views, maps if still else Fold("Both maps", maps)))
+    maps = [
+        part for name, m, by in sides for part in (Heading(name, 3), Map(m.graph, None, by, alt=f"The map of {name}"))
+    ]
+    return Stack((*views, *(maps if still else [Fold("Both maps", Stack(tuple(maps)))])))
 
 
 def changes(found: Difference, *, second: bool) -> Measure:
@@ -101,16 +101,15 @@ def _size(value: float | None, unit: str) -> str:
 
 def _structure(found: Difference, most: int) -> list[View]:
     """What differs, once where it repeats; what holds the most parameters first."""
-    known = repeats(found.parts, found.a.graph, found.b.graph)
+    known = found.folded
     tables = (
-        ("Changed", "changed", ("module", "now", "how")),
-        ("Added", "added", ("module",)),
-        ("Removed", "removed", ("module",)),
-        ("Renamed", "renamed", ("module", "now")),
+        ("Changed", known.changed, ("module", "now", "how")),
+        ("Added", known.added, ("module",)),
+        ("Removed", known.removed, ("module",)),
+        ("Renamed", known.renamed, ("module", "now")),
     )
     out: list[View] = []
-    for title, name, columns in tables:
-        folds = known[name]
+    for title, folds, columns in tables:
         times = any(f.count > 1 for f in folds)
         held = any(f.parameters for f in folds)
         rows = [_row(f, len(columns), times, held) for f in folds]

@@ -13,13 +13,16 @@ from pellucid.views.number import count, percent
 from pellucid.views.view import Cell, Curve, Heading, Series, Stack, Table, Text, View
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+EMPTY = "\N{NO-BREAK SPACE}"
 MOST_CURVES, MOST_ROWS, STILL_ROWS = 6, 4000, 40
 
 
 def weights_view(found: Weights, *, still: bool = False) -> View:
     """The report; `still` is what fits on one picture."""
     seen = [t for t in found.tensors if t.zeros == t.zeros]
-    lead = f"{count(len(found.tensors), 'tensor')} with {count(found.count, 'number')}"
+    types = _types(found.tensors)
+    of_type = f" of type {types.pop()}" if len(types) == 1 else ""
+    lead = f"{count(len(found.tensors), 'tensor')} with {count(found.count, 'number')}{of_type}"
     if seen:
         zeros = sum(t.zeros * t.count for t in seen) / max(sum(t.count for t in seen), 1)
         lead += f"; {percent(zeros)} are zero"
@@ -46,14 +49,17 @@ _WORDS = (
 
 
 def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
-    columns: tuple[str, ...] = ("weight", "shape", "type", "norm", "mean", "deviation", "zeros")
+    types = _types(tensors)
+    columns: tuple[str, ...] = ("weight", "shape", *(("type",) if len(types) > 1 else ()), "norm", "mean", "deviation",
+                                "zeros")  # fmt: skip
     bad = any(t.bad for t in tensors)
     columns = (*columns, *(("NaN, ∞",) if bad else ()), "largest singular", "stable rank")
     shown = tensors[: STILL_ROWS if still else MOST_ROWS]
     rows: list[tuple[Cell, ...]] = []
     for t in shown:
         shape = "×".join(map(str, t.shape)) or "scalar"
-        cells: tuple[Cell, ...] = (t.name, shape, t.dtype, t.norm, t.mean, t.spread, percent(t.zeros))
+        kind = (t.dtype,) if len(types) > 1 else ()
+        cells: tuple[Cell, ...] = (t.name, shape, *kind, t.norm, t.mean, t.spread, percent(t.zeros))
         cells = (*cells, *((t.bad,) if bad else ()), t.largest_singular, t.stable_rank)
         rows.append(cells if still else (*cells, sparkline(t.histogram)))
     left_out = len(tensors) - len(shown)
@@ -62,24 +68,40 @@ def _table(tensors: Sequence[WeightFacts], still: bool) -> Table:
 
 
 def sparkline(counts: Sequence[int], width: int = 16) -> str:
-    """Counts as a row of blocks, their heights by the square root; a bin that holds anything is seen.
+    r"""Counts as a row of blocks, their heights by the square root; a bin that holds anything is seen.
 
     >>> sparkline([0, 1, 4, 1, 0], 5)
-    ' ▅█▅ '
+    '\xa0▅█▅\xa0'
     """
     if not len(counts):
         return ""
     groups = np.array_split(np.asarray(counts), min(width, len(counts)))
     sums = [int(g.sum()) for g in groups]
     most = max(sums, default=0) or 1
-    return "".join(" " if n == 0 else BLOCKS[min(7, int(8 * (n / most) ** 0.5))] for n in sums)
+    return "".join(EMPTY if n == 0 else BLOCKS[min(7, int(8 * (n / most) ** 0.5))] for n in sums)
+
+
+def _types(tensors: Sequence[WeightFacts]) -> set[str]:
+    """The types of numbers; counters, which are one number each, aside."""
+    return {t.dtype for t in tensors if t.count > 1}
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Names without what all of them begin and end with."""
+    if len(names) < 2:
+        return list(names)
+    parts = [name.split(".") for name in names]
+    least = min(map(len, parts)) - 1
+    start = next((k for k in range(least) if len({p[k] for p in parts}) > 1), least)
+    end = next((k for k in range(least - start) if len({p[-1 - k] for p in parts}) > 1), least - start)
+    return [".".join(p[start : len(p) - end]) for p in parts]
 
 
 def _spectra(tensors: Sequence[WeightFacts]) -> Curve:
     largest = sorted((t for t in tensors if len(t.spectrum) > 2), key=lambda t: -t.count)[:MOST_CURVES]
     series = tuple(
-        Series(t.name, np.linspace(0, 1, len(t.spectrum)), np.array(t.spectrum) / (t.spectrum[0] or 1.0))
-        for t in largest
+        Series(name, np.linspace(0, 1, len(t.spectrum)), np.array(t.spectrum) / (t.spectrum[0] or 1.0))
+        for t, name in zip(largest, _short([t.name for t in largest]), strict=True)
     )
     caption = "Singular values of the largest weights, each over its own largest one."
     return Curve(series, "share of singular values", "relative size", caption, alt=caption)

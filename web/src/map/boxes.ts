@@ -59,7 +59,7 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   let parameters = 0;
   for (const member of members) parameters += groups.parameters[member];
   let family = "group";
-  const known = name && said && name !== said;
+  const known = name && (groups.kind[group] || (said && said !== name));
   const lines = known ? [shortened(name)] : []; // of what has no kind the name is the title
   if (tree.size[group] === 1) {
     const [only] = inside(tree, group);

@@ -7,7 +7,7 @@ import { type Edge, Level, bend, rank } from "./level.ts";
 import { order, ports } from "./order.ts";
 import { type Piece, pieces } from "./pieces.ts";
 import type { Frame, Scene } from "./scene.ts";
-import { SHELF, type Size, WIDE, shelves } from "./shelves.ts";
+import { type Size, WIDE, spread } from "./shelves.ts";
 
 export type Direction = "down" | "right";
 
@@ -46,11 +46,11 @@ interface Inside {
   routes: number[][];
 }
 
-/** Place a scene, from top to bottom ("down") or from left to right ("right"). */
-export function layout(scene: Scene, direction: Direction = "down"): Placed {
+/** Place a scene, from top to bottom ("down") or from left to right ("right"), pieces on shelves `wide` times as wide as high. */
+export function layout(scene: Scene, direction: Direction = "down", wide = WIDE): Placed {
   const [divided, ways] = parts(scene);
   const inside: Inside[] = new Array(divided.length);
-  for (let f = divided.length - 1; f >= 0; f--) inside[f] = arranged(scene, f, divided[f], inside, direction);
+  for (let f = divided.length - 1; f >= 0; f--) inside[f] = arranged(scene, f, divided[f], inside, direction, wide);
   const [boxes, frames] = absolute(scene, divided, inside);
   const [corners, first] = joined(ways, inside, frames);
   let steps = scene.boxes.length;
@@ -68,11 +68,12 @@ function turn(rects: Float64Array): void {
   for (let k = 0; k < rects.length; k += 2) [rects[k], rects[k + 1]] = [rects[k + 1], rects[k]];
 }
 
-function arranged(scene: Scene, f: number, part: Part, inside: Inside[], direction: Direction): Inside {
+function arranged(scene: Scene, f: number, part: Part, inside: Inside[], direction: Direction, wide: number): Inside {
   const level = levelOf(scene, part, inside, direction);
   const held = pieces(level);
   const sizes = held.map((piece) => settled(piece.level, direction));
-  const [places, size] = spread(level, sizes, direction);
+  level.steps += sizes.length;
+  const { places, size } = spread(sizes, level.entries + level.exits > 0, direction === "down", wide);
   return framed(level, held, places, size, part, f ? scene.frames[f] : null, direction);
 }
 
@@ -101,26 +102,6 @@ function settled(level: Level, direction: Direction): Size {
   for (let v = 0; v < level.x.length; v++) level.x[v] -= low;
   for (const edge of level.edges) edge.across -= low;
   return [high - low, rows(level, direction)];
-}
-
-/** Where each piece begins, across and along, and the size of all; those without ports stand beside the others. */
-function spread(level: Level, sizes: Size[], direction: Direction): [Size[], Size] {
-  if (sizes.length < 2) return [sizes.map(() => [0, 0]), sizes[0] ?? [0, 0]];
-  const down = direction === "down";
-  const turned = (size: Size): Size => (down ? size : [size[1], size[0]]);
-  const [first, ...rest] = sizes.map(turned);
-  level.steps += sizes.length;
-  if (!level.entries && !level.exits) {
-    const { places, size } = shelves([first, ...rest], WIDE);
-    return [places.map(turned), turned(size)];
-  }
-  const [width, height] = first;
-  let room = 0;
-  for (const [w, h] of rest) room += (w + SHELF) * (h + SHELF);
-  const { places, size } = shelves(rest, WIDE, down ? room / height : width);
-  const [x, y] = down ? [width + SHELF, 0] : [0, height + SHELF];
-  const moved = places.map(([left, top]): Size => turned([x + left, y + top]));
-  return [[[0, 0], ...moved], turned([Math.max(width, x + size[0]), Math.max(height, y + size[1])])];
 }
 
 function levelOf(scene: Scene, part: Part, inside: Inside[], direction: Direction): Level {

@@ -1,7 +1,8 @@
 // Pieces that are joined to nothing else, in rows as on shelves: in their order, and together near a wanted shape.
 
 export const SHELF = 20; // between neighbors, and between shelves
-export const WIDE = 1.5; // how much wider than high all of them together are wanted
+export const WIDE = 1.5; // how much wider than high all of them together are wanted;
+export const TALL = 0.7; // and on a screen that is higher than wide
 const TRIED = [1, 1.15, 1.3, 1.5, 1.75]; // lengths of shelves, as parts of what would be right without any gap
 
 export type Size = [number, number];
@@ -9,6 +10,28 @@ export type Size = [number, number];
 interface Shelved {
   places: Size[];
   size: Size;
+}
+
+/**
+ * Where each piece begins, across and along the ranks, and the size of all.
+ * Where the first is `ported`, joined to what is around, the others stand beside it.
+ */
+export function spread(sizes: Size[], ported: boolean, down: boolean, wide: number): Shelved {
+  if (sizes.length < 2) return { places: sizes.map(() => [0, 0]), size: sizes[0] ?? [0, 0] };
+  const turned = (size: Size): Size => (down ? size : [size[1], size[0]]);
+  const seen = sizes.map(turned);
+  const { places, size } = ported ? beside(seen, down, wide) : shelves(seen, wide);
+  return { places: places.map(turned), size: turned(size) };
+}
+
+/** The first piece as it is, and the others right of it, or below where it lies. */
+function beside([[width, height], ...rest]: Size[], down: boolean, wide: number): Shelved {
+  let room = 0;
+  for (const [w, h] of rest) room += (w + SHELF) * (h + SHELF);
+  const found = shelves(rest, wide, down ? room / height : width);
+  const [x, y] = down ? [width + SHELF, 0] : [0, height + SHELF];
+  const places = found.places.map(([left, top]): Size => [x + left, y + top]);
+  return { places: [[0, 0], ...places], size: [Math.max(width, x + found.size[0]), Math.max(height, y + found.size[1])] };
 }
 
 /** The upper left corner of each piece (width, height), and the size of all; shelves are at least `least` long. */

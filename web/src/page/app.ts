@@ -2,6 +2,7 @@
 
 import type { Graph } from "../map/graph.ts";
 import { FRAME_TITLE } from "../map/layered.ts";
+import { TALL, WIDE } from "../map/shelves.ts";
 import { arrange } from "./arrange.ts";
 import type { Place } from "./camera.ts";
 import { savePng, saveSvg } from "./export.ts";
@@ -87,19 +88,20 @@ export class App {
     deed();
     const view = state.scene();
     this.shell.root.setAttribute("aria-busy", "true");
-    const placed = await arrange(view, state.direction);
+    const placed = await arrange(view, state.direction, screen.camera.width < screen.camera.height ? TALL : WIDE);
     if (round !== this.round) return;
     this.shell.root.removeAttribute("aria-busy");
     screen.take({ view, placed });
     screen.found = new Set(this.search.found.map((item) => state.boxOf(view, item)).filter((b) => b >= 0));
     this.select(kept === null ? -1 : state.boxOf(view, kept));
     const now = keep === undefined ? null : screen.placeOf(keep);
+    this.repaint();
     if (fit) screen.fit();
     else if (held && now) {
       screen.camera.x += (held.x - now.x) * screen.camera.scale;
       screen.camera.y += (held.y - now.y) * screen.camera.scale;
     }
-    this.repaint();
+    screen.draw();
   }
 
   private repaint(): void {

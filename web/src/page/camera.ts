@@ -6,7 +6,6 @@ export interface Place {
 }
 
 const LEAST_ROOM = 12; // around a map that is shown whole
-const BELOW = 40; // for the key to the colors
 const LARGEST = 4;
 
 export class Camera {
@@ -15,6 +14,7 @@ export class Camera {
   y = 0;
   width = 1; // of the screen, in CSS pixels
   height = 1;
+  below = 40; // of it, for the key to the colors
 
   toMap(at: Place): Place {
     return { x: (at.x - this.x) / this.scale, y: (at.y - this.y) / this.scale };
@@ -33,10 +33,10 @@ export class Camera {
   /** Show a rectangle of the map whole, and not larger than life. */
   fit(x: number, y: number, width: number, height: number, most = 1): void {
     const wide = Math.max(this.width - 2 * LEAST_ROOM, 1);
-    const tall = Math.max(this.height - 2 * LEAST_ROOM - BELOW, 1);
+    const tall = Math.max(this.height - 2 * LEAST_ROOM - this.below, 1);
     this.scale = Math.min(wide / Math.max(width, 1), tall / Math.max(height, 1), most);
     this.x = this.width / 2 - (x + width / 2) * this.scale;
-    this.y = (this.height - BELOW) / 2 - (y + height / 2) * this.scale;
+    this.y = (this.height - this.below) / 2 - (y + height / 2) * this.scale;
   }
 
   /** Zoom by a factor around a place on the screen. */

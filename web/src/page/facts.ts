@@ -1,7 +1,7 @@
 // What is known of a box, as rows of a name and a value.
 
 import type { Box, View } from "../map/scene.ts";
-import { type Shown, said, valueOf } from "./measures.ts";
+import { type Shown, said, saidOf, valueOf } from "./measures.ts";
 import type { State } from "./state.ts";
 
 export interface Fact {
@@ -24,7 +24,7 @@ export function factsOf(state: State, measures: Map<string, Shown>, box: Box): F
     add("Path", groups.path[box.index]);
     if (groups.call[box.index]) add("Run", `number ${groups.call[box.index] + 1} of this module`);
     if (box.count > 1) add("Repeated", `${box.count} alike, one after the other`);
-    add("Inside", plural(tree.size[box.index] * box.count, "operation"));
+    if (leaf < 0) add("Inside", plural(tree.size[box.index] * box.count, "operation"));
   }
   if (leaf >= 0) {
     const { op, shape, dtype, label, site, family } = graph.nodes;
@@ -36,8 +36,8 @@ export function factsOf(state: State, measures: Map<string, Shown>, box: Box): F
   }
   for (const measure of measures.values()) {
     const value = valueOf(measure, tree, box);
-    if (value === null) continue;
-    const fact: Fact = { name: measure.title, value: exact(value, measure.unit) };
+    if (value === null || (measure.adds && !value)) continue;
+    const fact: Fact = { name: measure.title, value: exact(value, measure) };
     const whole = measure.adds ? measure.groups[0] : null;
     if (whole) fact.share = Math.min(value / whole, 1);
     facts.push(fact);
@@ -45,8 +45,8 @@ export function factsOf(state: State, measures: Map<string, Shown>, box: Box): F
   return facts;
 }
 
-function exact(value: number, unit: string): string {
-  const short = said(value, unit);
+function exact(value: number, measure: Shown): string {
+  const short = saidOf(measure, value);
   return Number.isInteger(value) && Math.abs(value) >= 1000 ? `${short} (${value.toLocaleString("en")})` : short;
 }
 
@@ -77,10 +77,10 @@ export function totalsOf(state: State): Fact[] {
   const { graph } = state;
   const found: Fact[] = [];
   const given = graph.totals ?? {};
-  const names: [string, string, string][] = [
-    ["parameters", "parameters", ""], ["flops", "FLOPs", ""], ["activation_bytes", "of activations", "B"],
-    ["operations", "operations", ""],
-  ];
+  const file = Boolean(given["tensors"]); // a file of weights tells no operations
+  const names: [string, string, string][] = file
+    ? [["parameters", "numbers", ""], ["parameter_bytes", "stored", "B"], ["tensors", "tensors", ""]]
+    : [["parameters", "parameters", ""], ["flops", "FLOPs", ""], ["activation_bytes", "of activations", "B"], ["operations", "operations", ""]];
   for (const [key, name, unit] of names) {
     const value = given[key];
     if (typeof value === "number" && value) found.push({ name, value: said(value, unit) });

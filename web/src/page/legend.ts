@@ -1,7 +1,7 @@
 // What the colors mean: the families that are seen, or the scale of a measure with its numbers.
 
 import { fill, make } from "./dom.ts";
-import { type Coloring, said } from "./measures.ts";
+import { type Coloring, saidOf } from "./measures.ts";
 import type { Box } from "../map/scene.ts";
 import { type Theme, css, viridis } from "./theme.ts";
 
@@ -14,9 +14,9 @@ export function legend(into: HTMLElement, boxes: Box[], coloring: Coloring | nul
       to.fillRect(x, 0, 1, 10);
     }
     const { measure, low, high } = coloring;
-    const ends = make("div", { class: "ends" }, make("span", {}, said(low, measure.unit)), make("span", {}, said(high, measure.unit)));
+    const ends = make("div", { class: "ends" }, make("span", {}, saidOf(measure, low)), scale, make("span", {}, saidOf(measure, high)));
     const how = measure.scale === "log" ? "logarithmic, of the boxes that are seen" : "of the boxes that are seen";
-    return fill(into, make("b", {}, measure.title), scale, ends, make("span", { class: "quiet" }, how));
+    return fill(into, make("b", {}, measure.title), ends, make("span", { class: "quiet" }, how));
   }
   const families = new Set(boxes.map((box) => box.family));
   const known = Object.keys(theme.families).filter((family) => families.has(family));

@@ -6,7 +6,7 @@ import type { Outline } from "../map/outline.ts";
 import type { Box } from "../map/scene.ts";
 import { type Rgb, viridis } from "./theme.ts";
 
-const ADDING = new Set(["parameters", "flops", "memory", "time"]); // of parts: what is in the whole is their sum
+const ADDING = new Set(["parameters", "flops", "memory", "time", "stored", "numbers"]); // of parts: what is in the whole is their sum
 
 /** A measure, and whether the numbers of parts add up to that of the whole. */
 export interface Shown extends Measure {
@@ -74,7 +74,14 @@ export function coloring(name: string, measure: Shown, tree: Outline, boxes: Box
   return { name, measure, low, high, of };
 }
 
-/** A number as it is read: 25.5 M, 0.731, 1.2e-05. */
+/** A number of a measure as it is read: a share in percent, a time in the unit that fits it. */
+export function saidOf(measure: Measure, value: number): string {
+  if (measure.scale === "share") return `${said(+(100 * value).toPrecision(2))} %`;
+  if (measure.unit !== "s") return said(value, measure.unit);
+  return value >= 1e-3 ? said(1e3 * value, "ms") : said(1e6 * value, "µs");
+}
+
+/** A number as it is read: 25.6 M, 0.731, 1.2e-05. */
 export function said(value: number, unit = ""): string {
   const size = Math.abs(value);
   let text = String(value);

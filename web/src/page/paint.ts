@@ -13,7 +13,9 @@ import { itemOf } from "./state.ts";
 import { type Theme, css, inkOn } from "./theme.ts";
 
 const READABLE = 7.5; // the size on screen, in points, below which text is not drawn
-const LARGEST = 30; // the size of a title that fills its box
+const LARGEST = 12; // the size on screen of a title that fills its box
+const CLOSER = 1.3; // so much closer than planned letters may stand before some are left out
+const FEWEST = 4; // letters of a title that still say something
 const ROUND = 5;
 
 export interface Look {
@@ -210,9 +212,12 @@ function words(pen: Pen, look: Look, box: Box, x: number, y: number, width: numb
     box.lines.forEach((line, i) => pen.text(line, x + SIDE, y + BAR + 13 + ROW * i, LINE, false, look.theme.quiet, width - 2 * SIDE + 4));
     return;
   }
-  const fits = Math.min((TITLE * (width - 8)) / bold(box.title), height * 0.8, LARGEST);
-  const size = Math.max(fits, Math.min((READABLE - 1) / look.scale, 1.25 * fits)); // a little narrower than it is cut
-  if (size * look.scale >= READABLE - 1) pen.text(box.title, x + width / 2, y + height / 2 + size * 0.36, size, true, ink, width - 4, true);
+  const fits = (TITLE * (width - 8)) / bold(box.title);
+  const least = (READABLE - 0.5) / look.scale;
+  const size = Math.min(Math.max(fits, least), height * 0.8, LARGEST / look.scale);
+  const letters = Math.floor((box.title.length * CLOSER * fits) / size);
+  const shown = letters >= box.title.length ? box.title : letters < FEWEST ? "" : `${box.title.slice(0, letters - 1)}…`;
+  if (shown && size * look.scale >= READABLE - 1) pen.text(shown, x + width / 2, y + height / 2 + size * 0.36, size, true, ink, width - 4, true);
 }
 
 function thumbnails(pen: Pen, state: State, box: Box, x: number, y: number, width: number): void {

@@ -38,6 +38,7 @@ export class Screen {
   private cost = 0; // of the last picture, in milliseconds
   private readonly last = { picture: document.createElement("canvas"), scale: 1, x: 0, y: 0 };
   private resting = 0;
+  private whole = false; // is all of the map on screen, and should stay there?
   private readonly minimap: Minimap;
 
   constructor(private readonly state: State, private readonly shell: Shell) {
@@ -87,6 +88,7 @@ export class Screen {
 
   /** The camera moved: draw anew, or where that is slow first move the last picture. */
   glide(): void {
+    this.whole = false;
     if (!this.slow) return this.draw();
     if (!this.resting) this.keep();
     clearTimeout(this.resting);
@@ -164,26 +166,32 @@ export class Screen {
 
   /** Bring a box into view. */
   show(b: number): void {
+    this.whole = false;
     const [x, y, width, height] = this.sheet.around(this.stage.placed.boxes.subarray(4 * b, 4 * b + 4));
     this.camera.show(x, y, width, height);
   }
 
   /** Show a frame whole. */
   showFrame(f: number): void {
+    this.whole = false;
     this.camera.fit(...this.sheet.around(this.stage.placed.frames.subarray(4 * f, 4 * f + 4)));
   }
 
   fit(): void {
+    this.whole = true;
+    this.camera.below = this.shell.legend.offsetHeight + 12;
     this.camera.fit(0, 0, this.sheet.width, this.sheet.height);
     this.draw();
   }
 
   zoom(factor: number): void {
+    this.whole = false;
     this.camera.zoom(factor, { x: this.camera.width / 2, y: this.camera.height / 2 });
     this.draw();
   }
 
   private centerOn(to: Place): void {
+    this.whole = false;
     this.camera.x = this.camera.width / 2 - to.x * this.camera.scale;
     this.camera.y = this.camera.height / 2 - to.y * this.camera.scale;
     this.draw();
@@ -199,6 +207,11 @@ export class Screen {
     camera.height = stage.clientHeight;
     canvas.width = Math.round(stage.clientWidth * ratio);
     canvas.height = Math.round(stage.clientHeight * ratio);
+    if (this.whole) {
+      this.sheet = Sheet.of(this.stage, camera.width, camera.height, this.folded);
+      this.survey();
+      this.fit();
+    }
     this.render();
   }
 }

@@ -6,7 +6,7 @@ import type { Placed } from "../map/layered.ts";
 import type { Place } from "./camera.ts";
 import type { Stage } from "./state.ts";
 
-const GAP = 40; // between columns
+const GAP = 4; // between columns, beside the margins of the map itself
 const HEAD = 26; // above a column, for the names of the frames that go on in it
 const SHORTEST = 420; // of a column
 const MOST = 160; // columns

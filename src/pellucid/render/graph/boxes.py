@@ -65,7 +65,7 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     said = _kind(tree, group)
     kind = (said or name) + (f" ×{count}" if count > 1 else "")
     parameters = sum(groups.parameters[member] for member in members)
-    known = bool(name and said) and name != said  # of what has no kind the name is the title
+    known = bool(name and (groups.kind[group] or said not in ("", name)))  # of what has no kind the name is the title
     family, lines = GROUP, [shortened(name)] if known else []
     if tree.size[group] == 1:
         (only,) = tree.inside(group)

@@ -17,7 +17,7 @@ from pellucid.render.graph.level import Edge, Level, bend, rank
 from pellucid.render.graph.order import order, ports
 from pellucid.render.graph.pieces import Piece, pieces
 from pellucid.render.graph.scene import Frame, Scene
-from pellucid.render.graph.shelves import SHELF, WIDE, Size, shelves
+from pellucid.render.graph.shelves import WIDE, Size, spread
 
 Direction: TypeAlias = Literal["down", "right"]
 GAP = {"down": 30.0, "right": 44.0}  # between ranks
@@ -73,8 +73,10 @@ class _Inside:
     routes: list[list[float]]
 
 
-def layout(scene: Scene, direction: Direction = "down") -> Placed:
+def layout(scene: Scene, direction: Direction = "down", wide: float = WIDE) -> Placed:
     """Place a scene, from top to bottom ("down") or from left to right ("right").
+
+    What is not joined stands in rows that are together about `wide` times as wide as high.
 
     >>> from pellucid.architecture.graph import Edges, Graph, nodes, only_root
     >>> from pellucid.render.graph.scene import scene
@@ -85,7 +87,7 @@ def layout(scene: Scene, direction: Direction = "down") -> Placed:
     divided, ways = parts(scene)
     inside: list[_Inside | None] = [None] * len(divided)
     for f in range(len(divided) - 1, -1, -1):
-        inside[f] = _arranged(scene, f, divided[f], inside, direction)
+        inside[f] = _arranged(scene, f, divided[f], inside, direction, wide)
     done = [one for one in inside if one is not None]
     boxes, frames = _absolute(scene, divided, done)
     routes = [_joined(way, done, frames) for way in ways]
@@ -102,11 +104,14 @@ def _turned(rect: Rect) -> Rect:
     return Rect(rect.y, rect.x, rect.height, rect.width)
 
 
-def _arranged(scene: Scene, f: int, part: Part, inside: list[_Inside | None], direction: Direction) -> _Inside:
+def _arranged(
+    scene: Scene, f: int, part: Part, inside: list[_Inside | None], direction: Direction, wide: float
+) -> _Inside:
     level = _level(scene, part, inside, direction)
     held = pieces(level)
     sizes = [_settled(piece.level, direction) for piece in held]
-    places, size = _spread(level, sizes, direction)
+    level.steps += len(sizes)
+    places, size = spread(sizes, bool(level.entries or level.exits), direction == "down", wide)
     return _framed(level, list(zip(held, places, strict=True)), size, part, scene.frames[f] if f else None, direction)
 
 
@@ -129,28 +134,6 @@ def _settled(level: Level, direction: Direction) -> Size:
     for edge in level.edges:
         edge.across -= low
     return high - low, _rows(level, direction)
-
-
-def _spread(level: Level, sizes: list[Size], direction: Direction) -> tuple[list[Size], Size]:
-    """Where each piece begins, across and along, and the size of all; those without ports stand beside the others."""
-    if len(sizes) < 2:
-        return [(0.0, 0.0)] * len(sizes), sizes[0] if sizes else (0.0, 0.0)
-    seen = sizes if direction == "down" else [_swapped(size) for size in sizes]
-    if not level.entries and not level.exits:
-        places, size = shelves(seen, WIDE)
-    else:
-        (width, height), rest = seen[0], seen[1:]
-        room = sum((w + SHELF) * (h + SHELF) for w, h in rest)
-        found, (wide, tall) = shelves(rest, WIDE, room / height if direction == "down" else width)
-        x, y = (width + SHELF, 0.0) if direction == "down" else (0.0, height + SHELF)
-        places = [(0.0, 0.0), *((x + left, y + top) for left, top in found)]
-        size = max(width, x + wide), max(height, y + tall)
-    level.steps += len(sizes)
-    return (places, size) if direction == "down" else ([_swapped(place) for place in places], _swapped(size))
-
-
-def _swapped(size: Size) -> Size:
-    return size[1], size[0]
 
 
 def _level(scene: Scene, part: Part, inside: list[_Inside | None], direction: Direction) -> Level:

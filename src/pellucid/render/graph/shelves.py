@@ -12,6 +12,32 @@ TRIED = (1.0, 1.15, 1.3, 1.5, 1.75)  # lengths of shelves, as parts of what woul
 Size = tuple[float, float]
 
 
+def spread(sizes: Sequence[Size], ported: bool, down: bool, wide: float) -> tuple[list[Size], Size]:
+    """Where each piece begins, across and along the ranks, and the size of all.
+
+    Where the first is `ported`, joined to what is around, the others stand beside it.
+    """
+    if len(sizes) < 2:
+        return [(0.0, 0.0)] * len(sizes), sizes[0] if sizes else (0.0, 0.0)
+    seen = sizes if down else [_swapped(size) for size in sizes]
+    places, size = _beside(seen, down, wide) if ported else shelves(seen, wide)
+    return (places, size) if down else ([_swapped(place) for place in places], _swapped(size))
+
+
+def _beside(sizes: Sequence[Size], down: bool, wide: float) -> tuple[list[Size], Size]:
+    """The first piece as it is, and the others right of it, or below where it lies."""
+    (width, height), rest = sizes[0], sizes[1:]
+    room = sum((w + SHELF) * (h + SHELF) for w, h in rest)
+    found, (right, tall) = shelves(rest, wide, room / height if down else width)
+    x, y = (width + SHELF, 0.0) if down else (0.0, height + SHELF)
+    places = [(0.0, 0.0), *((x + left, y + top) for left, top in found)]
+    return places, (max(width, x + right), max(height, y + tall))
+
+
+def _swapped(size: Size) -> Size:
+    return size[1], size[0]
+
+
 def shelves(sizes: Sequence[Size], wide: float = WIDE, least: float = 0.0) -> tuple[list[Size], Size]:
     """The upper left corner of each piece (width, height), and the size of all; shelves are at least `least` long.
 
