@@ -69,6 +69,42 @@ def test_the_command_says_the_same(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+MAPPED = {"weights.pt", "whole.pt", "script.pt", "state.onnx", "llm.gguf"}  # it takes no architecture to see names
+
+
+@pytest.mark.parametrize("case", (*files.cases(), *files.listed_cases()), ids=lambda case: case.name)
+def test_the_map_is_whole_or_a_sentence(
+    case: BadFile, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = made(case, tmp_path)
+    code, out = main(["map", str(path), "-o", "map.svg", "--quiet"]), capsys.readouterr()
+    said = " ".join(out.err.split())
+    assert "Traceback" not in out.out + said and not (tmp_path / "canary").exists()
+    if code == 0:
+        assert case.name in MAPPED and (tmp_path / "map.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
+    else:
+        assert code in (1, 3) and said.startswith("pellucid: ") and case.name not in MAPPED
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+ENDLESS = {
+    "values": b"N" * 3_300_000,
+    "nests": b"N" + b"\x85" * 3_300_000,
+    "names": b"".join(b"cm%d\nn\n" % i for i in range(170_000)),
+    "texts": b"Va\n" * 1_100_000,
+    "digits": b"L" + b"9" * 4000 + b"L\n",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_pickle_of_too_many_operations_is_given_up(name: str, tmp_path: Path) -> None:
+    (tmp_path / "long.pt").write_bytes(b"\x80\x02" + ENDLESS[name])
+    with pytest.raises(BadModel, match=r"more operations than one of 100 000 tensors|a number has 4001 digits"):
+        pl.open(tmp_path / "long.pt")
+
+
 def test_there_are_many_and_no_two_of_one_name() -> None:
     names = [case.name for case in (*files.cases(), *files.listed_cases())]
     assert len(names) >= 60 and len(set(names)) == len(names)

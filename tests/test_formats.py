@@ -8,9 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,6 +17,7 @@ from pellucid.core.errors import BadModel, Missing
 from pellucid.doors import converted
 from pellucid.doors.formats import FORMATS, format_of
 from pellucid.doors.kinds import DOORS, door_of, kind_of
+from tests.onnx_files import exported
 
 FILES: dict[str, tuple[str, bytes]] = {
     "inference.pdmodel": ("PaddlePaddle", b"\x0a\x20\x08\x00"),
@@ -126,8 +125,9 @@ def test_a_conversion_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "net.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(20))
     monkeypatch.setattr(converted, "_installed", lambda name: name == "tflite2onnx")
     monkeypatch.setattr(converted, "_LITE", "raise ValueError('an operator that nobody knows')")
-    with pytest.raises(BadModel, match=r"net.tflite cannot be converted: ValueError: an operator that nobody knows"):
+    with pytest.raises(BadModel, match=r"net.tflite cannot be converted by tflite2onnx: ValueError: an opera") as why:
         converted.open_file(tmp_path / "net.tflite")
+    assert "pip install tensorflow tf2onnx, python -m tf2onnx.convert --tflite net.tflite --output" in why.value.hint
     monkeypatch.setattr(converted, "_LITE", "bytes(9 << 30)")
     with pytest.raises(BadModel, match="MemoryError"):
         converted.open_file(tmp_path / "net.tflite")
@@ -135,6 +135,14 @@ def test_a_conversion_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(converted, "_SECONDS", 1)
     with pytest.raises(BadModel, match="takes longer than 1 s"):
         converted.open_file(tmp_path / "net.tflite")
+
+
+def test_where_one_converter_fails_the_next_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(20))
+    made = exported(torch.nn.Linear(3, 2).eval(), torch.ones(1, 3), tmp_path / "made.onnx")
+    monkeypatch.setattr(converted, "_installed", lambda _: True)
+    monkeypatch.setattr(converted, "_LITE", f"import shutil, sys; shutil.copy({str(made)!r}, sys.argv[2])")
+    assert converted.open_file(tmp_path / "net.tflite").model(torch.ones(1, 3)).shape == (1, 2)  # tf2onnx is not here
 
 
 def test_pictures_of_tensorflow_have_their_channels_first() -> None:
@@ -149,68 +157,6 @@ def test_pictures_of_tensorflow_have_their_channels_first() -> None:
     x, y = torch.rand(2, 3, 6, 7), torch.rand(2, 2)
     out = converted.PicturesFirst(Last(), (True, False))(x, y)
     assert torch.allclose(out["map"], first(x)) and torch.allclose(out["mean"], first(x).mean((2, 3)) + y)
-
-
-# scikit-learn
-
-sklearn: Any = pytest.importorskip("sklearn")
-
-
-def data() -> tuple[Any, Any]:
-    rng = np.random.default_rng(0)
-    x = rng.normal(2, 3, (60, 4))
-    return x, (x @ [1, -1, 0.5, 0] > 1).astype(int) + (x[:, 0] > 5)
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("classes", [2, 3])
-def test_a_perceptron_says_what_scikit_learn_says(activation: str, classes: int) -> None:
-    from sklearn.neural_network import MLPClassifier
-
-    x, y = data()
-    y = np.minimum(y, classes - 1)
-    model = MLPClassifier((5, 3), activation=activation, max_iter=30, random_state=0).fit(x, y)
-    net = pl.open(model)
-    with torch.no_grad():
-        out = net.model(torch.from_numpy(x))
-    found = out.softmax(1) if classes > 2 else torch.cat([1 - out.sigmoid(), out.sigmoid()], 1)
-    assert np.allclose(found.numpy(), model.predict_proba(x), atol=1e-12)
-    assert net.labels == (("0", "1", "2") if classes == 3 else ("1",))
-    why = pl.methods.integrated_gradients(net, torch.from_numpy(x[:2]), 0, steps=64)
-    assert why.values.shape == (2, 4)
-
-
-@pytest.mark.parametrize("scaler", ["StandardScaler", "MinMaxScaler", "RobustScaler"])
-def test_pipelines_of_scalers_and_regressions(scaler: str) -> None:
-    from sklearn import linear_model, pipeline, preprocessing
-
-    x, y = data()
-    for last in (linear_model.LogisticRegression(), linear_model.Ridge()):
-        model = pipeline.make_pipeline(getattr(preprocessing, scaler)(), last).fit(x, y)
-        with torch.no_grad():
-            out = pl.open(model).model(torch.from_numpy(x)).numpy()
-        wanted = model.decision_function(x) if hasattr(last, "predict_proba") else model.predict(x)[:, None]
-        assert np.allclose(out, wanted, atol=1e-10)
-
-
-def test_other_estimators_are_refused_with_the_way_on() -> None:
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.neural_network import MLPRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures
-
-    x, y = data()
-    forest = RandomForestClassifier(3, random_state=0).fit(x, y)
-    with pytest.raises(BadModel, match="has no layers"):
-        pl.open(forest)
-    assert pl.methods.occlusion(pl.open(forest.predict_proba), torch.from_numpy(x[:1]), 0).values.shape == (1, 4)
-    with pytest.raises(BadModel, match="is not fitted"):
-        pl.open(MLPRegressor())
-    with pytest.raises(BadModel, match="PolynomialFeatures"):
-        pl.open(
-            make_pipeline(PolynomialFeatures(), MLPRegressor(hidden_layer_sizes=(2,), max_iter=200, tol=1)).fit(x, y)
-        )
 
 
 def test_hugging_face_by_its_config_file_and_by_folders_of_parts(tmp_path: Path) -> None:

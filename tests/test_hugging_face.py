@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 
 import pellucid as pl
-from pellucid.core.errors import BadInput, BadModel, Missing, PellucidError
+from pellucid.core.errors import BadInput, BadModel, BadTarget, Missing, PellucidError
 from pellucid.core.recording.record import record_module
 from pellucid.doors.pictures.prepare import prepare
 from pellucid.doors.transformers.hugging_face import blueprint, open_file, open_name
 from pellucid.doors.transformers.preparation import preparation_of, stated_in
+from pellucid.surfaces.cli import main
 
 transformers: Any = pytest.importorskip("transformers")
 
@@ -142,6 +143,8 @@ def test_arguments_between_the_inputs_are_left_out(kind: str, tmp_path: Path) ->
     assert score is not None and net.inputs == ("input_ids", "attention_mask")
     assert float(score(net_input(why))) == pytest.approx(float(out[0, -1, 5] if "LM" in kind else out[0, 2]), abs=1e-4)
     assert "no tokenizer" in " ".join(net.notes)
+    with pytest.raises(BadInput, match="its tokenizer is not in the folder"):
+        net.read("a text")
 
 
 def net_input(why: Any) -> Any:
@@ -164,6 +167,64 @@ def clip(folder: Path) -> Any:
     return model
 
 
+def gpt2(folder: Path) -> Any:
+    config = transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=len(WORDS), n_positions=9,
+                                     pad_token_id=0)  # fmt: skip
+    model = saved(folder, config, "GPT2LMHeadModel")
+    tokenizer(folder)
+    return model
+
+
+def test_without_a_target_the_next_token_is_explained(tmp_path: Path) -> None:
+    model = gpt2(tmp_path)
+    net = open_file(tmp_path)
+    with torch.no_grad():
+        x = net.read([TEXT, "the film"])
+        out = model(**x).logits
+        alone = model(**net.read(TEXT)).logits[0, -1]
+    best = [int(out[0, -1].argmax()), int(out[1, 3].argmax())]  # [CLS] the film [SEP], then three of padding
+    why = pl.methods.input_x_gradient(net, x)
+    assert why.target == f"each(token(-1, {best[0]}), token(-4, {best[1]}))"
+    one = pl.explain(net, TEXT, method="input_x_gradient", trust="quick")
+    assert one.target == f"token(-1, {int(alone.argmax())}), which is {WORDS[int(alone.argmax())]!r}"
+    good = pl.methods.input_x_gradient(net, net.read(TEXT), "good")
+    assert good.target == f"token(-1, {WORDS.index('good')}), which is 'good'"
+    assert pl.methods.input_x_gradient(net, net.read(TEXT), WORDS.index("good")).target == good.target
+    again = pl.open(net, name="of another name")
+    assert pl.methods.input_x_gradient(again, again.read(TEXT), "good").target == good.target
+    for wrong in ("no such word", len(WORDS), -1):
+        with pytest.raises(BadTarget):
+            pl.methods.input_x_gradient(net, net.read(TEXT), wrong)
+
+
+def test_the_command_explains_a_text_and_no_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    bert(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    for given, name in (("cat.jpg", "a picture"), ("said.txt", TEXT)):
+        (tmp_path / given).write_text(name, encoding="utf-8")
+    quick = ("--model", "model", "--quiet", "--trust", "quick", "--method", "input_x_gradient", "--json")
+    assert main(["explain", "cat.jpg", *quick]) == 1
+    assert "cat.jpg is a file; model explains a text" in capsys.readouterr().err
+    assert main(["explain", "said.txt", *quick]) == 0
+    of_file = json.loads(capsys.readouterr().out)
+    assert main(["explain", TEXT, *quick]) == 0
+    of_text = json.loads(capsys.readouterr().out)
+    assert [c["value"] for c in of_text["checks"]] == [c["value"] for c in of_file["checks"]]
+
+
+def test_a_network_of_sounds_asks_for_tensors(tmp_path: Path) -> None:
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+             "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}  # fmt: skip
+    config = transformers.WhisperConfig(vocab_size=30, d_model=16, pad_token_id=0, bos_token_id=0, eos_token_id=0,
+                                        decoder_start_token_id=0, max_source_positions=8, **sizes)  # fmt: skip
+    saved(tmp_path, config, "WhisperForConditionalGeneration")
+    with pytest.raises(BadInput, match="takes input_features and decoder_input_ids, and nothing here makes those"):
+        pl.explain(open_file(tmp_path), "speech.wav")
+
+
 def test_clip_as_pairs_towers_and_a_classifier(tmp_path: Path) -> None:
     model = clip(tmp_path)
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 16, 3), dtype=np.uint8))
@@ -180,6 +241,12 @@ def test_clip_as_pairs_towers_and_a_classifier(tmp_path: Path) -> None:
         features = open_file(tmp_path, tower="image").model(x)
         assert torch.allclose(features @ choice.model.texts.T * model.logit_scale.exp(), wanted, atol=1e-4)
     assert choice.labels == texts
+    stated = pl.open(tmp_path, labels=texts)
+    with torch.no_grad():
+        assert stated.labels == texts and torch.equal(stated.model(x), choice.model(x))
+    assert not any("training" in note for note in pl.methods.saliency(stated, x, 0).notes)
+    with pytest.raises(BadInput, match=r"scores a picture and a text together; a str was given.*labels="):
+        pl.explain(pair, "cat.jpg")
     two = {k: torch.cat([v, v]) for k, v in given.items()}
     why = pl.methods.input_x_gradient(pair, two, 0)  # samples do not meet
     assert torch.allclose(why.maps["pixel_values"][0], why.maps["pixel_values"][1], atol=1e-5)
@@ -218,7 +285,11 @@ CONFIGS = {
     "an unknown class": (changed(architectures=["EvilModel"]), "does not have"),
     "a name that is no model": (changed(architectures=["logging"]), "does not have"),
     "a path": (changed(architectures=["os.system"]), "does not have"),
-    "quantized": (changed(quantization_config={"quant_method": "gptq"}), "quantized by gptq"),
+    "quantized": (changed(quantization_config={"quant_method": "gptq", "bits": 4}), r"quantized by gptq \(4 bits\)"),
+    "quantized when it is loaded": (
+        changed(quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        r"quantized by bitsandbytes \(8 bits\)",
+    ),
     "no type": (lambda c: c.pop("model_type"), "names no model_type"),
     "a head that was never trained": (changed(architectures=["BertForQuestionAnswering"]), "weights of"),
     "another size": (changed(vocab_size=20), r"have another shape there: bert.embeddings.word_embeddings.weight"),
@@ -249,6 +320,25 @@ def test_folders_of_other_kinds(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("{}", encoding="utf-8")
     with pytest.raises(BadModel, match=FOLDERS[name]):
         open_file(tmp_path)
+
+
+def test_an_adapter_says_of_which_model(tmp_path: Path) -> None:
+    said = {"peft_type": "LORA", "base_model_name_or_path": "someone/film"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(said), encoding="utf-8")
+    with pytest.raises(
+        BadModel, match=r"adapter \(LORA\), which changes someone/film and is none itself.*merge_and_unload"
+    ):
+        pl.open(tmp_path)
+
+
+def test_a_quantized_network_is_drawn_as_it_was_before(tmp_path: Path) -> None:
+    bert(tmp_path)
+    plain = pl.map(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "awq", "bits": 4}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    found = pl.map(tmp_path)
+    assert found.graph.nodes == plain.graph.nodes and "quantized by awq (4 bits)" in found.notes[0]
 
 
 @pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack"])
@@ -305,6 +395,14 @@ def test_a_blueprint_needs_no_weights(tmp_path: Path) -> None:
         assert {k: v.shape for k, v in plan.named_parameters()} == {k: v.shape for k, v in model.named_parameters()}
         with torch.no_grad():
             assert model(**x).logits.shape == (1, 2)
+
+
+def test_without_a_head_the_pooled_features_are_explained(tmp_path: Path) -> None:
+    config = transformers.Dinov2Config(image_size=28, patch_size=14, **SMALL)
+    model = saved(tmp_path, config, "Dinov2Model")
+    net, x = open_file(tmp_path), torch.rand(1, 3, 28, 28)
+    with torch.no_grad():
+        assert torch.allclose(net.pick(net.model(x)), model(x).pooler_output, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", VISION)

@@ -117,21 +117,26 @@ def gguf(folder: Path) -> Path:
     keys = text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
     keys += text(b"llama.block_count") + struct.pack("<II", 4, 2)
     keys += text(b"llama.context_length") + struct.pack("<II", 4, 2048)
-    header = files.gguf(1, 3, keys + files.gguf_tensor(b"blk.0.w.weight", (256, 2), 12))
+    header = files.gguf(1, 3, keys + files.gguf_tensor(b"blk.0.w.weight", (256, 2), 16))
     path = folder / "m.gguf"
-    path.write_bytes(header + bytes(-len(header) % 32) + bytes(2 * 144))
+    path.write_bytes(header + bytes(-len(header) % 32) + bytes(2 * 66))
     return path
 
 
-def test_packed_numbers_are_listed_and_the_file_says_what_it_is(tmp_path: Path) -> None:
+def test_packed_numbers_are_listed_and_the_file_says_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pellucid.doors.weight_files.listing.is_unpacked", lambda _: False)
+    monkeypatch.setattr("pellucid.doors.weight_files.gguf_file.is_unpacked", lambda _: False)
     found = pl.map(gguf(tmp_path))
-    assert found.metadata["llama.context_length"] == "2048" and found.totals.parameter_bytes == 288
+    assert found.metadata["llama.context_length"] == "2048" and found.totals.parameter_bytes == 132
     assert any("llama, 2 layers, 2048 tokens of context" in note for note in found.notes)
     listed = pl.weights(gguf(tmp_path))
     (one,) = listed.tensors
-    assert (one.name, one.shape, one.dtype, one.bad) == ("blk.0.w.weight", (2, 256), "q4_k", 0) and one.norm != one.norm
+    assert (one.name, one.shape, one.dtype, one.bad) == ("blk.0.w.weight", (2, 256), "iq2_xxs", 0)
+    assert one.norm != one.norm
     text = terminal(view_of(listed), width=120)
-    assert "of type q4_k" in text
+    assert "of type iq2_xxs" in text
     row = next(line for line in text.split("\n") if "2×256" in line)
     assert row.count("–") == 6
     assert facts(listed)["tensors"][0]["norm"] is None

@@ -36,7 +36,7 @@ from pellucid.doors.open import open as open_network
 from pellucid.doors.pictures.reading import reading
 from pellucid.doors.torch.architectures import bare
 from pellucid.doors.torch.architectures import blueprint as named_blueprint
-from pellucid.doors.transformers.files import cached
+from pellucid.doors.transformers.files import cached, config_of, quantized_by
 from pellucid.doors.transformers.hugging_face import blueprint
 from pellucid.doors.weight_files.listing import is_listed, listed
 
@@ -115,6 +115,8 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
         except PellucidError:
             raise why from None
     note = f"Built from {path.name if path.is_file() else 'config.json'} without weights: shapes alone were followed."
+    if how := quantized_by(config_of(path, quantized=True)[1]):
+        note += f" Its weights are quantized by {how}; the map is of the network before that."
     call = Call((), inputs, real=False, said=said_of(inputs))
     try:
         tape = _recorded(model, call, fake=True, again=False)

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 import torch
 from torch import nn
 
+from pellucid.core.continued import next_token
 from pellucid.core.embedding import embedded
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.explanation import Cost, Explanation
@@ -203,13 +204,17 @@ def _target(
 ) -> Target:
     if isinstance(target, Target):
         return target.named(net)
-    if target is not None:
+    if target is not None and not net.continues:
         return logit(target).named(net)
     outputs = Score(net, logit(0), embedded=sites, model=model).outputs(x)
+    if net.continues and outputs.ndim == 3:
+        return next_token(net, outputs, x, target)
+    if target is not None:
+        return logit(target).named(net)
     if outputs.ndim != 2:
         raise BadModel(
             f"{net.name} puts out {tuple(outputs.shape)}, so there is no top class to explain.",
-            "Say what to explain: pl.channel, pl.token, pl.region or pl.scalar.",
+            "Say in Python what to explain: pl.token(position, class), pl.region, pl.channel or pl.scalar.",
         )
     top = tuple(int(i) for i in outputs.argmax(1))
     return logit(top[0]) if len(set(top)) == 1 else logit(top)

@@ -31,10 +31,11 @@ class Network:
     """A torch module that can be looked at.  `pellucid.open` makes one; nothing ever changes the module.
 
     `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
-    are prepared, `output` which part of a structured output the targets speak of, `words` what the token ids of one
-    sample mean, `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in.
-    Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when it is no module, when the weights
-    hold no usable numbers, or when they are spread over several processes.
+    are prepared, `reader` what `read` calls, `output` which part of a structured output the targets speak of, `words`
+    what the token ids of one sample mean, `continues` whether each position of its output says what comes next,
+    `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in.  Of a compiled
+    or parallel model the one inside is taken.  Raises `BadModel` when it is no module, when the weights hold no usable
+    numbers, or when they are spread over several processes.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]
@@ -53,6 +54,7 @@ class Network:
         output: str | int | None = None,
         reader: Reader | None = None,
         words: Words | None = None,
+        continues: bool = False,
         notes: Sequence[str] = (),
     ) -> None:
         model, taken_out = unwrapped(model)
@@ -69,11 +71,12 @@ class Network:
         # names that skip some of forward's own arguments can only be given as names
         self._by_place = self.inputs == own[: len(self.inputs)] or not set(self.inputs) <= set(own)
         self.words = words
+        self.continues = continues
         self.borrowed_because = why_not_doubled(model)
         self.notes = (*taken_out, *notes)
         self.contiguous_only = False  # has it refused channels-last activations?
         self.remembered: dict[object, object] = {}  # facts found by running it, by what was asked
-        self._reader = reader
+        self.reader = reader
         self._harmless = False  # has one whole pass shown that running it writes into no parameter?
         self._draws: bool | None = None  # does running it draw random numbers? None: not known yet
         self._fingerprint: tuple[object, str] = (None, "")
@@ -88,9 +91,9 @@ class Network:
 
         A text, or several, for a network of words: its inputs by name.
         """
-        if self._reader is None:
+        if self.reader is None:
             raise BadInput(f"{self.name} does not say how pictures are prepared.", "Give it a tensor, or use pl.open.")
-        return self._reader(self, picture)
+        return self.reader(self, picture)
 
     def label(self, index: int) -> str:
         """A class's name with its index: `tiger cat (282)`."""

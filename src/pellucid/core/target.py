@@ -102,6 +102,9 @@ class Target:
             and self.classes
         ):
             return f"{self.terms[0].kind.replace('_', '-')} of {net.label(self.terms[0].args[0])}"
+        if len(self.terms) == 1 and self.terms[0].kind == "token" and net.words is not None:
+            (word,) = net.words(torch.tensor([self.terms[0].args[1]]))
+            return f"{self}, which is {word!r}"
         return str(self)
 
     def as_log_odds(self) -> Target:

@@ -55,7 +55,8 @@ def _spread(model: nn.Module) -> tuple[str, int] | None:
         if hasattr(module, "_fsdp_wrapped_module"):
             group: Any = getattr(module, "process_group", None)
             found.append((type(module).__name__, group.size() if group is not None else 1))
-        for p in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        own: list[Any] = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        for p in own:
             if hasattr(p, "full_tensor"):  # a DTensor
                 how = "fully_shard (FSDP2)" if _is_sharded(model) else _PARALLEL
                 found.append((how, int(p.device_mesh.size())))

@@ -49,8 +49,7 @@ def open_file(
     path = Path(path)
     with TemporaryDirectory(prefix="pellucid-") as folder:
         made = Path(folder) / f"{path.stem or path.name}.onnx"
-        command = _command(path, made, trusted)
-        _convert(command, path, made)
+        _first_that_converts(_commands(path, made, trusted), path, made)
         opened: Any = importlib.import_module("pellucid.doors.onnx")
         found: Network = opened.open_file(made, preparation=preparation)
         last = _pictures_with_channels_last(made)
@@ -87,21 +86,35 @@ def _pictures_with_channels_last(made: Path) -> list[bool]:
     return [len(s) == 4 and s[3] in _FEW and s[1] not in _FEW for s in shapes]
 
 
-def _command(path: Path, made: Path, trusted: bool) -> list[str]:
-    """The converter's command line; raises `Missing` when there is none for this file."""
+def _first_that_converts(commands: Sequence[list[str]], path: Path, made: Path) -> None:
+    """By each converter in turn; raises what the first of them said, when none can."""
+    why: BadModel | None = None
+    for command in commands:
+        try:
+            _convert(command, path, made)
+        except BadModel as error:
+            why = why or error
+        else:
+            return
+    if why is not None:
+        raise why
+
+
+def _commands(path: Path, made: Path, trusted: bool) -> list[list[str]]:
+    """The converters' command lines, the best first; raises `Missing` when there is none for this file."""
     shown = printable(path.name)
     whole = _installed("tf2onnx") and _installed("tensorflow")
     python = [sys.executable, "-P"]
     if path.suffix.lower() == ".tflite" or _is_lite(path):
-        if whole:
-            return [*python, "-m", "tf2onnx.convert", "--tflite", str(path.absolute()), "--output", str(made)]
-        if _installed("tflite2onnx"):
-            return [*python, "-c", _LITE, str(path.absolute()), str(made)]
-        raise Missing(
-            f"{shown} is a TensorFlow Lite model, and no converter is installed.",
-            "pip install tflite2onnx (models of floats), or convert it where TensorFlow is: "
-            f"python -m tf2onnx.convert --tflite {shown} --output model.onnx{_THEN}",
-        )
+        large = [*python, "-m", "tf2onnx.convert", "--tflite", str(path.absolute()), "--output", str(made)]
+        small = [*python, "-c", _LITE, str(path.absolute()), str(made)]
+        found = [*([large] if whole else []), *([small] if _installed("tflite2onnx") else [])]
+        if not found:
+            raise Missing(
+                f"{shown} is a TensorFlow Lite model, and no converter is installed.",
+                f"pip install tflite2onnx (models of floats), or with TensorFlow: {_with_tensorflow(shown)}",
+            )
+        return found
     where = "Where TensorFlow is: pip install tf2onnx, python -m tf2onnx.convert"
     if not path.is_dir():
         raise BadModel(
@@ -118,7 +131,12 @@ def _command(path: Path, made: Path, trusted: bool) -> list[str]:
             f"{shown} is a TensorFlow SavedModel folder: a program, parts of which run when it is converted.",
             f"If you trust it, open it as trusted, or: {where} --saved-model {shown} --output model.onnx{_THEN}",
         )
-    return [*python, "-m", "tf2onnx.convert", "--saved-model", str(path.absolute()), "--output", str(made)]
+    return [[*python, "-m", "tf2onnx.convert", "--saved-model", str(path.absolute()), "--output", str(made)]]
+
+
+def _with_tensorflow(shown: str) -> str:
+    """tf2onnx imports TensorFlow also for files of TensorFlow Lite."""
+    return f"pip install tensorflow tf2onnx, python -m tf2onnx.convert --tflite {shown} --output model.onnx{_THEN}"
 
 
 def _is_lite(path: Path) -> bool:
@@ -155,8 +173,10 @@ def _convert(command: list[str], path: Path, made: Path) -> None:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         reason = printable(lines[-1], _SHOWN) if lines else f"code {done.returncode}"
         raise BadModel(
-            f"{shown} cannot be converted: {reason}",
-            "tflite2onnx knows models of floats; tf2onnx with TensorFlow knows more." if lite else "See tf2onnx.",
+            f"{shown} cannot be converted by {'tflite2onnx' if lite else 'tf2onnx'}: {reason}",
+            f"TensorFlow's own converter knows more, int8 too: {_with_tensorflow(shown)}"
+            if lite
+            else "Open the model that it was made from, or give it as a function: pl.open(lambda x: ...).",
         )
 
 

@@ -21,6 +21,7 @@ from pellucid.doors.model_file import refusal
 from pellucid.doors.pictures.prepare import check
 from pellucid.doors.pictures.reading import read
 from pellucid.doors.transformers import hugging_face
+from pellucid.doors.transformers.two_towers import between
 
 Labels = Sequence[str] | str | Path
 
@@ -43,8 +44,9 @@ def open(
     asked of it is what needs no look inside.
 
     `preparation` says how pictures become its input, `labels` names its classes (names, or a text file with one a
-    line), `inputs` the arguments of `forward`, `output` which part of a structured output is meant.  The module itself
-    is never changed; wrappers for several devices or for compilation are looked through, which `notes` says.
+    line; for CLIP the texts between which it decides), `inputs` the arguments of `forward`, `output` which part of a
+    structured output is meant.  The module itself is never changed; wrappers for several devices or for compilation are
+    looked through, which `notes` says.
 
     A file is told by its contents.  One that holds weights alone needs its `architecture`: a module, or a name such as
     `torchvision:resnet50`.  Nothing in a file is ever run, unless `trusted` says that it may.
@@ -65,6 +67,8 @@ def open(
         return Network(
             known, inputs=inputs, labels=names, preparation=preparation, name=name, output=output, reader=read
         )
+    if labels:
+        known = between(known, _names(labels))
     if labels or inputs or name or output is not None or preparation not in (None, known.preparation):
         return _stated_anew(known, preparation, _names(labels), inputs, output, name)
     return known
@@ -94,6 +98,7 @@ def _stated_anew(
         output=net.output if output is None else output,
         reader=read if preparation else as_before,
         words=net.words,
+        continues=net.continues,
         notes=net.notes,
     )
 

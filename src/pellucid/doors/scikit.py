@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -42,10 +43,11 @@ def is_estimator(what: object) -> bool:
 
 
 def open_estimator(model: Any, *, name: str = "") -> Network:
-    """A fitted multilayer perceptron or linear model of scikit-learn, or a pipeline of scalers and one of these.
+    """A fitted multilayer perceptron or linear model of scikit-learn, or a pipeline that ends in one of these.
 
-    Scores are what lies before the softmax or the logistic function; labels are its classes.  Raises `BadModel` for
-    other estimators, and for one that is not fitted.
+    What comes before may scale, center and turn (PCA); of a search, the best model is taken.  Scores are what lies
+    before the softmax, the logistic function or the exponential; labels are its classes.  Raises `BadModel` for other
+    estimators, and for one that is not fitted.
 
     >>> from types import SimpleNamespace
     >>> import numpy as np
@@ -53,12 +55,15 @@ def open_estimator(model: Any, *, name: str = "") -> Network:
     >>> open_estimator(line).model(torch.tensor([[2.0, 1.0]], dtype=torch.double)).tolist()
     [[1.5]]
     """
-    steps = [step for _, step in getattr(model, "steps", ())] or [model]
-    parts = [_scaler(step) for step in steps[:-1] if step not in (None, "passthrough")]
+    steps = list(_steps(model))
+    for step in steps:
+        _refuse_unfitted(step)
     last = steps[-1]
-    parts += _layers(last)
+    parts = [_scaler(step) for step in steps[:-1]] + _layers(last)
+    scores = [len(p) for m in parts for p in m.parameters()][-1]
     classes = [str(c) for c in getattr(last, "classes_", ())]
     labels = classes[1:] if len(classes) == 2 else classes  # one score says how far it speaks for the second
+    labels = labels if len(labels) == scores else []  # several answers at once have no classes to choose from
     columns = getattr(model, "feature_names_in_", None)
     notes = ["scikit-learn's weights, as a torch module; scores are before the last function."]
     if columns is not None:
@@ -66,6 +71,31 @@ def open_estimator(model: Any, *, name: str = "") -> Network:
     return Network(
         nn.Sequential(*parts), inputs=("columns",), labels=labels, name=name or type(last).__name__, notes=notes
     )
+
+
+def _steps(model: Any) -> Iterator[Any]:
+    """The steps of a pipeline, of pipelines within it, and of what a search found best."""
+    best = getattr(model, "best_estimator_", None)
+    if best is not None:
+        yield from _steps(best)
+    elif hasattr(model, "steps"):
+        for _, step in model.steps:
+            if step not in (None, "passthrough"):
+                yield from _steps(step)
+    else:
+        yield model
+
+
+def _refuse_unfitted(step: Any) -> None:
+    if not is_estimator(step):
+        return
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(step)
+    except NotFittedError:
+        raise BadModel(f"This {type(step).__name__} is not fitted.", "Call model.fit(x, y) first.") from None
 
 
 def _layers(model: Any) -> list[nn.Module]:
@@ -76,14 +106,14 @@ def _layers(model: Any) -> list[nn.Module]:
         for weights, bias in zip(model.coefs_, model.intercepts_, strict=True):
             made += [_linear(weights.T, bias), between()]
         return made[:-1]
+    if kind in ("SVC", "NuSVC") and len(model.classes_) > 2:
+        raise BadModel(f"A {kind} of several classes lets pairs of them vote, which is no layer.", _AS_FUNCTION)
     if hasattr(model, "coef_") and hasattr(model, "intercept_"):
         coefficients = torch.as_tensor(model.coef_)
         if coefficients.ndim == 1:
             coefficients = coefficients[None]
         bias = torch.as_tensor(model.intercept_).reshape(-1).expand(len(coefficients))
         return [_linear(coefficients, bias)]
-    if hasattr(model, "hidden_layer_sizes"):
-        raise BadModel(f"This {kind} is not fitted.", "Call model.fit(x, y) first.")
     raise BadModel(f"A {kind} of scikit-learn has no layers to look into.", _AS_FUNCTION)
 
 
@@ -104,6 +134,11 @@ def _scaler(step: Any) -> nn.Module:
         return Columns(_double(mean), _double(scale))
     if kind == "MinMaxScaler" and not step.clip:
         return Columns(_double(-step.min_ / step.scale_), _double(1 / step.scale_))
+    if kind == "MaxAbsScaler" and not getattr(step, "clip", False):
+        return Columns(_double(step.scale_ * 0), _double(step.scale_))
+    if kind == "PCA":
+        turned = step.components_ / (step.explained_variance_[:, None] ** 0.5 if step.whiten else 1)
+        return _linear(turned, -turned @ step.mean_)
     if kind == "RobustScaler":
         size = int(step.n_features_in_)
         center = step.center_ if step.with_centering else [0.0] * size

@@ -29,6 +29,7 @@ from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
 from pellucid.doors.pictures.reading import reading
+from pellucid.doors.transformers.text import text_of
 from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
 from pellucid.trials.probed import ProbeSet, probe_set
@@ -208,8 +209,8 @@ def _input(net: Network, x: Inputs | str | Path) -> tuple[Inputs, tuple[str, ...
     if not isinstance(x, str | Path):
         far = unlike_training(net, as_tensors(x, net.inputs))
         return x, (far,) if far else ()
-    if net.words is not None and isinstance(x, str):
-        return net.read(x), ()
+    if net.preparation is None or len(net.inputs) > 1:
+        return net.read(text_of(net, x) if net.words is not None else x), ()
     found = reading(net, x)
     return found.x, found.notes
 
@@ -256,6 +257,7 @@ def _explained(
 ) -> tuple[list[Explanation], list[tuple[str, str]]]:
     found: list[Explanation] = []
     skipped: list[tuple[str, str]] = []
+    hint = ""
     for name, options in asked.items():
         try:
             found.append(_method(name)(net, x, target, at, **options))
@@ -266,8 +268,9 @@ def _explained(
             skipped.append((name, why.what))
         except (BadInput, BadModel, BadOption) as why:
             skipped.append((name, why.what))
+            hint = hint or why.hint
     if not found:
         raise BadModel(
-            f"No method applies to {net.name}: {skipped[0][1]}", "pellucid methods lists what each one needs."
+            f"No method applies to {net.name}: {skipped[0][1]}", hint or "pellucid methods lists what each one needs."
         )
     return found, skipped

@@ -29,7 +29,7 @@ def attribution(explanation: Explanation, checks: Sequence[Check] | None = None,
     return Stack(
         (
             Heading(title(explanation, answers), 1),
-            Text(f"{lead(explanation, answers)} {in_short(checks)}", "lead"),
+            Text(f"{lead(explanation, answers)} {in_short(checks, _thing(explanation))}", "lead"),
             *(Text(note, "warning") for note in explanation.notes),
             *_stopped(explanation),
             *_maps(explanation, 0, cells),
@@ -48,7 +48,7 @@ def figure(explanation: Explanation, checks: Sequence[Check] | None = None, *, c
     return Stack(
         (
             Heading(title(explanation, answers), 1),
-            Text(f"{lead(explanation, answers)} {in_short(checks)}"),
+            Text(f"{lead(explanation, answers)} {in_short(checks, _thing(explanation))}"),
             *_stopped(explanation),
             *(_open_only(v) for v in _maps(explanation, 0, cells)),
             *_answer(explanation, answers, 0),
@@ -87,6 +87,12 @@ def lead(explanation: Explanation, answers: tuple[Prediction, ...] | None) -> st
     if explanation.signed:
         return f"The map shows what raised (red) and what lowered (blue) {what}; {kind}."
     return f"The map shows what mattered to {what}; {kind}."
+
+
+def _thing(explanation: Explanation) -> str:
+    if any(v.ndim == 4 for v in explanation.x.values()):
+        return "picture"
+    return "text" if "tokens" in explanation.facts else "input"
 
 
 def _stopped(explanation: Explanation) -> tuple[View, ...]:

@@ -146,18 +146,18 @@ def spent(checks: Sequence[Check]) -> str:
 
 _IN_SHORT: Mapping[str, str] = MappingProxyType(
     {
-        "Supported": "Tested on this picture: the map is supported.",
-        "Weak": "Tested on this picture: the map is better than chance, but a simple guess may do as well.",
-        "Not supported": "Tested on this picture: the map is not supported; do not rely on it.",
-        "Can't tell": "Tested on this picture: the test can't tell whether the map is right about the network.",
+        "Supported": "Tested on this {thing}: the map is supported.",
+        "Weak": "Tested on this {thing}: the map is better than chance, but a simple guess may do as well.",
+        "Not supported": "Tested on this {thing}: the map is not supported; do not rely on it.",
+        "Can't tell": "Tested on this {thing}: the test can't tell whether the map is right about the network.",
         "Not tested": "Not tested: nothing says yet how far to trust it.",
     }
 )
 
 
-def in_short(checks: Sequence[Check]) -> str:
-    """One sentence for the top of the page: what the test below came to."""
-    return _IN_SHORT[summary_of(checks)]
+def in_short(checks: Sequence[Check], thing: str = "picture") -> str:
+    """One sentence for the top of the page: what the test below came to; `thing` is what was explained."""
+    return _IN_SHORT[summary_of(checks)].format(thing=thing)
 
 
 def summary_of(checks: Sequence[Check]) -> str:

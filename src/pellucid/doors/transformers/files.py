@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,6 @@ from pellucid.doors.files import file_bytes, printable
 _JSON_LIMIT = 64 << 20
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _OTHERS = {
-    "adapter_config.json": (
-        "holds an adapter (PEFT), which changes another model and is none itself",
-        "Merge them in Python (peft: model.merge_and_unload()), save_pretrained, and open that folder.",
-    ),
     "model_index.json": (
         "is a pipeline of several networks (diffusers)",
         "Open the folder of one of them, such as its unet or text_encoder.",
@@ -52,15 +49,41 @@ def optional(path: Path) -> dict[str, Any]:
     return json_of(path) if path.is_file() else {}
 
 
-def config_of(path: Path) -> tuple[Path, dict[str, Any]]:
+def _adapter(folder: Path, shown: str) -> BadModel:
+    """What an adapter is, and of which model."""
+    said = json_of(folder / "adapter_config.json")
+    kind, base = (printable(str(said.get(k, "")), 80) for k in ("peft_type", "base_model_name_or_path"))
+    return BadModel(
+        f"{shown} holds an adapter ({kind or 'PEFT'}), which changes {base or 'another model'} and is none itself.",
+        "Merge them in Python: peft.PeftModel.from_pretrained(model, folder).merge_and_unload().save_pretrained(new), "
+        "and open that folder; pellucid map adapter_model.safetensors shows what it holds.",
+    )
+
+
+def quantized_by(config: Mapping[str, Any]) -> str:
+    """What quantized the weights, and to how many bits where that is said; empty when nothing did."""
+    if "quantization_config" not in config:
+        return ""
+    method = config["quantization_config"]
+    if not isinstance(method, dict):
+        return "a package"
+    bits = method.get("bits", 4 if method.get("load_in_4bit") else 8 if method.get("load_in_8bit") else None)
+    kind = printable(str(method.get("quant_method", "a package")), 40)
+    return f"{kind} ({bits} bits)" if isinstance(bits, int) else kind
+
+
+def config_of(path: Path, *, quantized: bool = False) -> tuple[Path, dict[str, Any]]:
     """The folder and the configuration of a Hugging Face model, given either.
 
-    Raises `BadModel` for a folder of another kind, and when the model wants code that comes with it: none is ever run.
+    Raises `BadModel` for a folder of another kind, when the model wants code that comes with it (none is ever run), and
+    for `quantized` weights, unless they are not wanted.
     """
     folder = path if path.is_dir() else path.parent
     file = path / "config.json" if path.is_dir() else path
     shown = printable(folder.name or str(folder))
     if not file.is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise _adapter(folder, shown)
         for name, (what, hint) in _OTHERS.items():
             if (folder / name).is_file():
                 raise BadModel(f"{shown} {what}.", hint)
@@ -73,10 +96,16 @@ def config_of(path: Path) -> tuple[Path, dict[str, Any]]:
             f"{shown} needs Python code of its own ({first}), which Pellucid never runs.",
             "Read that code; if you trust it, build the model in Python with it, then pl.open(model).",
         )
-    if "quantization_config" in config:
-        method = config["quantization_config"]
-        kind = printable(str(method.get("quant_method", "a package"))) if isinstance(method, dict) else "a package"
-        raise BadModel(f"{shown} is quantized by {kind}.", "Open the unquantized model that it was made from.")
+    if (how := quantized_by(config)) and not quantized:
+        raise BadModel(
+            f"The weights of {shown} are quantized by {how}.",
+            "Open the unquantized model that they were made from, or draw it: pellucid map FOLDER.",
+        )
+    if "model_type" not in config and (folder / "model.bin").is_file():
+        raise BadModel(
+            f"{shown} is a CTranslate2 model, as of faster-whisper.",
+            "Open the transformers model that it was made from.",
+        )
     if "model_type" not in config:
         timm = " It is a timm model: pl.open('timm:NAME')." if "pretrained_cfg" in config else ""
         raise BadModel(f"The config.json in {shown} names no model_type.{timm}", "Give a transformers model's folder.")

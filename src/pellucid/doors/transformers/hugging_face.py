@@ -6,23 +6,24 @@ import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.errors import BadModel, Missing
+from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.lease import random_state_kept
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
 from pellucid.doors.files import printable
 from pellucid.doors.pictures.reading import read
-from pellucid.doors.transformers.clip import ImageTower, PairOfTowers, TextTower, classifier
 from pellucid.doors.transformers.files import cached, config_of, weight_files
 from pellucid.doors.transformers.preparation import stated_in
-from pellucid.doors.transformers.text import TextReader, reader_in
+from pellucid.doors.transformers.text import reader_in
+from pellucid.doors.transformers.two_towers import open_towers
 
 _WORDS = 16  # tokens of a made-up text
 _SHOWN = 5
@@ -70,7 +71,8 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
     Raises `BadModel` for a configuration that transformers does not know.
     """
     package = _transformers()
-    folder, config = config_of(Path(path))
+    folder, config = config_of(Path(path), quantized=True)
+    config = {k: v for k, v in config.items() if k != "quantization_config"}  # as it was before that
     kind = _class(package, config, folder)
     settings = _settings(package, config, folder)
     with torch.device("meta"):
@@ -119,50 +121,25 @@ def _open(folder: Path, name: str, preparation: Preparation | None, texts: Seque
         notes += [why] if why else []
     source = name if name.startswith("hf:") else ""
     if hasattr(model, "get_image_features") and {"input_ids", "pixel_values"} <= set(inputs):
-        return _two_towers(model, name, source, preparation, text, texts, tower, notes)
+        return open_towers(model, name, source, preparation, text, texts, tower, notes)
     if texts or tower:
         raise BadModel(f"{printable(name)} is no model of pictures and texts together.", "Leave out texts and tower.")
-    reader = read if inputs == ("pixel_values",) else text
+    reader = read if inputs == ("pixel_values",) else text or _needs_tensors
     return Network(
         model, inputs=inputs, labels=_labels(config, model), preparation=preparation, name=name, source=source,
-        output=_output(model), reader=reader, words=text.words if text else None, notes=notes,
+        output=_output(model), reader=reader, words=text.words if text else None,
+        continues=_continues(model), notes=notes,
     )  # fmt: skip
 
 
-def _two_towers(
-    model: nn.Module,
-    name: str,
-    source: str,
-    preparation: Preparation | None,
-    text: TextReader | None,
-    texts: Sequence[str],
-    tower: str,
-    notes: list[str],
-) -> Network:
-    """CLIP and its kin: a classifier between texts, one of the towers, or a picture and a text scored together."""
-    if tower not in ("", "image", "text"):
-        raise BadModel(f"There is no tower {printable(tower)!r}.", "The towers are image and text.")
-    if texts:
-        if text is None:
-            raise BadModel(f"{printable(name)} holds no tokenizer, so texts cannot be read.", "Put it into the folder.")
-        made = classifier(model, map(text.encoded, texts))
-        return Network(made, labels=texts, preparation=preparation, name=name, source=source, reader=read, notes=notes)
-    words = text.words if text else None
-    if tower == "text":
-        tower_of = TextTower(model)
-        return Network(tower_of, name=name, source=source, reader=text, words=words, notes=notes)
-    if tower == "image":
-        return Network(ImageTower(model), preparation=preparation, name=name, source=source, reader=read, notes=notes)
-    notes.append("A picture and a text are scored together; texts=(...) makes a classifier of pictures between texts.")
-    pair = PairOfTowers(model)
-
-    def both(net: Network, given: Any) -> dict[str, Tensor]:
-        picture, said = given
-        if text is None:
-            raise BadModel(f"{printable(name)} holds no tokenizer.", "Give token ids.")
-        return {"pixel_values": read(net, picture), **text(net, said)}
-
-    return Network(pair, preparation=preparation, name=name, source=source, reader=both, words=words, notes=notes)
+def _needs_tensors(net: Network, _: Any) -> Any:
+    """What reads for a network of sounds, or of words without a tokenizer."""
+    names = ", ".join(f"{name!r}: ..." for name in net.inputs)
+    why = "its tokenizer is not in the folder" if "input_ids" in net.inputs else "nothing here makes those of a file"
+    raise BadInput(
+        f"{net.name} takes {' and '.join(net.inputs)}, and {why}.",
+        f"Give tensors by name, {{{names}}}, as transformers.AutoProcessor.from_pretrained(folder) makes them.",
+    )
 
 
 @contextmanager
@@ -241,8 +218,6 @@ def _settings(package: Any, config: dict[str, Any], folder: Path) -> Any:
 
 def _inputs(model: nn.Module) -> tuple[str, ...]:
     """The inputs without which the model has nothing to say, in forward's order."""
-    from inspect import signature
-
     main = str(getattr(model, "main_input_name", "input_ids"))
     accepted = signature(model.forward).parameters
     wanted = {main}
@@ -264,12 +239,22 @@ def _labels(config: Any, model: nn.Module) -> tuple[str, ...]:
     return () if all(n == f"LABEL_{i}" for i, n in enumerate(found)) else found
 
 
+def _continues(model: nn.Module) -> bool:
+    """Does each position of its output say what comes next?"""
+    name = type(model).__name__
+    if name.endswith(("ForCausalLM", "LMHeadModel")):
+        return True
+    return name.endswith("ForConditionalGeneration") and bool(getattr(model.config, "is_encoder_decoder", False))
+
+
 def _output(model: nn.Module) -> str | None:
     """Which part of the output targets speak of: of a model without a head, its pooled features where it has them."""
     name = type(model).__name__
     if "For" in name or name.endswith("LMHeadModel"):
         return None
     pooled = any("pooler" in path for path, _ in model.named_modules())
+    if not hasattr(model, "pooler"):  # DINOv2 takes the first token, and has no part for that
+        pooled = pooled or "WithPooling" in str(signature(model.forward).return_annotation)
     return "pooler_output" if pooled else "last_hidden_state"
 
 

@@ -59,7 +59,7 @@ def preparation_of(settings: Mapping[str, Any], file: str, whole: bool = False) 
     kind = _kind(settings)
     strange = [k for k, v in settings.items() if k.startswith("do_") and v and k not in _KNOWN]
     if strange or any(p in kind.lower() for p in _PECULIAR):
-        why = f"it {strange[0].replace('_', ' ')}" if strange else "it does more than its settings say"
+        why = f"its {strange[0]} is on" if strange else "it does more than its settings say"
         return None, f"{kind} cannot be put as a preparation here ({why}): give tensors that it prepared."
     geometry = _geometry(settings, whole)
     scaled = _scaled(settings, whole)

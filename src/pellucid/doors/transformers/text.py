@@ -13,9 +13,10 @@ from torch import Tensor
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.tensors import Tensors
-from pellucid.doors.files import printable
+from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.transformers.files import optional
 
+_TEXT = 1 << 20
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
 
@@ -69,6 +70,27 @@ class TextReader:
         if token is None or token.startswith("##") or number in self.tokenizer.all_special_ids:
             return str(token)
         return str(self.tokenizer.decode([number], clean_up_tokenization_spaces=False)) or token
+
+
+def text_of(net: Network, given: str | Path) -> str | Path:
+    """What a text file says, for a network of words; any other text as it is.
+
+    Raises `BadInput` for a file of another kind, rather than explain its name.
+    """
+    path = Path(given)
+    try:
+        if not path.is_file():
+            return given
+    except (OSError, ValueError):  # too long, or with characters that no name has
+        return given
+    if path.suffix.lower() not in (".txt", ".md"):
+        raise BadInput(
+            f"{printable(path.name)} is a file; {net.name} explains a text.", "Give the text, or a .txt file."
+        )
+    try:
+        return file_bytes(path, _TEXT).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise BadInput(f"{printable(path.name)} is not a UTF-8 text file.", "Save it as UTF-8.") from None
 
 
 def reader_in(folder: Path, package: Any, config: Any) -> tuple[TextReader | None, str]:

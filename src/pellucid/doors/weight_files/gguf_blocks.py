@@ -93,7 +93,8 @@ def _groups(numbers: Array, scales: Array, least: Array | None = None) -> Array:
 
 def _q1_0(blocks: Array) -> Array:
     scale, bits = _cut(blocks, 2, 16)
-    return _half(scale) * (2 * np.unpackbits(bits, axis=1, bitorder="little").astype(np.float32) - 1)
+    numbers: Array = _half(scale) * (2 * np.unpackbits(bits, axis=1, bitorder="little").astype(np.float32) - 1)
+    return numbers
 
 
 def _q4_0(blocks: Array) -> Array:
@@ -109,12 +110,14 @@ def _q4_1(blocks: Array) -> Array:
 def _five(high: Array, low: Array) -> Array:
     """Integers of five bits: the fifth ones lie by themselves."""
     fifth = np.unpackbits(high, axis=1, bitorder="little")
-    return (_planes(low, 4, 16) | fifth << 4).astype(np.float32)
+    numbers: Array = (_planes(low, 4, 16) | fifth << 4).astype(np.float32)
+    return numbers
 
 
 def _q5_0(blocks: Array) -> Array:
     scale, high, low = _cut(blocks, 2, 4, 16)
-    return _half(scale) * (_five(high, low) - 16)
+    numbers: Array = _five(high, low) - 16
+    return _half(scale) * numbers
 
 
 def _q5_1(blocks: Array) -> Array:
@@ -202,13 +205,15 @@ def _tq2_0(blocks: Array) -> Array:
 
 def _mxfp4(blocks: Array) -> Array:
     power, low = _cut(blocks, 1, 16)
-    return np.ldexp(np.float32(1), power.astype(np.int32) - 128) * _SIGNED[_planes(low, 4, 16)]
+    scale: Array = np.ldexp(np.float32(1), power.astype(np.int32) - 128)  # half: see `_E2M1`
+    numbers: Array = scale * _SIGNED[_planes(low, 4, 16)]
+    return numbers
 
 
 def _nvfp4(blocks: Array) -> Array:
     scales, low = _cut(blocks, 4, 32)
     power, rest = (scales >> 3 & 15).astype(np.int32), (scales & 7).astype(np.float32)  # eight bits, no sign
-    scale = np.where(power == 0, np.ldexp(rest, -10), np.ldexp(1 + rest / 8, power - 8))  # half: see `_E2M1`
+    scale = np.where(power == 0, np.ldexp(rest, -10), np.ldexp(1 + rest / 8, power - 8))
     return _groups(_SIGNED[_planes(low, 4, 8)], np.where(scales == 127, 0, scale).astype(np.float32))
 
 
