@@ -8,6 +8,7 @@ from typing import Any
 
 from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph, Shape
+from pellucid.architecture.onnx_flops import flops
 from pellucid.doors.onnx import graph as onnx
 
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
@@ -21,7 +22,7 @@ def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
 
     Initializers are parameters of what reads them, floating ones counted; constants and values that nobody computes are
     not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs
-    are known of convolutions and matrix products where shapes are; a batch that only has a name counts as one sample.
+    are known where the shapes around products are (`onnx_flops`); a batch that only has a name counts as one sample.
 
     >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
     >>> x, y = Value("x", "float32", (1, 4)), Value("y", "float32", (1, 4))
@@ -42,9 +43,14 @@ def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
         at = draft.add(Row("output", ROOT, _shape(value.shape), value.dtype, label=value.name))
         if value.name in scope.made:
             draft.edge(scope.made[value.name], at, _shape(value.shape))
-    if not any(row.flops for row in draft.rows):  # no product's shapes are known: nothing is, not even a nought
+    if _unknown(draft):  # no product's shapes are known: nothing is, not even a nought
         draft.rows = [row._replace(flops=None) for row in draft.rows]
     return draft.finished()
+
+
+def _unknown(draft: Draft) -> bool:
+    costs = [row.flops for row in draft.rows if row.op not in ("input", "output")]
+    return None in costs and not any(costs)
 
 
 class _Scope:
@@ -126,7 +132,7 @@ class _Filling:
             shape,
             dtype,
             weights,
-            self._flops(node, shape, scope),
+            self._flops(node, scope),
             _bytes(shape, dtype, self.batch),
             _label(node, stored),
             node.name,
@@ -138,21 +144,11 @@ class _Filling:
         value = scope.types.get(name)
         return None if value is None else _shape(value.shape)
 
-    def _flops(self, node: onnx.Node, shape: Shape | None, scope: _Scope) -> int | None:
-        """Two a multiply-add of products whose shapes are known; 0 of what has none."""
-        if node.domain or node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-            return None if node.domain or node.op in ("LSTM", "GRU", "RNN", "Attention", "Einsum") else 0
-        taken = [self._numbers(self._shape(n, scope)) for n in node.inputs[:2]]
-        made = self._numbers(shape)
-        if made is None or len(taken) < 2 or taken[0] is None or taken[1] is None:
-            return None
-        left, right = taken[0], taken[1]
-        if node.op in ("Conv", "ConvTranspose"):
-            return 2 * prod(made if node.op == "Conv" else left) * prod(right[1:])
-        if not left:
-            return None
-        turned = node.op == "Gemm" and node.attributes.get("transA", 0)
-        return 2 * prod(made) * (left[0] if turned else left[-1])
+    def _flops(self, node: onnx.Node, scope: _Scope) -> int | None:
+        def sizes(names: tuple[str, ...]) -> list[tuple[int, ...] | None]:
+            return [self._numbers(self._shape(name, scope)) if name else None for name in names]
+
+        return flops(node, sizes(node.inputs), sizes(node.outputs))
 
     def _numbers(self, shape: Shape | None) -> tuple[int, ...] | None:
         if shape is None:
