@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import pi, prod, sqrt
 from typing import Any
 
-from pellucid.doors.onnx.graph import Node
+from pellucid.doors.onnx.graph import DTYPES, Node
 from pellucid.doors.onnx.reading import Product, Reading, near
 
 ONE = "pellucid.one"  # the scale of a normalization that has none
@@ -197,7 +197,8 @@ def _scaled(graph: Reading, last: Node) -> Found | None:
 
 def _attention(graph: Reading, last: Node) -> Found | None:
     """Softmax of scaled scores, with a mask, times values (Vaswani et al., 2017), in four axes."""
-    shares = graph.maker(last.inputs[0], "Softmax")
+    name, behind = _past_guards(graph, last.inputs[0])
+    shares = graph.maker(name, "Softmax")
     if shares is None or shares.attributes.get("axis", -1 if shares.version >= 13 else 1) not in (-1, 3):
         return None
     added = graph.maker(shares.inputs[0], "Add")
@@ -208,9 +209,27 @@ def _attention(graph: Reading, last: Node) -> Found | None:
         if scores is None or not _four_axes(graph, (*scores.inputs, last.inputs[1])) or scaled.number <= 0:
             continue
         inputs = (*scores.inputs, last.inputs[1], *([mask] if mask else []))
-        gone = (shares, *([added] if added else []), *scaled.nodes, scores)
+        gone = (*behind, shares, *([added] if added else []), *scaled.nodes, scores)
         return Found("Attention", inputs, gone, {"scale": scaled.number})
     return None
+
+
+def _past_guards(graph: Reading, name: str) -> tuple[str, tuple[Node, ...]]:
+    """What stands behind a softmax and changes nothing: casts to its own type; 0 where nothing may be looked at."""
+    behind: list[Node] = []
+    while len(behind) < 4:
+        cast, chosen = graph.maker(name, "Cast"), graph.maker(name, "Where")
+        blind = graph.maker(chosen.inputs[0], "IsNaN") if chosen is not None else None
+        if cast is not None and DTYPES.get(cast.attributes.get("to", 0)) == graph.dtype(cast.inputs[0]):
+            behind.append(cast)
+        elif chosen is not None and blind is not None and chosen.inputs[2] == blind.inputs[0]:
+            if graph.number(chosen.inputs[1]) != 0:
+                break
+            behind += [chosen, blind]
+        else:
+            break
+        name = behind[-1].inputs[0]
+    return name, tuple(behind)
 
 
 def _four_axes(graph: Reading, names: Iterable[str]) -> bool:

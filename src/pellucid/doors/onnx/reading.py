@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from math import isclose
 
-from pellucid.doors.onnx.graph import Graph, Node, Value, Weights
+from pellucid.doors.onnx.graph import DTYPES, Graph, Node, Value, Weights
 from pellucid.doors.onnx.order import captured
 
 _MOST = 8  # nodes of one product, and steps back
+_SAME_TYPE = ("Add", "Sub", "Mul", "Div", "MatMul", "Softmax", "Transpose")  # all of theirs are of one type
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +110,36 @@ class Reading:
         return node.inputs[0], places[0] if places == list(range(-len(places), 0)) else None
 
     def rank(self, name: str) -> int | None:
-        """How many axes a value has: stated, stored, or told by the transposition that it comes from."""
+        """How many axes a value has: stated, stored, or told by how it was turned or brought into shape."""
         known, stored = self.types.get(name), self.stored(name)
-        if stored is not None or (known is not None and known.shape is not None):
-            return len(stored.shape if stored is not None else known.shape)  # type: ignore[union-attr,arg-type]
+        if stored is not None:
+            return len(stored.shape)
+        if known is not None and known.shape is not None:
+            return len(known.shape)
         for _ in range(_MOST):
-            node = self.maker(name, "Transpose", "Mul", "Div")
-            if node is None or node.op == "Transpose":
-                return len(node.attributes.get("perm", ())) or None if node is not None else None
+            node = self.maker(name, "Transpose", "Reshape", "Mul", "Div")
+            if node is None:
+                return None
+            if node.op == "Transpose":
+                return len(node.attributes.get("perm", ())) or None
+            if node.op == "Reshape":
+                sizes = self.stored(node.inputs[1])
+                return None if sizes is None else sizes.count
             name = node.inputs[0]
         return None
+
+    def dtype(self, name: str) -> str:
+        """The type of a value: stated, stored, or that of what it is computed with; "" where it is not known."""
+        for _ in range(_MOST):
+            known, stored = self.types.get(name), self.stored(name)
+            if stored is not None or (known is not None and known.dtype != "undefined"):
+                return stored.dtype if stored is not None else known.dtype if known is not None else ""
+            node = self.maker(name, *_SAME_TYPE)
+            if node is None:
+                cast = self.maker(name, "Cast")
+                return "" if cast is None else DTYPES.get(cast.attributes.get("to", 0), "")
+            name = next((n for n in node.inputs if self.stored(n) is not None), node.inputs[0])
+        return ""
 
 
 def near(a: float, b: float) -> bool:
