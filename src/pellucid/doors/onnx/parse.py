@@ -22,7 +22,7 @@ _NEWEST = 28  # operator set of the default domain that was read when this was w
 def decoded(data: bytes, name: str) -> Any:
     """The protocol buffer of an ONNX file.  Raises `BadModel` when it is none."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from onnx import ModelProto
+    from onnx.onnx_ml_pb2 import ModelProto  # not from onnx itself, which a bare one has not
 
     proto = ModelProto()
     try:
