@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -65,11 +65,13 @@ class _Filling:
         self.draft, self.model = draft, model
         self.groups: dict[tuple[int, tuple[str, ...]], int] = {}
         self.batch = {v.shape[0] for v in model.graph.inputs if v.shape and isinstance(v.shape[0], str)}
+        self.sizes: dict[Shape, tuple[int, ...] | None] = {}
 
     def types(self, graph: onnx.Graph) -> dict[str, onnx.Value]:
         return {v.name: v for v in (*graph.inputs, *graph.outputs)} | dict(graph.values)
 
     def nodes(self, graph: onnx.Graph, scope: _Scope, root: int, above: tuple[str, ...]) -> None:
+        made = scope.made
         for node in graph.nodes:
             if node.op == "Constant" and not node.domain:
                 for value in node.attributes.values():
@@ -83,9 +85,11 @@ class _Filling:
             for source in ends:
                 self.draft.edge(source, at, None)
             for name in node.inputs:
-                if name in scope.made:
-                    self.draft.edge(scope.made[name], at, self._shape(name, scope))
-            scope.made.update(dict.fromkeys((n for n in node.outputs if n), at))
+                if name in made:
+                    self.draft.edge(made[name], at, self._shape(name, scope))
+            for name in node.outputs:
+                if name:
+                    made[name] = at
 
     def _body(self, node: onnx.Node, key: str, body: onnx.Graph, scope: _Scope, group: int) -> Iterator[int]:
         """A subgraph as a group of its own; gives the nodes whose values it hands on."""
@@ -114,10 +118,10 @@ class _Filling:
         return self.groups[root, path]
 
     def _row(self, node: onnx.Node, group: int, scope: _Scope) -> Row:
-        output = next((n for n in node.outputs if n), "")
+        output = node.outputs[0] or next(filter(None, node.outputs), "")
         shape = self._shape(output, scope)
         stored = [scope.stored[n] for n in node.inputs if n in scope.stored]
-        weights = {w.name or output: w.count for w in stored if _is_parameter(w)}
+        parameters = [w for w in stored if _is_parameter(w)]
         known = scope.types.get(output)
         dtype = known.dtype if known is not None and known.dtype != "undefined" else ""
         return Row(
@@ -125,10 +129,10 @@ class _Filling:
             group,
             shape,
             dtype,
-            weights,
+            {w.name or output: w.count for w in parameters},
             self._flops(node, shape, scope),
-            _bytes(shape, dtype, self.batch),
-            _label(node, stored),
+            self._bytes(shape, dtype),
+            _label(node, parameters),
             node.name,
         )
 
@@ -154,15 +158,23 @@ class _Filling:
         turned = node.op == "Gemm" and node.attributes.get("transA", 0)
         return 2 * prod(made) * (left[0] if turned else left[-1])
 
+    def _bytes(self, shape: Shape | None, dtype: str) -> int:
+        sizes = self._numbers(shape)
+        return 0 if sizes is None else (prod(sizes) * onnx.BITS.get(dtype, 0) + 7) // 8
+
     def _numbers(self, shape: Shape | None) -> tuple[int, ...] | None:
+        """A shape in numbers, a batch as one sample; None where it is not known."""
         if shape is None:
             return None
-        sizes = [1 if size in self.batch else size for size in shape]
-        return tuple(s for s in sizes if isinstance(s, int)) if all(isinstance(s, int) for s in sizes) else None
+        if shape not in self.sizes:
+            sizes = [1 if size in self.batch else size for size in shape]
+            numbers = tuple(size for size in sizes if isinstance(size, int))
+            self.sizes[shape] = numbers if len(numbers) == len(sizes) else None
+        return self.sizes[shape]
 
 
 def _shape(dims: onnx.Dims | None) -> Shape | None:
-    return None if dims is None else tuple("?" if size is None else size for size in dims)
+    return None if dims is None else tuple(["?" if size is None else size for size in dims])
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
@@ -170,28 +182,15 @@ def _is_parameter(w: onnx.Weights) -> bool:
     return ("float" in w.dtype and w.count > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
 
 
-def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:
-    if shape is None:
-        return 0
-    sizes = [1 if size in batch else size for size in shape]
-    if not all(isinstance(size, int) for size in sizes):
-        return 0
-    return (prod(int(size) for size in sizes) * onnx.BITS.get(dtype, 0) + 7) // 8
-
-
-def _label(node: onnx.Node, stored: list[onnx.Weights]) -> str:
-    shapes = [w.shape for w in stored if _is_parameter(w)]
-    largest = max(shapes, key=lambda s: (len(s), prod(s)), default=())
+def _label(node: onnx.Node, parameters: Sequence[onnx.Weights]) -> str:
+    largest = max((w.shape for w in parameters), key=lambda s: (len(s), prod(s)), default=())
     said = ["x".join(map(str, largest))] if largest else []
     if node.attributes:
-        said += [text for name in _LABELED if (text := _said(name, node.attributes))]
+        said += [text for name in _LABELED if name in node.attributes and (text := _said(name, node.attributes[name]))]
     return ", ".join(said)
 
 
-def _said(name: str, attributes: Mapping[str, Any]) -> str:
-    if name not in attributes:
-        return ""
-    value = attributes[name]
+def _said(name: str, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
     if not values or set(values) == _USUAL.get(name) or any(not isinstance(v, int | float | str) for v in values):
         return ""

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn
 
 _PIECE = 1 << 20
@@ -24,7 +25,7 @@ def may_fork() -> bool:
     if sys.platform != "linux" or "torch" in sys.modules:
         return False
     try:
-        return len(os.listdir("/proc/self/task")) == 1  # also those threads that Python knows nothing of
+        return len(list(Path("/proc/self/task").iterdir())) == 1  # also those threads that Python knows nothing of
     except OSError:
         return False
 
@@ -76,7 +77,8 @@ def _be_copy(work: Callable[[int], NoReturn], out: int) -> NoReturn:
 
 def _read(file: int, most: int, end: float) -> tuple[bytes, bool]:
     """What is written to a pipe until it is closed or has given `most` bytes, and whether that was before the end."""
-    found, size = [], 0
+    found: list[bytes] = []
+    size = 0
     waiting = select.poll()
     waiting.register(file, select.POLLIN)
     while size < most:

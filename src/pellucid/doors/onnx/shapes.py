@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +28,18 @@ def inferred(proto: Any, data: bytes) -> dict[str, Value]:
     except Exception:  # the inference is there for the picture only: what it cannot do is left out
         return {}
     graph = type(proto).FromString(found).graph
-    types = (value(v) for part in (graph.value_info, graph.output) for v in part)
-    return {v.name: v for v in types if v.shape is not None}
+    return {v.name: v for v in _read([*graph.value_info, *graph.output]) if v.shape is not None}
+
+
+def _read(protos: Iterable[Any]) -> Iterator[Value]:
+    """The values; a type that many of them have is read once."""
+    known: dict[bytes, Value] = {}
+    for proto in protos:
+        written = proto.type.SerializeToString()
+        like = known.get(written)
+        if like is None:
+            like = known[written] = value(proto)
+        yield Value(proto.name, like.dtype, like.shape, like.kind)
 
 
 def with_shapes(model: Model, known: Mapping[str, Value]) -> Model:
