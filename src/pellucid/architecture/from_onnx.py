@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from math import prod
 from typing import Any
 
 from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph, Shape
-from pellucid.architecture.onnx_flops import flops
+from pellucid.architecture.onnx_flops import Sizes, flops
+from pellucid.architecture.onnx_memory import Memory
 from pellucid.doors.onnx import graph as onnx
+from pellucid.doors.onnx.learned import is_setting
 
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
             "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip
@@ -56,14 +59,27 @@ def _unknown(draft: Draft) -> bool:
 class _Scope:
     """What is known where a node stands: who made a value, which values are stored, and their types."""
 
-    __slots__ = ("made", "stored", "types")
+    __slots__ = ("made", "memory", "stored", "types")
 
     def __init__(self, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]) -> None:
-        self.made, self.stored, self.types = made, stored, types
+        self.made, self.stored, self.types, self.memory = made, stored, types, Memory()
 
     def inner(self, body: onnx.Graph) -> _Scope:
         types = {v.name: v for v in (*body.inputs, *body.outputs)} | dict(body.values)
         return _Scope(dict(self.made), {**self.stored, **body.weights}, {**self.types, **types})
+
+    def dtype(self, name: str) -> str:
+        known = self.types.get(name)
+        return known.dtype if known is not None and known.dtype != "undefined" else ""
+
+    def takes(self, node: onnx.Node, taken: Sequence[Sizes], made: Sequence[Sizes]) -> bool:
+        """Does a node take memory for what it puts out?"""
+        if node.op == "Cast" and node.inputs and self.dtype(node.inputs[0]) == self.dtype(node.outputs[0]) != "":
+            return False
+        return self.memory.takes(node, taken, made, self._few)
+
+    def _few(self, name: str) -> Sequence[float] | None:
+        return self.stored[name].few if name in self.stored else None
 
 
 class _Filling:
@@ -71,11 +87,13 @@ class _Filling:
         self.draft, self.model = draft, model
         self.groups: dict[tuple[int, tuple[str, ...]], int] = {}
         self.batch = {v.shape[0] for v in model.graph.inputs if v.shape and isinstance(v.shape[0], str)}
+        self.sizes: dict[Shape, tuple[int, ...] | None] = {}
 
     def types(self, graph: onnx.Graph) -> dict[str, onnx.Value]:
         return {v.name: v for v in (*graph.inputs, *graph.outputs)} | dict(graph.values)
 
     def nodes(self, graph: onnx.Graph, scope: _Scope, root: int, above: tuple[str, ...]) -> None:
+        made = scope.made
         for node in graph.nodes:
             if node.op == "Constant" and not node.domain:
                 for value in node.attributes.values():
@@ -89,9 +107,11 @@ class _Filling:
             for source in ends:
                 self.draft.edge(source, at, None)
             for name in node.inputs:
-                if name in scope.made:
-                    self.draft.edge(scope.made[name], at, self._shape(name, scope))
-            scope.made.update(dict.fromkeys((n for n in node.outputs if n), at))
+                if name in made:
+                    self.draft.edge(made[name], at, self._shape(name, scope))
+            for name in node.outputs:
+                if name:
+                    made[name] = at
 
     def _body(self, node: onnx.Node, key: str, body: onnx.Graph, scope: _Scope, group: int) -> Iterator[int]:
         """A subgraph as a group of its own; gives the nodes whose values it hands on."""
@@ -120,23 +140,27 @@ class _Filling:
         return self.groups[root, path]
 
     def _row(self, node: onnx.Node, group: int, scope: _Scope) -> Row:
-        output = next((n for n in node.outputs if n), "")
-        shape = self._shape(output, scope)
-        stored = [scope.stored[n] for n in node.inputs if n in scope.stored]
-        weights = {w.name or output: w.count for w in stored if _is_parameter(w)}
-        known = scope.types.get(output)
-        dtype = known.dtype if known is not None and known.dtype != "undefined" else ""
+        output = node.outputs[0] or next(filter(None, node.outputs), "")
+        stored = [(j, scope.stored[n]) for j, n in enumerate(node.inputs) if n in scope.stored]
+        parameters = [w for j, w in stored if _is_parameter(w) and not is_setting(node, j)]
+        taken, made = self._sizes(node.inputs, scope), self._sizes(node.outputs, scope)
         return Row(
             node.title,
             group,
-            shape,
-            dtype,
-            weights,
-            self._flops(node, scope),
-            _bytes(shape, dtype, self.batch),
-            _label(node, stored),
+            self._shape(output, scope),
+            scope.dtype(output),
+            {w.name or output: w.count for w in parameters},
+            flops(node, taken, made),
+            sum(map(self._bytes, node.outputs, made, repeat(scope))) if scope.takes(node, taken, made) else 0,
+            _label(node, parameters),
             node.name,
         )
+
+    def _sizes(self, names: Sequence[str], scope: _Scope) -> list[tuple[int, ...] | None]:
+        return [self._numbers(self._shape(name, scope)) if name else None for name in names]
+
+    def _bytes(self, name: str, sizes: tuple[int, ...] | None, scope: _Scope) -> int:
+        return 0 if sizes is None else (prod(sizes) * onnx.BITS.get(scope.dtype(name), 0) + 7) // 8
 
     def _shape(self, name: str, scope: _Scope) -> Shape | None:
         if name in scope.stored:
@@ -144,50 +168,37 @@ class _Filling:
         value = scope.types.get(name)
         return None if value is None else _shape(value.shape)
 
-    def _flops(self, node: onnx.Node, scope: _Scope) -> int | None:
-        def sizes(names: tuple[str, ...]) -> list[tuple[int, ...] | None]:
-            return [self._numbers(self._shape(name, scope)) if name else None for name in names]
-
-        return flops(node, sizes(node.inputs), sizes(node.outputs))
-
     def _numbers(self, shape: Shape | None) -> tuple[int, ...] | None:
+        """A shape in numbers, a batch as one sample; None where it is not known."""
         if shape is None:
             return None
-        sizes = [1 if size in self.batch else size for size in shape]
-        return tuple(s for s in sizes if isinstance(s, int)) if all(isinstance(s, int) for s in sizes) else None
+        if shape not in self.sizes:
+            sizes = [1 if size in self.batch else size for size in shape]
+            numbers = tuple(size for size in sizes if isinstance(size, int))
+            self.sizes[shape] = numbers if len(numbers) == len(sizes) else None
+        return self.sizes[shape]
 
 
 def _shape(dims: onnx.Dims | None) -> Shape | None:
-    return None if dims is None else tuple("?" if size is None else size for size in dims)
+    return None if dims is None else tuple(["?" if size is None else size for size in dims])
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
-    """Numbers that were learned: floating ones, and the small integers of quantized weights with more than one axis."""
-    return ("float" in w.dtype and w.count > 0) or (w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1)
+    """Numbers that were learned: rows of floating ones, and the small integers of quantized weights with more than one axis."""
+    return ("float" in w.dtype and onnx.BITS[w.dtype] > 8 and w.count > 0 and w.shape != ()) or (
+        w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
+    )
 
 
-def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:
-    if shape is None:
-        return 0
-    sizes = [1 if size in batch else size for size in shape]
-    if not all(isinstance(size, int) for size in sizes):
-        return 0
-    return (prod(int(size) for size in sizes) * onnx.BITS.get(dtype, 0) + 7) // 8
-
-
-def _label(node: onnx.Node, stored: list[onnx.Weights]) -> str:
-    shapes = [w.shape for w in stored if _is_parameter(w)]
-    largest = max(shapes, key=lambda s: (len(s), prod(s)), default=())
+def _label(node: onnx.Node, parameters: Sequence[onnx.Weights]) -> str:
+    largest = max((w.shape for w in parameters), key=lambda s: (len(s), prod(s)), default=())
     said = ["x".join(map(str, largest))] if largest else []
     if node.attributes:
-        said += [text for name in _LABELED if (text := _said(name, node.attributes))]
+        said += [text for name in _LABELED if name in node.attributes and (text := _said(name, node.attributes[name]))]
     return ", ".join(said)
 
 
-def _said(name: str, attributes: Mapping[str, Any]) -> str:
-    if name not in attributes:
-        return ""
-    value = attributes[name]
+def _said(name: str, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
     if not values or set(values) == _USUAL.get(name) or any(not isinstance(v, int | float | str) for v in values):
         return ""

@@ -54,8 +54,9 @@ class Reading:
         if name not in self.numbers:
             w, node = self.stored(name), self.maker(name, "Constant")
             plain = node.attributes.get("value_float") if node is not None else None
-            single = w is not None and w.count == 1 and len(w.shape) <= 1 and w.dtype in ("float32", "float64")
-            self.numbers[name] = float(w.array().reshape(-1)[0]) if single and w is not None else plain
+            single = w is not None and w.count == 1 and w.dtype in ("float32", "float64")
+            found = w.few if single and w is not None else ()
+            self.numbers[name] = found[0] if found else plain
         return self.numbers[name]
 
     def product(self, name: str) -> Product:
@@ -101,7 +102,7 @@ class Reading:
             w = self.stored(node.inputs[1])
             constant = self.maker(node.inputs[1], "Constant")
             given = constant.attributes.get("value_ints") if constant is not None else None
-            axes = w.array().reshape(-1).tolist() if w is not None and 0 < w.count < 8 else given
+            axes = w.few if w is not None else given
         known = self.types.get(node.inputs[0])
         rank = len(known.shape) if known is not None and known.shape is not None else None
         if not axes or not node.attributes.get("keepdims", 1):
