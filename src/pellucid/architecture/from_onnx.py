@@ -141,18 +141,20 @@ class _Filling:
 
     def _row(self, node: onnx.Node, group: int, scope: _Scope) -> Row:
         output = node.outputs[0] or next(filter(None, node.outputs), "")
-        stored = [(j, scope.stored[n]) for j, n in enumerate(node.inputs) if n in scope.stored]
-        parameters = [w for j, w in stored if _is_parameter(w) and not is_setting(node, j)]
+        stored = {
+            n: scope.stored[n] for j, n in enumerate(node.inputs) if n in scope.stored and not is_setting(node, j)
+        }
+        parameters = {n: w for n, w in stored.items() if _is_parameter(w)}
         taken, made = self._sizes(node.inputs, scope), self._sizes(node.outputs, scope)
         return Row(
             node.title,
             group,
             self._shape(output, scope),
             scope.dtype(output),
-            {w.name or output: w.count for w in parameters},
+            {n: w.count for n, w in parameters.items()},
             flops(node, taken, made),
             sum(map(self._bytes, node.outputs, made, repeat(scope))) if scope.takes(node, taken, made) else 0,
-            _label(node, parameters),
+            _label(node, tuple(parameters.values())),
             node.name,
         )
 
@@ -184,7 +186,7 @@ def _shape(dims: onnx.Dims | None) -> Shape | None:
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
-    """Numbers that were learned: rows of floating ones, and the small integers of quantized weights with more than one axis."""
+    """Numbers that were learned: rows of floating ones, and quantized weights of more than one axis."""
     return ("float" in w.dtype and onnx.BITS[w.dtype] > 8 and w.count > 0 and w.shape != ()) or (
         w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
     )

@@ -21,9 +21,9 @@ _DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview.training")  # whose other operato
 _TRAINED = ("SVMClassifier", "SVMRegressor")  # how many vectors there are is not told by shapes
 _BARE = """BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu DequantizeLinear DynamicQuantizeLinear
     EmbedLayerNormalization ExpandDims FastGelu GatherBlockQuantized GatherND Gelu GridSample GroupNorm
-    LayerNormalization NhwcMaxPool Pad QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool
-    QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QuantizeLinear QuickGelu
-    Range RotaryEmbedding SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization
+    LayerNormalization NhwcMaxPool Pad QEmbedLayerNormalization QLinearAdd QLinearAveragePool QLinearConcat
+    QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere
+    QuantizeLinear QuickGelu Range RotaryEmbedding SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization
     SkipSimplifiedLayerNormalization StringNormalizer Trilu Unique"""
 _KNOWN = frozenset(_BARE.split())  # of ONNX Runtime's operators those without products
 

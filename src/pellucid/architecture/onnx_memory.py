@@ -14,15 +14,18 @@ _KEEPING = frozenset(
 )  # new numbers in the order of those that came in
 
 
+_HEADS_INSIDE = (0, 2, 1, 3)  # how attention lays down what it puts out
+
+
 class Memory:
     """Follows, node by node, in which order the numbers of values lie.
 
-    `bent` are the values whose numbers do not lie row after row: turned, cut out or repeated ones.  To bring such a one
-    into another shape takes a copy.
+    `bent` are the values whose numbers do not lie row after row: turned ones, with the order of axes in which they do,
+    and cut out or repeated ones, without one.  To bring a bent one into another shape takes a copy.
     """
 
     def __init__(self) -> None:
-        self.bent: set[str] = set()
+        self.bent: dict[str, tuple[int, ...] | None] = {}
 
     def takes(
         self, node: Node, taken: Sequence[Sizes], made: Sequence[Sizes], few: Callable[[str], Sequence[float] | None]
@@ -39,32 +42,49 @@ class Memory:
         if node.op in _VIEWS:
             return self._reshaped(node, taken[0], made[0] if made else None)
         if node.op in _KEEPING:
-            if any(n in self.bent and size == made[0] for n, size in zip(node.inputs, taken, strict=False)):
-                self.bent.update(node.outputs)
+            like = next(
+                (n for n, size in zip(node.inputs, taken, strict=False) if n in self.bent and size == made[0]), ""
+            )
+            if like:
+                self._bend(node, self.bent[like])
             return True
-        axis = self._turned(node, taken[0], few)
+        if node.op == "Attention" and made[0] is not None and len(made[0]) == 4:
+            self._bend(node, _HEADS_INSIDE)
+            return True
+        if node.op == "Transpose":
+            self._turn(node, taken[0])
+            return False
+        axis = self._cut(node, taken[0], few)
         if axis is None:
             return True
         first = axis == 0 or (taken[0] is not None and all(size == 1 for size in taken[0][:axis]))
         if not first or node.inputs[0] in self.bent:
-            self.bent.update(node.outputs)
+            self._bend(node, None)
         return False
+
+    def _bend(self, node: Node, order: tuple[int, ...] | None) -> None:
+        self.bent.update(dict.fromkeys(node.outputs, order))
+
+    def _turn(self, node: Node, size: Sizes) -> None:
+        turn = node.attributes.get("perm") or tuple(range(len(size or ()) - 1, -1, -1))
+        before = self.bent.get(node.inputs[0], tuple(range(len(turn))))
+        if before is None or len(before) != len(turn):
+            return self._bend(node, None)
+        order = tuple(turn.index(axis) for axis in before)
+        moved = [axis for axis in order if size is None or size[turn[axis]] != 1]
+        return self._bend(node, order) if moved != sorted(moved) else None
 
     def _reshaped(self, node: Node, before: Sizes, after: Sizes) -> bool:
         if node.inputs[0] not in self.bent:
             return False
         if before is not None and after is not None and _without_ones(before) != _without_ones(after):
             return True  # and they lie in order now
-        self.bent.update(node.outputs)
+        self._bend(node, self.bent[node.inputs[0]] if before == after else None)
         return False
 
-    def _turned(self, node: Node, size: Sizes, few: Callable[[str], Sequence[float] | None]) -> int | None:
+    def _cut(self, node: Node, size: Sizes, few: Callable[[str], Sequence[float] | None]) -> int | None:
         """From which axis on a view is bent; None where it is no view."""
         attributes = node.attributes
-        if node.op == "Transpose":
-            order = attributes.get("perm") or tuple(range(len(size or ()) - 1, -1, -1))
-            moved = [a for a in order if size is None or a >= len(size) or size[a] != 1]
-            return 0 if moved == sorted(moved) else 1 << 30
         if node.op == "Split":
             return _axis(attributes.get("axis", 0), size)
         if node.op == "Expand":

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from pellucid.core.errors import PellucidError
-from pellucid.doors.onnx.graph import Graph, Model, Node, Weights
+from pellucid.doors.onnx.graph import Graph, Model, Node, Value, Weights
 from pellucid.doors.onnx.patterns import ONE, PATTERNS, Found
 from pellucid.doors.onnx.reading import Reading
 
@@ -33,6 +33,7 @@ class _Joining:
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.read, self.gone = graph, Reading(graph), set[str]()
+        self.values: dict[str, Value] = {}
 
     def done(self) -> Graph:
         """The graph with everything joined; itself where nothing was."""
@@ -44,7 +45,9 @@ class _Joining:
             return self.graph
         more = {ONE: Weights(ONE, "float32", (), _one)} if self.read.uses[ONE] > 0 else {}
         kept = tuple(n for n in nodes if n.outputs[0] not in self.gone)
-        return replace(self.graph, nodes=kept, weights={**self.graph.weights, **more})
+        return replace(
+            self.graph, nodes=kept, weights={**self.graph.weights, **more}, values={**self.graph.values, **self.values}
+        )
 
     def _met(self, node: Node) -> Found | None:
         """What a node is the end of, if nothing else reads what lies in between."""
@@ -86,7 +89,9 @@ class _Joining:
                 self.gone.add(turned)
                 self.read.uses.subtract(before.inputs)
             return [replace(attention, inputs=(query, before.inputs[0], *rest))]
-        upright = f"{attention.outputs[0]}.keys"
+        upright, known = f"{attention.outputs[0]}.keys", self.read.types.get(turned)
+        if known is not None and known.shape is not None and len(known.shape) == 4:
+            self.values[upright] = replace(known, name=upright, shape=tuple(known.shape[i] for i in _TURNED))
         turn = Node("Transpose", (turned,), (upright,), {"perm": _TURNED}, version=13, path=attention.path)
         return [turn, replace(attention, inputs=(query, upright, *rest))]
 

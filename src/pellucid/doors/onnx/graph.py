@@ -60,8 +60,8 @@ class Weights:
 
     @property
     def few(self) -> Sequence[float]:
-        """The numbers of a short row (up to 32), without NumPy; nothing where they are more, or not here to be read."""
-        return () if self.short is None or self.count > FEW or len(self.shape) > 1 else self.short()
+        """Up to 32 numbers, without NumPy; nothing where they are more, or not here to be read."""
+        return () if self.short is None or self.count > FEW else self.short()
 
     def array(self) -> Any:
         """The numbers as a NumPy array (of `ml_dtypes` where NumPy has no such type)."""

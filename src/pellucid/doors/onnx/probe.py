@@ -12,7 +12,7 @@ from pellucid.doors.files import printable
 from pellucid.doors.onnx import guard, order, parse
 from pellucid.doors.onnx.bare import bare
 from pellucid.doors.onnx.graph import Model
-from pellucid.doors.onnx.shapes import inferred, with_shapes
+from pellucid.doors.onnx.shapes import followed, inferred, with_shapes
 
 MOST_NODES = 20_000  # up to which shapes are followed through a file
 MOST_BYTES = 256 << 20
@@ -37,7 +37,7 @@ def described(path: Path) -> Model:
     stated, nodes = len(proto.graph.value_info), len(proto.graph.node)
     if stated >= nodes / 2 or nodes > MOST_NODES or len(data) > MOST_BYTES:
         return model
-    return with_shapes(model, inferred(proto, data))
+    return with_shapes(model, followed(proto, model, inferred(proto, data)))
 
 
 def _decoded(data: bytes, path: Path) -> Any:

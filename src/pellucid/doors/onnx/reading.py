@@ -54,7 +54,7 @@ class Reading:
         if name not in self.numbers:
             w, node = self.stored(name), self.maker(name, "Constant")
             plain = node.attributes.get("value_float") if node is not None else None
-            single = w is not None and w.count == 1 and w.dtype in ("float32", "float64")
+            single = w is not None and w.count == 1 and len(w.shape) < 2 and w.dtype in ("float32", "float64")
             found = w.few if single and w is not None else ()
             self.numbers[name] = found[0] if found else plain
         return self.numbers[name]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pellucid.doors.onnx.graph import Model, Value
+from pellucid.doors.onnx.folded import Row, folded
+from pellucid.doors.onnx.graph import DTYPES, Model, Value
 from pellucid.doors.onnx.parse import value
 
 _SMALL = 1024  # numbers of a weight that may say something about shapes
+_ROUNDS = 6  # until nothing more follows
 _WHOLE = 16 << 20  # bytes of a file that is not worth being made lighter first
 
 
@@ -19,16 +21,75 @@ def inferred(proto: Any, data: bytes) -> dict[str, Value]:
     `data` are the bytes that `proto` was decoded from.  Of large files only the graph and small weights are looked at,
     so that it costs no second copy of large ones.
     """
-    from onnx.onnx_cpp2py_export import shape_inference
-
     beside = any(w.data_location for w in proto.graph.initializer)
     whole = len(data) <= _WHOLE and not beside
+    return _inferred(proto, data if whole else _light(proto).SerializeToString())
+
+
+def _inferred(proto: Any, data: bytes) -> dict[str, Value]:
+    from onnx.onnx_cpp2py_export import shape_inference
+
     try:
-        found = shape_inference.infer_shapes(data if whole else _light(proto).SerializeToString(), False, False, True)
+        found = shape_inference.infer_shapes(data, False, False, True)
     except Exception:  # the inference is there for the picture only: what it cannot do is left out
         return {}
     graph = type(proto).FromString(found).graph
     return {v.name: v for v in _read([*graph.value_info, *graph.output]) if v.shape is not None}
+
+
+def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, Value]:
+    """What is known, and what follows where a file computes shapes, with a batch that only has a name as one sample.
+
+    The inference and the arithmetic take turns.  It is as it was for files with other free axes: nothing follows there.
+    """
+    graph = model.graph
+    free = {size for v in graph.inputs for size in v.shape or (None,) if not isinstance(size, int)}
+    batch = {v.shape[0] for v in graph.inputs if v.shape and v.shape[0] is not None}
+    if not free <= batch or all(_told(known.get(n), batch) for node in graph.nodes for n in node.outputs if n):
+        return dict(known)
+    light, found, done = _one_sample(_light(proto), batch), dict[str, Value](), set[str]()
+    for _ in range(_ROUNDS):
+        found = _inferred(proto, light.SerializeToString())
+        sizes = {v.name: v.shape for v in (*found.values(), *map(value, light.graph.input)) if v.shape is not None}
+        new = {name: row for name, row in folded(graph, sizes).items() if name not in done and name in found}
+        if not new:
+            break
+        _replaced(light, new, found)
+        done.update(new)
+    return {name: v if _told(known.get(name), batch) is False else known[name] for name, v in found.items()} | {
+        name: v for name, v in known.items() if name not in found
+    }
+
+
+def _told(value: Value | None, names: Collection[object]) -> bool:
+    """Are all sizes numbers, or names that stand at an input?"""
+    return value is not None and value.shape is not None and all(isinstance(n, int) or n in names for n in value.shape)
+
+
+def _one_sample(light: Any, batch: Collection[object]) -> Any:
+    del light.graph.value_info[:]
+    for v in (*light.graph.input, *light.graph.output):
+        for size in v.type.tensor_type.shape.dim:
+            if size.dim_param in batch:
+                size.dim_value = 1
+    return light
+
+
+def _replaced(light: Any, rows: Mapping[str, Row], types: Mapping[str, Value]) -> None:
+    """Stored tensors in place of the nodes that compute them."""
+    kept = [node for node in light.graph.node if not any(name in rows for name in node.output)]
+    del light.graph.node[:]
+    light.graph.node.extend(kept)
+    codes = {name: code for code, name in DTYPES.items()}
+    for name, row in rows.items():
+        w = light.graph.initializer.add(name=name, data_type=codes[types[name].dtype])
+        w.dims.extend(row.shape)
+        if types[name].dtype == "int64":
+            w.int64_data.extend(map(int, row.numbers))
+        elif types[name].dtype == "float32":
+            w.float_data.extend(row.numbers)
+        else:
+            w.int32_data.extend(map(int, row.numbers))
 
 
 def _read(protos: Iterable[Any]) -> Iterator[Value]:
