@@ -10,7 +10,7 @@ from pellucid.doors.onnx.graph import DTYPES, Graph, Node, Value, Weights
 from pellucid.doors.onnx.order import captured
 
 _MOST = 8  # nodes of one product, and steps back
-_SAME_TYPE = ("Add", "Sub", "Mul", "Div", "MatMul", "Softmax", "Transpose")  # all of theirs are of one type
+_SAME_TYPE = ("Add", "Sub", "Mul", "Div", "MatMul", "Softmax", "Transpose", "Where")  # all of theirs are of one type
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,8 @@ class Reading:
             if node is None:
                 cast = self.maker(name, "Cast")
                 return "" if cast is None else DTYPES.get(cast.attributes.get("to", 0), "")
-            name = next((n for n in node.inputs if self.stored(n) is not None), node.inputs[0])
+            like = node.inputs[node.op == "Where" :]
+            name = next((n for n in like if self.stored(n) is not None), like[0])
         return ""
 
 
