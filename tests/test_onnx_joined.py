@@ -40,7 +40,8 @@ SPELLED = {
     "silu": ("s = Sigmoid(x) y = Mul(s, x)", "Swish", F.silu),
     "mish": ("s = Softplus(x) t = Tanh(s) y = Mul(x, t)", "Mish", F.mish),
     "gelu": ("a = Div(x, root) e = Erf(a) u = Add(e, one) g = Mul(x, u) y = Mul(g, half)", "Gelu", F.gelu),
-    "gelu, half first": ("h = Mul(half, x) a = Mul(x, inverse) e = Erf(a) u = Add(one, e) y = Mul(h, u)", "Gelu", F.gelu),
+    "gelu, half first": ("h = Mul(half, x) a = Mul(x, inverse) e = Erf(a) u = Add(one, e) y = Mul(h, u)", "Gelu",
+                         F.gelu),
     "gelu, half inside": ("a = Div(x, root) e = Erf(a) u = Add(e, one) g = Mul(half, u) y = Mul(x, g)", "Gelu", F.gelu),
     "gelu by tanh": (TANH + "h = Mul(x, half) y = Mul(h, u)", "Gelu", lambda x: F.gelu(x, approximate="tanh")),
     "gelu by tanh, factored": (
@@ -99,8 +100,8 @@ OTHERWISE = {
     " h = Mul(x, half) y = Mul(h, u)",
     "a gate of something else": "n = Neg(x) s = Sigmoid(n) y = Mul(s, x)",
     "another clip": "a = Add(x, three) c = Clip(a, none, three) g = Mul(x, c) y = Div(g, six)",
-    "another mean": "q = Abs(x) m = ReduceMean <axes = [-1]> (q) d = Sub(x, m) s = Mul(d, x) v = ReduceMean <axes = [-1]>"
-    " (s) e = Add(v, eps) r = Sqrt(e) y = Div(d, r)",
+    "another mean": "q = Abs(x) m = ReduceMean <axes = [-1]> (q) d = Sub(x, m) s = Mul(d, x)"
+    " v = ReduceMean <axes = [-1]> (s) e = Add(v, eps) r = Sqrt(e) y = Div(d, r)",
     "another axis": "m = ReduceMean <axes = [1]> (x) d = Sub(x, m) s = Pow(d, two) v = ReduceMean <axes = [1]> (s)"
     " e = Add(v, eps) r = Sqrt(e) y = Div(d, r)",
     "no epsilon": MEAN + "s = Pow(d, two) v = ReduceMean <axes = [-1]> (s) r = Sqrt(v) y = Div(d, r)",

@@ -100,6 +100,9 @@ class _Filling:
                     if isinstance(value, onnx.Weights):
                         scope.stored[node.outputs[0]] = value
                 continue
+            if node.op == "Identity" and not node.domain and node.inputs[0] in scope.stored:  # another name for it
+                scope.stored[node.outputs[0]] = scope.stored[node.inputs[0]]
+                continue
             group = self._group(root, node.path)
             bodies = node.bodies if node.attributes else {}
             ends = [end for key, body in bodies.items() for end in self._body(node, key, body, scope, group)]
@@ -151,7 +154,7 @@ class _Filling:
             group,
             self._shape(output, scope),
             scope.dtype(output),
-            {n: w.count for n, w in parameters.items()},
+            {w.name or n: w.count for n, w in parameters.items()},
             flops(node, taken, made),
             sum(map(self._bytes, node.outputs, made, repeat(scope))) if scope.takes(node, taken, made) else 0,
             _label(node, tuple(parameters.values())),

@@ -3,106 +3,135 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
+from typing import TypeAlias
 
 from pellucid.architecture.onnx_flops import Sizes
 from pellucid.doors.onnx.graph import Node
 
-_VIEWS = frozenset(["Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten"])
-_KEEPING = frozenset(
-    """Abs Add Cast Ceil Clip Cos Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Mish Mul Neg Pow
-    Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Swish Tanh Where""".split()  # noqa: SIM905
-)  # new numbers in the order of those that came in
+Few: TypeAlias = Callable[[str], Sequence[float] | None]  # the numbers of a short stored tensor; None: it is not one
 
-
+_SHAPED = frozenset(["Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten"])
+_KEEPING = """Abs Add Cast Ceil Clip Cos Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Mish Mul Neg Pow
+    Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Swish Tanh Where"""
+_EACH = frozenset(_KEEPING.split())  # new numbers in the order of those that came in
 _HEADS_INSIDE = (0, 2, 1, 3)  # how attention lays down what it puts out
 
 
 class Memory:
-    """Follows, node by node, in which order the numbers of values lie.
+    """Follows, node by node, how the numbers of values lie, as torch's strides say it.
 
-    `bent` are the values whose numbers do not lie row after row: turned ones, with the order of axes in which they do,
-    and cut out or repeated ones, without one.  To bring a bent one into another shape takes a copy.
+    `strides` has those values whose numbers do not lie row after row: turned, cut out or repeated ones.  Some of these
+    cannot be brought into another shape without a copy.
     """
 
     def __init__(self) -> None:
-        self.bent: dict[str, tuple[int, ...] | None] = {}
+        self.strides: dict[str, Sizes] = {}
 
-    def takes(
-        self, node: Node, taken: Sequence[Sizes], made: Sequence[Sizes], few: Callable[[str], Sequence[float] | None]
-    ) -> bool:
-        """Does a node take new memory?  `few` gives the numbers of a short stored tensor, None where it is not one.
+    def takes(self, node: Node, taken: Sequence[Sizes], made: Sequence[Sizes], few: Few) -> bool:
+        """Does a node take new memory?
 
         >>> memory, few = Memory(), lambda name: None
         >>> turn, shape = Node("Transpose", ("x",), ("t",)), Node("Reshape", ("t", "s"), ("y",))
         >>> memory.takes(turn, [(2, 3)], [(3, 2)], few), memory.takes(shape, [(3, 2), None], [(6,)], few)
         (False, True)
         """
-        if node.domain or not node.inputs:
+        if node.domain or not node.inputs or not made:
             return True
-        if node.op in _VIEWS:
-            return self._reshaped(node, taken[0], made[0] if made else None)
-        if node.op in _KEEPING:
-            like = next(
-                (n for n, size in zip(node.inputs, taken, strict=False) if n in self.bent and size == made[0]), ""
-            )
-            if like:
-                self._bend(node, self.bent[like])
+        size, after = taken[0], made[0]
+        if node.op in _EACH or node.op == "Attention":
+            self._lie(node, after, taken)
             return True
-        if node.op == "Attention" and made[0] is not None and len(made[0]) == 4:
-            self._bend(node, _HEADS_INSIDE)
+        if node.op not in _SHAPED and node.op not in ("Transpose", "Split", "Slice", "Expand", "Gather"):
             return True
-        if node.op == "Transpose":
-            self._turn(node, taken[0])
-            return False
-        axis = self._cut(node, taken[0], few)
-        if axis is None:
-            return True
-        first = axis == 0 or (taken[0] is not None and all(size == 1 for size in taken[0][:axis]))
-        if not first or node.inputs[0] in self.bent:
-            self._bend(node, None)
-        return False
+        if size is None or after is None:
+            return node.op == "Gather"
+        strides = self.strides.get(node.inputs[0], rows(size))
+        if strides is None:
+            return self._unknown(node, made, size != after and node.op in _SHAPED)
+        view = viewed(size, strides, after) if node.op in _SHAPED else _cut(node, size, strides, after, few)
+        if view is not None:
+            for name, sizes in zip(node.outputs, made, strict=True):
+                if name and sizes is not None and view != rows(sizes):
+                    self.strides[name] = view
+        return view is None
 
-    def _bend(self, node: Node, order: tuple[int, ...] | None) -> None:
-        self.bent.update(dict.fromkeys(node.outputs, order))
+    def _unknown(self, node: Node, made: Sequence[Sizes], copies: bool) -> bool:
+        if not copies:
+            self.strides.update(dict.fromkeys(node.outputs))
+        return copies
 
-    def _turn(self, node: Node, size: Sizes) -> None:
-        turn = node.attributes.get("perm") or tuple(range(len(size or ()) - 1, -1, -1))
-        before = self.bent.get(node.inputs[0], tuple(range(len(turn))))
-        if before is None or len(before) != len(turn):
-            return self._bend(node, None)
-        order = tuple(turn.index(axis) for axis in before)
-        moved = [axis for axis in order if size is None or size[turn[axis]] != 1]
-        return self._bend(node, order) if moved != sorted(moved) else None
-
-    def _reshaped(self, node: Node, before: Sizes, after: Sizes) -> bool:
-        if node.inputs[0] not in self.bent:
-            return False
-        if before is not None and after is not None and _without_ones(before) != _without_ones(after):
-            return True  # and they lie in order now
-        self._bend(node, self.bent[node.inputs[0]] if before == after else None)
-        return False
-
-    def _cut(self, node: Node, size: Sizes, few: Callable[[str], Sequence[float] | None]) -> int | None:
-        """From which axis on a view is bent; None where it is no view."""
-        attributes = node.attributes
-        if node.op == "Split":
-            return _axis(attributes.get("axis", 0), size)
-        if node.op == "Expand":
-            return 1 << 30
-        if node.op == "Gather" and len(node.inputs) > 1:
-            index = few(node.inputs[1])
-            return _axis(attributes.get("axis", 0), size) if index is not None and len(index) == 1 else None
-        if node.op == "Slice":
-            steps = (few(node.inputs[4]) or (-1,)) if len(node.inputs) > 4 and node.inputs[4] else (1,)
-            axes = few(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else attributes.get("axes")
-            cut = [_axis(int(a), size) for a in axes or range(len(size or ()))]
-            return max(cut, default=0) if min(steps) > 0 else None
-        return None
+    def _lie(self, node: Node, after: Sizes, taken: Sequence[Sizes]) -> None:
+        """New numbers, closely packed in the order of axes in which those of the input lie."""
+        if after is None:
+            return
+        order: Sequence[int] = range(len(after))
+        like = next(
+            (n for n, size in zip(node.inputs, taken, strict=True) if n in self.strides and size == after), None
+        )
+        if node.op == "Attention":
+            order = _HEADS_INSIDE if len(after) == 4 else order
+        elif like is not None:
+            strides = self.strides[like]
+            if strides is None:
+                self.strides.update(dict.fromkeys(node.outputs))
+                return
+            order = sorted(order, key=lambda axis: -strides[axis])
+        packed = rows(tuple(after[axis] for axis in order))
+        found = tuple(packed[list(order).index(axis)] for axis in range(len(after)))
+        if found != rows(after):
+            self.strides.update(dict.fromkeys(node.outputs, found))
 
 
-def _axis(axis: int, size: Sizes) -> int:
-    return axis + len(size) if axis < 0 and size is not None else axis if axis >= 0 else 1 << 30
+def rows(size: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of numbers that lie row after row."""
+    return tuple(prod(size[axis + 1 :]) for axis in range(len(size)))
 
 
-def _without_ones(size: tuple[int, ...]) -> list[int]:
-    return [n for n in size if n != 1]
+def viewed(size: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides of the same numbers in another shape; None where that takes a copy.
+
+    >>> viewed((4, 2, 3), (1, 12, 4), (4, 6)), viewed((4, 3, 2), (1, 4, 12), (4, 6))
+    ((1, 4), None)
+    """
+    if prod(size) != prod(after) or not prod(size):
+        return rows(after)
+    found: list[int] = []
+    left = list(after)
+    axis = len(size) - 1
+    while axis >= 0:
+        count, step = size[axis], strides[axis]
+        while axis > 0 and (size[axis - 1] == 1 or strides[axis - 1] == step * count):
+            axis -= 1
+            count *= size[axis]
+        axis -= 1
+        while left and (count > 1 or left[-1] == 1):
+            if count % left[-1]:
+                return None
+            count //= left[-1]
+            found.append(step)
+            step *= left.pop()
+    return tuple(reversed(found)) if not left else None
+
+
+def _cut(node: Node, size: tuple[int, ...], strides: tuple[int, ...], after: tuple[int, ...], few: Few) -> Sizes:
+    """The strides of a turned, cut or repeated one; None where it is new numbers."""
+    attributes = node.attributes
+    if node.op == "Transpose":
+        return tuple(strides[axis] for axis in attributes.get("perm") or range(len(size) - 1, -1, -1))
+    if node.op == "Expand":
+        before = len(after) - len(size)
+        kept = (stride if n == m else 0 for stride, n, m in zip(strides, size, after[before:], strict=True))
+        return (*[0] * before, *kept)
+    if node.op == "Gather":
+        index = few(node.inputs[1])
+        axis = attributes.get("axis", 0) % len(size)
+        single = index is not None and len(index) == 1 and len(after) < len(size)
+        return (*strides[:axis], *strides[axis + 1 :]) if single else None
+    if node.op == "Slice" and len(node.inputs) > 4 and node.inputs[4]:
+        steps, axes = few(node.inputs[4]) or (-1,), few(node.inputs[3]) if node.inputs[3] else None
+        if min(steps) < 1 or axes is None:
+            return None
+        wide = {int(axis) % len(size): int(step) for axis, step in zip(axes, steps, strict=True)}
+        return tuple(stride * wide.get(axis, 1) for axis, stride in enumerate(strides))
+    return strides

@@ -27,7 +27,7 @@ def decodes(path: Path) -> int:
 def described(path: Path) -> Model:
     """The graph of an ONNX file as data, in execution order, with the shapes of the values in between.
 
-    Shapes are followed through files that state few of them and are not very large.  Weights that lie in other files
+    Shapes are followed through files that do not state them and are not very large.  Weights that lie in other files
     are not looked for.  Call it in a process of its own.  Raises `Missing` and `BadModel` as `load` does.
     """
     bare()
@@ -35,9 +35,9 @@ def described(path: Path) -> Model:
     proto = _decoded(data, path)
     model = order.ordered(parse.model(proto, printable(path.name)))
     stated, nodes = len(proto.graph.value_info), len(proto.graph.node)
-    if stated >= nodes / 2 or nodes > MOST_NODES or len(data) > MOST_BYTES:
+    if nodes > MOST_NODES or len(data) > MOST_BYTES:
         return model
-    return with_shapes(model, followed(proto, model, inferred(proto, data)))
+    return with_shapes(model, followed(proto, model, inferred(proto, data) if stated < nodes / 2 else {}))
 
 
 def _decoded(data: bytes, path: Path) -> Any:

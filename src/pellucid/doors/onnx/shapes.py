@@ -43,22 +43,22 @@ def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, 
     The inference and the arithmetic take turns.  It is as it was for files with other free axes: nothing follows there.
     """
     graph = model.graph
+    known = {**known, **graph.values}
     free = {size for v in graph.inputs for size in v.shape or (None,) if not isinstance(size, int)}
     batch = {v.shape[0] for v in graph.inputs if v.shape and v.shape[0] is not None}
     if not free <= batch or all(_told(known.get(n), batch) for node in graph.nodes for n in node.outputs if n):
-        return dict(known)
-    light, found, done = _one_sample(_light(proto), batch), dict[str, Value](), set[str]()
+        return known
+    light, found, done = _one_sample(_light(proto), batch), dict[str, Value](), dict[str, Value]()
     for _ in range(_ROUNDS):
         found = _inferred(proto, light.SerializeToString())
         sizes = {v.name: v.shape for v in (*found.values(), *map(value, light.graph.input)) if v.shape is not None}
         new = {name: row for name, row in folded(graph, sizes).items() if name not in done and name in found}
         if not new:
             break
+        done.update({name: replace(found[name], shape=row.shape) for name, row in new.items()})
         _replaced(light, new, found)
-        done.update(new)
-    return {name: v if _told(known.get(name), batch) is False else known[name] for name, v in found.items()} | {
-        name: v for name, v in known.items() if name not in found
-    }
+    follows = {**found, **done}
+    return {**known, **{name: v for name, v in follows.items() if not _told(known.get(name), batch)}}
 
 
 def _told(value: Value | None, names: Collection[object]) -> bool:
@@ -104,10 +104,10 @@ def _read(protos: Iterable[Any]) -> Iterator[Value]:
 
 
 def with_shapes(model: Model, known: Mapping[str, Value]) -> Model:
-    """The model with types that were inferred; those that the file states stay."""
+    """The model with types that were found; those that it states of inputs and outputs stay."""
     graph = model.graph
     stated = tuple(v if v.shape is not None else known.get(v.name, v) for v in graph.outputs)
-    return replace(model, graph=replace(graph, values={**known, **graph.values}, outputs=stated))
+    return replace(model, graph=replace(graph, values={**graph.values, **known}, outputs=stated))
 
 
 def _light(proto: Any) -> Any:
