@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 from pellucid.doors.onnx.graph import Model, Value
@@ -13,22 +15,37 @@ _SMALL = 1024  # numbers of a weight that may say something about shapes
 _WHOLE = 16 << 20  # bytes of a file that is not worth being made lighter first
 
 
-def inferred(proto: Any, data: bytes) -> dict[str, Value]:
+@contextmanager
+def inferring(proto: Any, data: bytes) -> Iterator[Callable[[], dict[str, Value]]]:
     """The types of as many values as can be inferred, by name; nothing where that fails.
 
-    `data` are the bytes that `proto` was decoded from.  Of large files only the graph and small weights are looked at,
-    so that it costs no second copy of large ones.
+    The inference is at work while the block runs, in a thread: it is C++ that lets Python go on.  What is given waits
+    for it.  `data` are the bytes that `proto` was decoded from.  Of large files only the graph and small weights are
+    looked at, so that it costs no second copy of large ones.
     """
+    found: list[bytes] = []
+    thread = Thread(target=_infer, args=(proto, data, found))
+    thread.start()
+
+    def types() -> dict[str, Value]:
+        thread.join()
+        graph = type(proto).FromString(found[0] if found else b"").graph
+        return {v.name: v for v in _read([*graph.value_info, *graph.output]) if v.shape is not None}
+
+    try:
+        yield types
+    finally:
+        thread.join()
+
+
+def _infer(proto: Any, data: bytes, found: list[bytes]) -> None:
     from onnx.onnx_cpp2py_export import shape_inference
 
     beside = any(w.data_location for w in proto.graph.initializer)
     whole = len(data) <= _WHOLE and not beside
-    try:
-        found = shape_inference.infer_shapes(data if whole else _light(proto).SerializeToString(), False, False, True)
-    except Exception:  # the inference is there for the picture only: what it cannot do is left out
-        return {}
-    graph = type(proto).FromString(found).graph
-    return {v.name: v for v in _read([*graph.value_info, *graph.output]) if v.shape is not None}
+    with suppress(Exception):  # it is there for the picture only: what it cannot do is left out
+        looked = data if whole else _light(proto).SerializeToString()
+        found.append(shape_inference.infer_shapes(looked, False, False, True))
 
 
 def _read(protos: Iterable[Any]) -> Iterator[Value]:
