@@ -20,9 +20,10 @@ from pellucid.architecture.unrun import of_onnx
 from pellucid.core.recording.record import record_module
 from pellucid.doors.onnx import build, functions, open_file, parse
 from pellucid.doors.onnx.folded import folded
+from pellucid.doors.onnx.followed import followed
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.probe import described
-from pellucid.doors.onnx.shapes import followed, inferred, with_shapes
+from pellucid.doors.onnx.shapes import inferring, with_shapes
 from tests.networks import BLOCKS, Net, picture, seeded
 from tests.onnx_cases import as_tensor, cases
 from tests.onnx_files import exported, written
@@ -38,8 +39,9 @@ PRODUCTS = (
 
 def costs(proto: Any, given: list[Any]) -> tuple[list[int | None], int]:
     """What the graph says of each operation, and what a pass counts in all."""
-    data, model = proto.SerializeToString(), parse.model(proto, "one")
-    graph = from_onnx(with_shapes(model, followed(proto, model, inferred(proto, data))))
+    model = parse.model(proto, "one")
+    with inferring(proto, proto.SerializeToString()) as types:
+        graph = from_onnx(with_shapes(model, followed(proto, model, types())))
     said = [f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io"]
     tape = record_module(build.module(functions.inlined(model)), tuple(given), {})
     return said, tape.flops

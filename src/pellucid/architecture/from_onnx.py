@@ -16,6 +16,9 @@ from pellucid.doors.onnx.learned import is_setting
 
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
             "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip
+_PLACES = {name: place for place, name in enumerate(_LABELED)}
+_SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation"}
+_PLAIN = {int, float, str}
 _USUAL = {"strides": {1}, "dilations": {1}, "pads": {0}, "group": {1}, "keepdims": {1}, "alpha": {1.0}}
 _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them over
 
@@ -168,8 +171,9 @@ class _Filling:
         return 0 if sizes is None else (prod(sizes) * onnx.BITS.get(scope.dtype(name), 0) + 7) // 8
 
     def _shape(self, name: str, scope: _Scope) -> Shape | None:
-        if name in scope.stored:
-            return scope.stored[name].shape
+        stored = scope.stored.get(name)
+        if stored is not None:
+            return stored.shape
         value = scope.types.get(name)
         return None if value is None else _shape(value.shape)
 
@@ -185,28 +189,39 @@ class _Filling:
 
 
 def _shape(dims: onnx.Dims | None) -> Shape | None:
-    return None if dims is None else tuple(["?" if size is None else size for size in dims])
+    if dims is None or None not in dims:
+        return dims  # type: ignore[return-value]  # without None it is a shape
+    return tuple(["?" if size is None else size for size in dims])
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
     """Numbers that were learned: rows of floating ones, and quantized weights of more than one axis."""
-    return ("float" in w.dtype and onnx.BITS[w.dtype] > 8 and w.count > 0 and w.shape != ()) or (
+    return ("float" in w.dtype and onnx.BITS[w.dtype] > 8 and 0 not in w.shape and w.shape != ()) or (
         w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
     )
 
 
 def _label(node: onnx.Node, parameters: Sequence[onnx.Weights]) -> str:
-    largest = max((w.shape for w in parameters), key=lambda s: (len(s), prod(s)), default=())
-    said = ["x".join(map(str, largest))] if largest else []
+    said: list[str] = []
+    if parameters:
+        largest = max([w.shape for w in parameters], key=_extent) if len(parameters) > 1 else parameters[0].shape
+        said += ["x".join(map(str, largest))] if largest else []
     if node.attributes:
-        said += [text for name in _LABELED if name in node.attributes and (text := _said(name, node.attributes[name]))]
+        names = sorted(_PLACES.keys() & node.attributes.keys(), key=_PLACES.__getitem__)
+        said += [text for name in names if (text := _said(name, node.attributes[name]))]
     return ", ".join(said)
+
+
+def _extent(shape: tuple[int, ...]) -> tuple[int, int]:
+    return len(shape), prod(shape)
 
 
 def _said(name: str, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
-    if not values or set(values) == _USUAL.get(name) or any(not isinstance(v, int | float | str) for v in values):
+    if not values or not _PLAIN.issuperset(map(type, values)):
         return ""
-    one = values[0] if len(set(values)) == 1 and len(values) > 1 else None
-    text = str(one) if one is not None else "x".join(map(str, values))
-    return f"{name.rstrip('s') if name in ('strides', 'pads', 'dilations') else name} {text}"[:60]
+    different = set(values)
+    if different == _USUAL.get(name):
+        return ""
+    text = str(values[0]) if len(different) == 1 else "x".join(map(str, values))
+    return f"{_SHORT.get(name, name)} {text}"[:60]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.overlay import of_structure
-from pellucid.architecture.text import from_data
+from pellucid.architecture.text import from_data, to_text
 from pellucid.architecture.totals import Totals, totals
 from pellucid.doors.kinds import kind_of
 from pellucid.doors.onnx import needed
@@ -53,8 +53,8 @@ def described(path: Path, color: str = "", depth: int | None = None) -> str:
     unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
     if any(flops is None for flops in unknown):
         notes.append("FLOPs are those of the operations whose shapes the file tells.")
-    found = Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes))
-    return found.colored(color).opened(depth).text
+    found = Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes)).colored(color)
+    return to_text(graph, found.totals, None, notes, {"color": color, "depth": depth})  # the page knows such measures
 
 
 def of_text(text: str) -> Architecture:

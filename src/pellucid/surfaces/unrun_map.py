@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from pellucid.architecture.unrun import is_onnx, of_text, reading, worth_running
-from pellucid.surfaces.place import writable
 
 
 def mapped(model: str, output: str | None, color: str, depth: int | None, *, quiet: bool) -> bool:
@@ -16,15 +15,16 @@ def mapped(model: str, output: str | None, color: str, depth: int | None, *, qui
     """
     if not is_fit(model, output):
         return False
-    if output:
-        writable(Path(output))
     with reading(Path(model), color, depth) as described:
-        from pellucid.render.graph import page  # while the file is being read
+        from pellucid.render.graph import page  # all this while the file is being read
         from pellucid.render.terminal import terminal
         from pellucid.render.write import write
         from pellucid.surfaces import deliver
+        from pellucid.surfaces.place import writable
         from pellucid.views.architecture import architecture_view
 
+        if output:
+            writable(Path(output))
         text = described()
     found = of_text(text)
     if worth_running(found):

@@ -106,12 +106,13 @@ class _Reader:
         op, domain, name, overload = proto.op_type, _domain(proto.domain), proto.name, proto.overload
         inputs, outputs = tuple(proto.input), tuple(proto.output)
         _refuse_bytes(op, domain, name, overload, *inputs, *outputs)
-        metadata = {entry.key: entry.value for entry in proto.metadata_props}
+        metadata = {entry.key: entry.value for entry in proto.metadata_props} if proto.metadata_props else {}
+        stated = proto.attribute
         return Node(
             op,
             inputs,
             outputs,
-            {a.name: self.attribute(a, depth) for a in proto.attribute},
+            {a.name: self.attribute(a, depth) for a in stated} if stated else {},
             name,
             domain,
             self.opsets.get(domain, 1),

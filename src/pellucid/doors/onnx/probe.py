@@ -5,14 +5,16 @@ The decoder and the shape inference of the onnx package are C++; what a hostile 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from pellucid.doors.files import printable
 from pellucid.doors.onnx import guard, order, parse
 from pellucid.doors.onnx.bare import bare
+from pellucid.doors.onnx.followed import followed
 from pellucid.doors.onnx.graph import Model
-from pellucid.doors.onnx.shapes import followed, inferred, with_shapes
+from pellucid.doors.onnx.shapes import inferring, with_shapes
 
 MOST_NODES = 20_000  # up to which shapes are followed through a file
 MOST_BYTES = 256 << 20
@@ -33,11 +35,16 @@ def described(path: Path) -> Model:
     bare()
     data = guard.contents(path)
     proto = _decoded(data, path)
-    model = order.ordered(parse.model(proto, printable(path.name)))
     stated, nodes = len(proto.graph.value_info), len(proto.graph.node)
     if nodes > MOST_NODES or len(data) > MOST_BYTES:
-        return model
-    return with_shapes(model, followed(proto, model, inferred(proto, data) if stated < nodes / 2 else {}))
+        return _model(proto, path)
+    with inferring(proto, data) if stated < nodes / 2 else nullcontext(dict) as types:
+        model = _model(proto, path)
+        return with_shapes(model, followed(proto, model, types()))
+
+
+def _model(proto: Any, path: Path) -> Model:
+    return order.ordered(parse.model(proto, printable(path.name)))
 
 
 def _decoded(data: bytes, path: Path) -> Any:

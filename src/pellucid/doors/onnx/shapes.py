@@ -2,94 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
-from pellucid.doors.onnx.folded import Row, folded
-from pellucid.doors.onnx.graph import DTYPES, Model, Value
+from pellucid.doors.onnx.graph import Model, Value
 from pellucid.doors.onnx.parse import value
 
 _SMALL = 1024  # numbers of a weight that may say something about shapes
-_ROUNDS = 6  # until nothing more follows
 _WHOLE = 16 << 20  # bytes of a file that is not worth being made lighter first
 
 
-def inferred(proto: Any, data: bytes) -> dict[str, Value]:
+@contextmanager
+def inferring(proto: Any, data: bytes) -> Iterator[Callable[[], dict[str, Value]]]:
     """The types of as many values as can be inferred, by name; nothing where that fails.
 
-    `data` are the bytes that `proto` was decoded from.  Of large files only the graph and small weights are looked at,
-    so that it costs no second copy of large ones.
+    The inference is at work while the block runs, in a thread: it is C++ that lets Python go on.  What is given waits
+    for it.  `data` are the bytes that `proto` was decoded from.  Of large files only the graph and small weights are
+    looked at, so that it costs no second copy of large ones.
     """
-    beside = any(w.data_location for w in proto.graph.initializer)
-    whole = len(data) <= _WHOLE and not beside
-    return _inferred(proto, data if whole else _light(proto).SerializeToString())
+    found: list[bytes] = []
+    thread = Thread(target=_infer, args=(proto, data, found))
+    thread.start()
 
-
-def _inferred(proto: Any, data: bytes) -> dict[str, Value]:
-    from onnx.onnx_cpp2py_export import shape_inference
+    def types() -> dict[str, Value]:
+        thread.join()
+        return types_in(type(proto).FromString(found[0] if found else b"").graph)
 
     try:
-        found = shape_inference.infer_shapes(data, False, False, True)
-    except Exception:  # the inference is there for the picture only: what it cannot do is left out
-        return {}
-    graph = type(proto).FromString(found).graph
+        yield types
+    finally:
+        thread.join()
+
+
+def types_in(graph: Any) -> dict[str, Value]:
+    """The types that a graph's message states of values in between and of outputs, by name, where it tells shapes."""
     return {v.name: v for v in _read([*graph.value_info, *graph.output]) if v.shape is not None}
 
 
-def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, Value]:
-    """What is known, and what follows where a file computes shapes, with a batch that only has a name as one sample.
+def _infer(proto: Any, data: bytes, found: list[bytes]) -> None:
+    from onnx.onnx_cpp2py_export import shape_inference
 
-    The inference and the arithmetic take turns.  It is as it was for files with other free axes: nothing follows there.
-    """
-    graph = model.graph
-    known = {**known, **graph.values}
-    free = {size for v in graph.inputs for size in v.shape or (None,) if not isinstance(size, int)}
-    batch = {v.shape[0] for v in graph.inputs if v.shape and v.shape[0] is not None}
-    if not free <= batch or all(_told(known.get(n), batch) for node in graph.nodes for n in node.outputs if n):
-        return known
-    light, found, done = _one_sample(_light(proto), batch), dict[str, Value](), dict[str, Value]()
-    for _ in range(_ROUNDS):
-        found = _inferred(proto, light.SerializeToString())
-        sizes = {v.name: v.shape for v in (*found.values(), *map(value, light.graph.input)) if v.shape is not None}
-        new = {name: row for name, row in folded(graph, sizes).items() if name not in done and name in found}
-        if not new:
-            break
-        done.update({name: replace(found[name], shape=row.shape) for name, row in new.items()})
-        _replaced(light, new, found)
-    follows = {**found, **done}
-    return {**known, **{name: v for name, v in follows.items() if not _told(known.get(name), batch)}}
-
-
-def _told(value: Value | None, names: Collection[object]) -> bool:
-    """Are all sizes numbers, or names that stand at an input?"""
-    return value is not None and value.shape is not None and all(isinstance(n, int) or n in names for n in value.shape)
-
-
-def _one_sample(light: Any, batch: Collection[object]) -> Any:
-    del light.graph.value_info[:]
-    for v in (*light.graph.input, *light.graph.output):
-        for size in v.type.tensor_type.shape.dim:
-            if size.dim_param in batch:
-                size.dim_value = 1
-    return light
-
-
-def _replaced(light: Any, rows: Mapping[str, Row], types: Mapping[str, Value]) -> None:
-    """Stored tensors in place of the nodes that compute them."""
-    kept = [node for node in light.graph.node if not any(name in rows for name in node.output)]
-    del light.graph.node[:]
-    light.graph.node.extend(kept)
-    codes = {name: code for code, name in DTYPES.items()}
-    for name, row in rows.items():
-        w = light.graph.initializer.add(name=name, data_type=codes[types[name].dtype])
-        w.dims.extend(row.shape)
-        if types[name].dtype == "int64":
-            w.int64_data.extend(map(int, row.numbers))
-        elif types[name].dtype == "float32":
-            w.float_data.extend(row.numbers)
-        else:
-            w.int32_data.extend(map(int, row.numbers))
+    beside = any(w.data_location for w in proto.graph.initializer)
+    whole = len(data) <= _WHOLE and not beside
+    with suppress(Exception):  # it is there for the picture only: what it cannot do is left out
+        looked = data if whole else lightened(proto).SerializeToString()
+        found.append(shape_inference.infer_shapes(looked, False, False, True))
 
 
 def _read(protos: Iterable[Any]) -> Iterator[Value]:
@@ -110,7 +70,7 @@ def with_shapes(model: Model, known: Mapping[str, Value]) -> Model:
     return replace(model, graph=replace(graph, values={**graph.values, **known}, outputs=stated))
 
 
-def _light(proto: Any) -> Any:
+def lightened(proto: Any) -> Any:
     """The same model without the numbers of large weights."""
     light = type(proto)(ir_version=proto.ir_version)
     light.opset_import.extend(proto.opset_import)
