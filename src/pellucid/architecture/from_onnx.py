@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from math import prod
+from math import isinf, prod
 from typing import Any
 
 from pellucid.architecture.draft import Draft, Row, Run
@@ -79,7 +79,10 @@ class _Scope:
         """Does a node take memory for what it puts out?"""
         if node.op == "Cast" and node.inputs and self.dtype(node.inputs[0]) == self.dtype(node.outputs[0]) != "":
             return False
-        return self.memory.takes(node, taken, made, self._few)
+        try:
+            return self.memory.takes(node, taken, made, self._few)
+        except (TypeError, ValueError, IndexError, ArithmeticError):  # attributes or axes are not as the standard says
+            return True
 
     def _few(self, name: str) -> Sequence[float] | None:
         return self.stored[name].few if name in self.stored else None
@@ -103,7 +106,7 @@ class _Filling:
                     if isinstance(value, onnx.Weights):
                         scope.stored[node.outputs[0]] = value
                 continue
-            if node.op == "Identity" and not node.domain and node.inputs[0] in scope.stored:  # another name for it
+            if node.op == "Identity" and not node.domain and scope.stored.keys() & node.inputs[:1]:  # another name
                 scope.stored[node.outputs[0]] = scope.stored[node.inputs[0]]
                 continue
             group = self._group(root, node.path)
@@ -195,10 +198,12 @@ def _shape(dims: onnx.Dims | None) -> Shape | None:
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
-    """Numbers that were learned: rows of floating ones, and quantized weights of more than one axis."""
-    return ("float" in w.dtype and onnx.BITS[w.dtype] > 8 and 0 not in w.shape and w.shape != ()) or (
-        w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
-    )
+    """Numbers that were learned: rows of finite floating ones, and quantized weights of more than one axis."""
+    if 0 in w.shape or not w.shape:
+        return False
+    if "float" not in w.dtype or onnx.BITS[w.dtype] < 16:
+        return w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
+    return not any(map(isinf, w.few))
 
 
 def _label(node: onnx.Node, parameters: Sequence[onnx.Weights]) -> str:

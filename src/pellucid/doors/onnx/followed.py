@@ -11,7 +11,7 @@ from pellucid.doors.onnx.graph import DTYPES, Model, Value
 from pellucid.doors.onnx.parse import value
 from pellucid.doors.onnx.shapes import lightened, types_in
 
-_ROUNDS = 6  # until nothing more follows
+_ROUNDS = 24  # at most, until nothing more follows
 
 
 def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, Value]:
@@ -35,14 +35,17 @@ def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, 
         done.update({name: replace(found[name], shape=row.shape) for name, row in new.items()})
         _replaced(light, new, found)
     follows = {**found, **done}
-    return {**known, **{name: v for name, v in follows.items() if not _told(known.get(name), batch)}}
+    return {
+        **known,
+        **{name: v for name, v in follows.items() if _told(v, batch) and not _told(known.get(name), batch)},
+    }
 
 
 def _inferred(light: Any) -> dict[str, Value]:
     from onnx.onnx_cpp2py_export import shape_inference
 
     try:
-        found = shape_inference.infer_shapes(light.SerializeToString(), False, False, True)
+        found = shape_inference.infer_shapes(light.SerializeToString(), False, False, False)
     except Exception:  # it is there for the picture only: what it cannot do is left out
         return {}
     return types_in(type(light).FromString(found).graph)
