@@ -15,10 +15,14 @@ from torch import Tensor, nn
 EXPORTERS = ("dynamo", "older")
 
 
-def exported(model: nn.Module, x: Tensor, path: Path, exporter: str = "older", free: bool = True) -> Path:
-    """The model as torch exports it; `free`: with a batch axis of any length."""
+def exported(
+    model: nn.Module, x: Tensor, path: Path, exporter: str = "older", free: bool = True, version: int | None = None
+) -> Path:
+    """The model as torch exports it; `free`: with a batch axis of any length; `version`: the operator set."""
     dynamo = exporter == "dynamo"
     options: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"]}
+    if version is not None:
+        options["opset_version"] = version
     if free:
         batch = {0: torch.export.Dim("batch", min=2, max=64)}
         options |= {"dynamic_shapes": (batch,)} if dynamo else {"dynamic_axes": {"x": {0: "batch"}}}

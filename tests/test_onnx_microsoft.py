@@ -202,3 +202,53 @@ def test_operators_that_the_standard_dropped():
     scaled = answer("ImageScaler", x, version=6, scale=2.0, bias=[1.0, 2.0, 3.0])
     torch.testing.assert_close(scaled, 2 * t + torch.tensor([1.0, 2, 3]).reshape(3, 1, 1))
     torch.testing.assert_close(answer("Crop", x, version=6, border=[1, 2, 1, 0]), t[:, :, 2:, 1:-1])
+
+
+def test_softmax_with_a_bias():
+    x, bias = given(1, 2, 4, 3, 5), given(2, 2, 1, 1, 5)
+    found = answer("BiasSoftmax", x.numpy(), bias.numpy(), domain=MS, axis=3, is_inner_broadcast=1)
+    torch.testing.assert_close(found, torch.softmax(x + bias, -1))
+    outer = given(3, 1, 4, 3, 5)
+    found = answer("BiasSoftmax", x.numpy(), outer.numpy(), domain=MS, axis=2, is_inner_broadcast=0)
+    torch.testing.assert_close(found, torch.softmax((x + outer).flatten(2), -1).reshape(x.shape))
+
+
+def test_nothing_is_dropped_behind_a_bias():
+    x, bias, around = given(1, 2, 4), given(2, 4), given(3, 2, 4)
+    found = answer("BiasDropout", x.numpy(), bias.numpy(), around.numpy(), domain=MS)
+    torch.testing.assert_close(found, x + bias + around)
+
+
+def levels(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of 7 bits, with their scale and zero point for each direction: in all of these numbers sums are exact."""
+    scale = x.flatten(1).abs().amax(1) / 63
+    whole = torch.round(x / scale.reshape(-1, *[1] * (x.dim() - 1)))
+    return whole.to(torch.int8), scale, torch.zeros(len(x), dtype=torch.int8)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_a_layer_of_levels_is_nearly_the_layer_of_its_numbers(direction: str):
+    """What meets the weights is rounded to 255 levels: the difference is a few of these, with wrong gates far more."""
+    ways, steps, width = 1 + (direction == "bidirectional"), 6, 8
+    x, b = given(1, steps, BATCH, 4), given(2, ways, 8 * width)
+    (w, w_scale, zero), (u, u_scale, _) = levels(given(3, ways, 4, 4 * width)), levels(given(4, ways, width, 4 * width))
+    inputs = [v.numpy() for v in (x, w, u, b)] + [None] * 4 + [v.numpy() for v in (w_scale, zero, u_scale, zero)]
+    out, h, c = answers("DynamicQuantizeLSTM", *inputs, outputs=3, domain=MS, hidden_size=width, direction=direction)
+    spread = [(v * s.reshape(-1, 1, 1)).mT.contiguous().numpy() for v, s in ((w, w_scale), (u, u_scale))]
+    wanted = answers("LSTM", x.numpy(), *spread, b.numpy(), outputs=3, hidden_size=width, direction=direction)
+    for ours, theirs in zip((out, h, c), wanted, strict=True):
+        assert ours.shape == theirs.shape and (ours - theirs).abs().max() < 0.03 < theirs.abs().max()
+
+
+def test_quantized_embeddings_are_those_of_their_numbers():
+    words = np.array([[1, 2, 0], [3, 3, 1]], np.int32)
+    tables = [np.random.default_rng(i).integers(0, 255, (4, WIDE)).astype(np.uint8) for i in range(3)]
+    scale, bias = (np.random.default_rng(i).integers(0, 255, WIDE).astype(np.uint8) for i in (4, 5))
+    steps, zeros = [np.float32(0.01 * (i + 1)) for i in range(5)], [np.uint8(100 + i) for i in range(5)]
+    everything = [*tables, scale, bias]
+    found, _ = answers(
+        "QEmbedLayerNormalization", words, words % 2, *everything, None, *steps, *zeros, outputs=2, domain=MS
+    )
+    real = [(v.astype(np.float32) - z) * s for v, s, z in zip(everything, steps, zeros, strict=True)]
+    wanted, _ = answers("EmbedLayerNormalization", words, words % 2, *real, outputs=2, domain=MS)
+    torch.testing.assert_close(found, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from pellucid.core.errors import BadModel, Missing
 from pellucid.doors.worker import inspected
 
 HERE = "tests.test_worker"
+HARM = " The file is damaged or made to harm: do not trust it."
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and processor time are Linux's")
 
 
@@ -63,6 +65,10 @@ def calls_home(path: Path) -> object:
 
 def leaves(_: Path) -> object:
     os._exit(3)
+
+
+def looks_around(_: Path) -> object:
+    return [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
 
 
 def say(task: str, tmp_path: Path, **limits: int) -> object:
@@ -120,3 +126,53 @@ def test_nobody_is_called(tmp_path: Path) -> None:
         assert calls_home(path) == "connected"
         with pytest.raises(BadModel, match="is damaged: OSError"):
             inspected(f"{HERE}:calls_home", path)
+
+
+COPIED = f"""
+import json, os, sys
+from pathlib import Path
+from pellucid.doors.forked import may_fork
+from pellucid.doors.worker import inspected
+import tests.test_worker  # so that the copies have it
+
+def said(task, **limits):
+    try:
+        return inspected("{HERE}:" + task, Path(sys.argv[1]), **limits)
+    except Exception as error:
+        return type(error).__name__ + ": " + str(error)
+
+assert may_fork()
+before = os.listdir("/proc/self/fd")
+with open(sys.argv[1]) as held:
+    found = {{task: said(task) for task in ("answers", "refuses", "fails", "crashes", "leaves", "writes", "looks_around")}}
+found |= {{"spins": said("spins", seconds=1), "swells": said("swells", memory=1 << 30)}}
+assert os.listdir("/proc/self/fd") == before
+try:
+    os.waitpid(-1, os.WNOHANG)
+    found["left"] = True
+except ChildProcessError:
+    found["left"] = False
+print(json.dumps(found))
+"""
+
+
+@linux
+def test_a_copy_of_a_process_of_one_thread_says_the_same_and_holds_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.bin"
+    path.write_bytes(b"1234")
+    command = [sys.executable, "-c", COPIED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    opened = found.pop("looks_around")
+    assert str(path) not in opened and sum(not name.startswith(("/dev/null", "/proc")) for name in opened) == 1
+    assert found.pop("answers")["torch"] is False and not found.pop("left")
+    assert found == {
+        "refuses": "Missing: m.bin needs a package. pip install it",
+        "fails": "BadModel: m.bin is damaged: ValueError: byte 7. Copy or download it again.",
+        "crashes": "BadModel: m.bin makes its reader crash (SIGSEGV)." + HARM,
+        "leaves": "BadModel: m.bin makes its reader crash (code 3)." + HARM,
+        "writes": "BadModel: m.bin is damaged: OSError: [Errno 27] File too large. Copy or download it again.",
+        "spins": "BadModel: m.bin takes longer than 1 s to read. Do not trust this file.",
+        "swells": "BadModel: m.bin needs more than 1024 MiB to read. Do not trust this file.",
+    }

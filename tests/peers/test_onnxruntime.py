@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -110,3 +111,27 @@ def normalized(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         model(noise(8, 3, 64, 64))
     return model.eval()
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_layers_of_levels(ways: int, tmp_path):
+    """Weights of 7 bits, in which onnxruntime's sums do not overflow on any processor."""
+    draw, width = np.random.default_rng(ways), 8
+    held = {
+        "w": draw.integers(-64, 64, (ways, 4, 4 * width)).astype(np.int8),
+        "u": draw.integers(-64, 64, (ways, width, 4 * width)).astype(np.int8),
+        "b": draw.normal(size=(ways, 8 * width)).astype(np.float32),
+        "scale": np.full(ways, 0.02, np.float32),
+        "zero": np.full(ways, 3, np.int8),
+    }
+    names = ["x", "w", "u", "b", "", "", "", "", "scale", "zero", "scale", "zero"]
+    direction = "bidirectional" if ways == 2 else "forward"
+    node = onnx.helper.make_node(
+        "DynamicQuantizeLSTM", names, ["y"], domain="com.microsoft", hidden_size=width, direction=direction
+    )
+    value = [onnx.helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [6, 3, 4]), ("y", [6, ways, 3, width]))]
+    stored = [onnx.numpy_helper.from_array(v, k) for k, v in held.items()]
+    graph = onnx.helper.make_graph([node], "g", value[:1], value[1:], stored)
+    opsets = [onnx.helper.make_opsetid(domain, v) for domain, v in (("", 17), ("com.microsoft", 1))]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "net.onnx")
+    compared(tmp_path / "net.onnx", {"x": noise(6, 3, 4)})

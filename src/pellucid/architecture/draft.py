@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, repeat
 from typing import Any, NamedTuple, TypeVar
 
 from pellucid.architecture.alike import alike
@@ -69,7 +70,7 @@ class Draft:
         rows = [r._replace(group=moved[r.group]) for r in self.rows] if len(runs) < len(self.runs) else self.rows
         nodes = _columns(rows)
         pairs = tuple(self.edges)
-        edges = Edges(tuple(s for s, _ in pairs), tuple(t for _, t in pairs), tuple(self.edges.values()))
+        edges = Edges(tuple([s for s, _ in pairs]), tuple([t for _, t in pairs]), tuple(self.edges.values()))
         parent = tuple(run.parent for run in runs)
         used = [(name, r.group, size) for r in rows for name, size in r.weights.items()]
         idle = [(name, moved[group], size) for name, group, size in self.idle]
@@ -87,18 +88,11 @@ class Draft:
 
 
 def _columns(rows: Sequence[Row]) -> Nodes:
-    return Nodes(
-        tuple(r.op for r in rows),
-        tuple(r.family or family_of(r.op) for r in rows),
-        tuple(r.group for r in rows),
-        tuple(r.shape for r in rows),
-        tuple(r.dtype for r in rows),
-        tuple(sum(r.weights.values()) for r in rows),
-        tuple(r.flops for r in rows),
-        tuple(r.bytes for r in rows),
-        tuple(r.label for r in rows),
-        tuple(r.site for r in rows),
-    )
+    columns = zip(*rows, strict=True) if rows else repeat(())
+    op, group, shape, dtype, weights, flops, bytes_, label, site, family = islice(columns, len(Row._fields))
+    families = tuple([known or family_of(name) for known, name in zip(family, op, strict=True)])
+    parameters = tuple([sum(read.values()) for read in weights])
+    return Nodes(op, families, group, shape, dtype, parameters, flops, bytes_, label, site)
 
 
 def _without_empty(runs: Sequence[Run], filled: Iterable[int]) -> tuple[list[Run], list[int]]:

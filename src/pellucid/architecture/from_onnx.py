@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from math import prod
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from math import isinf, prod
 from typing import Any
 
 from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph, Shape
+from pellucid.architecture.onnx_flops import Sizes, flops
+from pellucid.architecture.onnx_memory import Memory
 from pellucid.doors.onnx import graph as onnx
+from pellucid.doors.onnx.learned import is_setting
 
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
             "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip
+_PLACES = {name: place for place, name in enumerate(_LABELED)}
+_SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation"}
+_PLAIN = {int, float, str}
 _USUAL = {"strides": {1}, "dilations": {1}, "pads": {0}, "group": {1}, "keepdims": {1}, "alpha": {1.0}}
 _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them over
 
@@ -19,10 +26,10 @@ _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them
 def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     """The graph of a parsed ONNX model.
 
-    Initializers are parameters of what reads them, floating ones with an axis counted; constants and values that
-    nobody computes are not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop`
-    and `Scan`.  FLOPs are known of convolutions and matrix products where shapes are; a batch that only has a name
-    counts as one sample.
+    Initializers are parameters of what reads them, floating ones with an axis counted; constants and values that nobody
+    computes are not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop` and
+    `Scan`.  FLOPs are known where the shapes around products are (`onnx_flops`); a batch that only has a name counts as
+    one sample.
 
     >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
     >>> x, y = Value("x", "float32", (1, 4)), Value("y", "float32", (1, 4))
@@ -43,22 +50,43 @@ def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
         at = draft.add(Row("output", ROOT, _shape(value.shape), value.dtype, label=value.name))
         if value.name in scope.made:
             draft.edge(scope.made[value.name], at, _shape(value.shape))
-    if not any(row.flops for row in draft.rows):  # no product's shapes are known: nothing is, not even a nought
+    if _unknown(draft):  # no product's shapes are known: nothing is, not even a nought
         draft.rows = [row._replace(flops=None) for row in draft.rows]
     return draft.finished()
+
+
+def _unknown(draft: Draft) -> bool:
+    costs = [row.flops for row in draft.rows if row.op not in ("input", "output")]
+    return None in costs and not any(costs)
 
 
 class _Scope:
     """What is known where a node stands: who made a value, which values are stored, and their types."""
 
-    __slots__ = ("made", "stored", "types")
+    __slots__ = ("made", "memory", "stored", "types")
 
     def __init__(self, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]) -> None:
-        self.made, self.stored, self.types = made, stored, types
+        self.made, self.stored, self.types, self.memory = made, stored, types, Memory()
 
     def inner(self, body: onnx.Graph) -> _Scope:
         types = {v.name: v for v in (*body.inputs, *body.outputs)} | dict(body.values)
         return _Scope(dict(self.made), {**self.stored, **body.weights}, {**self.types, **types})
+
+    def dtype(self, name: str) -> str:
+        known = self.types.get(name)
+        return known.dtype if known is not None and known.dtype != "undefined" else ""
+
+    def takes(self, node: onnx.Node, taken: Sequence[Sizes], made: Sequence[Sizes]) -> bool:
+        """Does a node take memory for what it puts out?"""
+        if node.op == "Cast" and node.inputs and self.dtype(node.inputs[0]) == self.dtype(node.outputs[0]) != "":
+            return False
+        try:
+            return self.memory.takes(node, taken, made, self._few)
+        except (TypeError, ValueError, IndexError, ArithmeticError):  # attributes or axes are not as the standard says
+            return True
+
+    def _few(self, name: str) -> Sequence[float] | None:
+        return self.stored[name].few if name in self.stored else None
 
 
 class _Filling:
@@ -66,18 +94,20 @@ class _Filling:
         self.draft, self.model = draft, model
         self.groups: dict[tuple[int, tuple[str, ...]], int] = {}
         self.batch = {v.shape[0] for v in model.graph.inputs if v.shape and isinstance(v.shape[0], str)}
+        self.sizes: dict[Shape, tuple[int, ...] | None] = {}
 
     def types(self, graph: onnx.Graph) -> dict[str, onnx.Value]:
         return {v.name: v for v in (*graph.inputs, *graph.outputs)} | dict(graph.values)
 
     def nodes(self, graph: onnx.Graph, scope: _Scope, root: int, above: tuple[str, ...]) -> None:
+        made = scope.made
         for node in graph.nodes:
             if node.op == "Constant" and not node.domain:
                 for value in node.attributes.values():
                     if isinstance(value, onnx.Weights):
                         scope.stored[node.outputs[0]] = value
                 continue
-            if node.op == "Identity" and node.inputs[0] in scope.stored:  # one weight under several names
+            if node.op == "Identity" and not node.domain and scope.stored.keys() & node.inputs[:1]:  # another name
                 scope.stored[node.outputs[0]] = scope.stored[node.inputs[0]]
                 continue
             group = self._group(root, node.path)
@@ -87,9 +117,11 @@ class _Filling:
             for source in ends:
                 self.draft.edge(source, at, None)
             for name in node.inputs:
-                if name in scope.made:
-                    self.draft.edge(scope.made[name], at, self._shape(name, scope))
-            scope.made.update(dict.fromkeys((n for n in node.outputs if n), at))
+                if name in made:
+                    self.draft.edge(made[name], at, self._shape(name, scope))
+            for name in node.outputs:
+                if name:
+                    made[name] = at
 
     def _body(self, node: onnx.Node, key: str, body: onnx.Graph, scope: _Scope, group: int) -> Iterator[int]:
         """A subgraph as a group of its own; gives the nodes whose values it hands on."""
@@ -118,96 +150,89 @@ class _Filling:
         return self.groups[root, path]
 
     def _row(self, node: onnx.Node, group: int, scope: _Scope) -> Row:
-        output = next((n for n in node.outputs if n), "")
-        shape = self._shape(output, scope)
-        stored = [scope.stored[n] for n in node.inputs if n in scope.stored]
-        weights = {w.name or output: w.count for w in stored if _is_parameter(w)}
-        known = scope.types.get(output)
-        dtype = known.dtype if known is not None and known.dtype != "undefined" else ""
+        output = node.outputs[0] or next(filter(None, node.outputs), "")
+        stored = {
+            n: scope.stored[n] for j, n in enumerate(node.inputs) if n in scope.stored and not is_setting(node, j)
+        }
+        parameters = {n: w for n, w in stored.items() if _is_parameter(w)}
+        taken, made = self._sizes(node.inputs, scope), self._sizes(node.outputs, scope)
         return Row(
             node.title,
             group,
-            shape,
-            dtype,
-            weights,
-            self._flops(node, shape, scope),
-            _bytes(shape, dtype, self.batch),
-            _label(node, stored),
+            self._shape(output, scope),
+            scope.dtype(output),
+            {w.name or n: w.count for n, w in parameters.items()},
+            flops(node, taken, made),
+            sum(map(self._bytes, node.outputs, made, repeat(scope))) if scope.takes(node, taken, made) else 0,
+            _label(node, tuple(parameters.values())),
             node.name,
         )
 
+    def _sizes(self, names: Sequence[str], scope: _Scope) -> list[tuple[int, ...] | None]:
+        return [self._numbers(self._shape(name, scope)) if name else None for name in names]
+
+    def _bytes(self, name: str, sizes: tuple[int, ...] | None, scope: _Scope) -> int:
+        return 0 if sizes is None else (prod(sizes) * onnx.BITS.get(scope.dtype(name), 0) + 7) // 8
+
     def _shape(self, name: str, scope: _Scope) -> Shape | None:
-        if name in scope.stored:
-            return scope.stored[name].shape
+        stored = scope.stored.get(name)
+        if stored is not None:
+            return stored.shape
         value = scope.types.get(name)
         return None if value is None else _shape(value.shape)
 
-    def _flops(self, node: onnx.Node, shape: Shape | None, scope: _Scope) -> int | None:
-        """Two a multiply-add of products whose shapes are known; 0 of what has none."""
-        if node.domain or node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-            return None if node.domain or node.op in ("LSTM", "GRU", "RNN", "Attention", "Einsum") else 0
-        taken = [self._numbers(self._shape(n, scope)) for n in node.inputs[:2]]
-        made = self._numbers(shape)
-        if made is None or len(taken) < 2 or taken[0] is None or taken[1] is None:
-            return None
-        left, right = taken[0], taken[1]
-        if node.op in ("Conv", "ConvTranspose"):
-            return 2 * prod(made if node.op == "Conv" else left) * prod(right[1:])
-        if not left:
-            return None
-        turned = node.op == "Gemm" and node.attributes.get("transA", 0)
-        return 2 * prod(made) * (left[0] if turned else left[-1])
-
     def _numbers(self, shape: Shape | None) -> tuple[int, ...] | None:
+        """A shape in numbers, a batch as one sample; None where it is not known."""
         if shape is None:
             return None
-        sizes = [1 if size in self.batch else size for size in shape]
-        return tuple(s for s in sizes if isinstance(s, int)) if all(isinstance(s, int) for s in sizes) else None
+        if shape not in self.sizes:
+            sizes = [1 if size in self.batch else size for size in shape]
+            numbers = tuple(size for size in sizes if isinstance(size, int))
+            self.sizes[shape] = numbers if len(numbers) == len(sizes) else None
+        return self.sizes[shape]
 
 
 def _shape(dims: onnx.Dims | None) -> Shape | None:
     """Sizes, with "?" for those that neither the file nor its author named."""
-    if dims is None:
-        return None
-    return tuple("?" if size is None or str(size).startswith("unk__") else size for size in dims)
+    if dims is None or set(map(type, dims)) <= {int}:
+        return dims  # type: ignore[return-value]  # without None it is a shape
+    return tuple(["?" if size is None or str(size).startswith("unk__") else size for size in dims])
 
 
 def _is_parameter(w: onnx.Weights) -> bool:
-    """Numbers that were learned: floating ones, and the small integers of quantized weights with more than one axis.
+    """Numbers that were learned: rows of finite floating ones, and quantized weights of more than one axis.
 
     A number without any axis is a setting of its operator, such as the bounds of Clip.
     """
-    return ("float" in w.dtype and w.count > 0 and len(w.shape) > 0) or (
-        w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
-    )
+    if 0 in w.shape or not w.shape:
+        return False
+    if "float" not in w.dtype or onnx.BITS[w.dtype] < 16:
+        return w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
+    return not any(map(isinf, w.few))
 
 
-def _bytes(shape: Shape | None, dtype: str, batch: set[Any]) -> int:
-    if shape is None:
-        return 0
-    sizes = [1 if size in batch else size for size in shape]
-    if not all(isinstance(size, int) for size in sizes):
-        return 0
-    return (prod(int(size) for size in sizes) * onnx.BITS.get(dtype, 0) + 7) // 8
-
-
-def _label(node: onnx.Node, stored: list[onnx.Weights]) -> str:
-    shapes = [w.shape for w in stored if _is_parameter(w)]
-    largest = max(shapes, key=lambda s: (len(s), prod(s)), default=())
-    said = ["x".join(map(str, largest))] if largest else []
+def _label(node: onnx.Node, parameters: Sequence[onnx.Weights]) -> str:
+    said: list[str] = []
+    if parameters:
+        largest = max([w.shape for w in parameters], key=_extent) if len(parameters) > 1 else parameters[0].shape
+        said += ["x".join(map(str, largest))] if largest else []
     if node.attributes:
-        names = _LABELED if not largest else [name for name in _LABELED if name != "kernel_shape"]  # the weights say it
-        said += [text for name in names if (text := _said(name, node.attributes))]
+        names = sorted(_PLACES.keys() & node.attributes.keys(), key=_PLACES.__getitem__)
+        names = [name for name in names if name != "kernel_shape"] if said else names  # the weights say it
+        said += [text for name in names if (text := _said(name, node.attributes[name]))]
     return ", ".join(said)
 
 
-def _said(name: str, attributes: Mapping[str, Any]) -> str:
-    if name not in attributes:
-        return ""
-    value = attributes[name]
+def _extent(shape: tuple[int, ...]) -> tuple[int, int]:
+    return len(shape), prod(shape)
+
+
+def _said(name: str, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
-    if not values or set(values) == _USUAL.get(name) or any(not isinstance(v, int | float | str) for v in values):
+    if not values or not _PLAIN.issuperset(map(type, values)):
         return ""
-    one = values[0] if len(set(values)) == 1 and len(values) > 1 else None
-    text = str(one) if one is not None else "x".join(map(str, values))
-    return f"{name.rstrip('s') if name in ('strides', 'pads', 'dilations') else name} {text}"[:60]
+    different = set(values)
+    if different == _USUAL.get(name):
+        return ""
+    text = str(values[0]) if len(different) == 1 else "x".join(map(str, values))
+    return f"{_SHORT.get(name, name)} {text}"[:60]

@@ -113,8 +113,9 @@ def _operation(
 ) -> None:  # fmt: skip
     values = [tape.values[v] for v in op.outputs]
     weights = {w.name: prod(w.shape) for w in map(tape.values.__getitem__, op.inputs) if w.origin == "parameter"}
+    stored.update(tape.values[v].storage for v in op.inputs)
     new = {v.storage: v.bytes for v in values if v.storage not in stored and v.origin == "operation"}
-    stored.update(new, (tape.values[v].storage for v in op.inputs))
+    stored.update(new)
     first: Value | None = values[0] if values else None
     at = draft.add(
         Row(

@@ -16,6 +16,7 @@ from pellucid.architecture.totals import Totals
 from pellucid.core.errors import BadInput
 
 VERSION = 1
+_OTHER = ("This is not the text of a graph.", "Give what pellucid map MODEL -o map.json wrote.")
 
 
 def to_text(
@@ -69,6 +70,14 @@ def from_text(text: str) -> Graph:
     """The graph that `to_text` wrote; raises `BadInput` for anything else."""
     try:
         found = json.loads(text)
+    except ValueError as error:
+        raise BadInput(*_OTHER) from error
+    return from_data(found)
+
+
+def from_data(found: Any) -> Graph:
+    """The graph in such a text that is already parsed; raises `BadInput` for anything else."""
+    try:
         if found["pellucid"] != "graph" or found["version"] > VERSION:
             raise BadInput(f"This is a {found['pellucid']} of version {found['version']}.", "Update Pellucid.")
         sizes = [tuple(s) for s in found["sizes"]]
@@ -85,7 +94,7 @@ def from_text(text: str) -> Graph:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput("This is not the text of a graph.", "Give what pellucid map MODEL -o map.json wrote.") from error
+        raise BadInput(*_OTHER) from error
 
 
 def _overlay(overlay: Overlay) -> dict[str, Any]:

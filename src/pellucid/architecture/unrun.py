@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.from_onnx import from_onnx
 from pellucid.architecture.overlay import of_structure
-from pellucid.architecture.totals import totals
+from pellucid.architecture.text import from_data, to_text
+from pellucid.architecture.totals import Totals, totals
 from pellucid.doors.kinds import kind_of
-from pellucid.doors.onnx import load
+from pellucid.doors.onnx import needed
+from pellucid.doors.worker import MEMORY, SECONDS, inspecting
 
 RUN_UP_TO = 3000  # operations
 _RUN = "With an input (or its shape) it is run, and costs are those of that pass."
+_TASK = "pellucid.architecture.unrun:described"
 
 
 def of_onnx(path: Path) -> Architecture:
     """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
-    model = load(path, weights=False, inferred=True)
+    with reading(path) as found:
+        return of_text(found())
+
+
+@contextmanager
+def reading(path: Path, color: str = "", depth: int | None = None) -> Iterator[Callable[[], str]]:
+    """An ONNX file being read by a process of its own, in which it may do what it likes.
+
+    What is given waits for the JSON text of its map, colored and opened as told; there is time for something else
+    before.  Raises `BadModel` for a damaged file and `BadOption` for a color that there is not.
+    """
+    needed()
+    size = path.stat().st_size
+    seconds, memory = SECONDS + (size >> 20), MEMORY + 8 * size
+    with inspecting(_TASK, path, color, depth, seconds=seconds, memory=memory) as found:
+        yield found
+
+
+def described(path: Path, color: str = "", depth: int | None = None) -> str:
+    """The JSON text of an ONNX file's map: what the other process does."""
+    from pellucid.architecture.from_onnx import from_onnx
+    from pellucid.doors.onnx.fused import fused
+    from pellucid.doors.onnx.probe import described
+
+    model = fused(described(path))
     graph = from_onnx(model, path.stem, path.name)
     size = sum(w.bytes for w in model.graph.weights.values())
     notes = [f"Read from {path.name} without running it. {_RUN}"]
     unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
     if any(flops is None for flops in unknown):
-        notes.append("FLOPs are those of convolutions and matrix products whose shapes the file tells.")
-    return Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes))
+        notes.append("FLOPs are those of the operations whose shapes the file tells.")
+    found = Architecture(graph, totals(graph, 0, size), of_structure(graph), tuple(notes)).colored(color)
+    return to_text(graph, found.totals, None, notes, {"color": color, "depth": depth})  # the page knows such measures
+
+
+def of_text(text: str) -> Architecture:
+    """The map that was described."""
+    found = json.loads(text)
+    graph, show = from_data(found), found["show"]
+    notes = tuple(found["notes"])
+    return Architecture(graph, Totals(**found["totals"]), of_structure(graph), notes, show["color"], show["depth"])
 
 
 def worth_running(found: Architecture) -> bool:

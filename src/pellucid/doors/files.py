@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from pellucid.core.errors import BadInput, Missing, PellucidError
@@ -23,6 +22,8 @@ def file_bytes(path: Path, limit: int = BYTE_LIMIT) -> bytes:
         if path.is_dir():
             raise BadInput(f"{shown} is a folder, not a file.", "Name a file inside it.")
         if not path.exists():
+            from difflib import get_close_matches
+
             near = get_close_matches(
                 path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [], 1
             )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
@@ -21,7 +20,6 @@ from pellucid.core.errors import BadModel
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.formats import DISTRIBUTED, SKLEARN
 from pellucid.doors.sniff import Kind, sniff
-from pellucid.doors.torch.pickle_text import Cut, Seen, told
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,6 +128,8 @@ def _names_a_model(path: Path) -> bool:
 
 def _is_old_pickle(path: Path) -> bool:
     """Is it a pickle of protocol 0 or 1, which have no signature?  One that imports a name before it breaks counts."""
+    from pellucid.doors.torch.pickle_text import Cut, Seen, told
+
     seen = Seen()
     with path.open("rb") as file:
         try:
@@ -167,6 +167,8 @@ _NAMES = {
 
 def _archive(path: Path) -> str:
     """Which program wrote a ZIP, by the names in its directory.  No member is read."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             members = [entry.filename for entry in archive.infolist()[:_ENTRIES]]

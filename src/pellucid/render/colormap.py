@@ -14,7 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pellucid.views.view import Array, Limits
+from pellucid.views.arrays import Array
+from pellucid.views.view import Limits
 
 Theme: TypeAlias = Literal["light", "dark"]
 LEVELS, NO_VALUE = 255, 255

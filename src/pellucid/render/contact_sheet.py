@@ -5,7 +5,8 @@ from __future__ import annotations
 from pellucid.render.font import shortened, wrapped
 from pellucid.render.marks import Drawing, Line, Mark, Pixels, Point, Words, moved
 from pellucid.render.plain import visible
-from pellucid.views.tiles import Frame, Picture, Tile, Tiles
+from pellucid.views.arrays import Array
+from pellucid.views.tiles import Frame, Tile, Tiles
 
 _GAP, _BETWEEN, _STEP, _SMALL = 12.0, 4.0, 13.5, 10.0
 _SHARP = 48  # pictures with fewer pixels are looked at pixel by pixel
@@ -33,7 +34,7 @@ def sheet(view: Tiles, width: float) -> Drawing:
     return Drawing(width, y - _GAP, tuple(marks))
 
 
-def _size(picture: Picture, side: float) -> Point:
+def _size(picture: Array, side: float) -> Point:
     rows, columns = picture.shape[:2]
     longest = max(rows, columns)
     return max(side * columns / longest, 6.0), max(side * rows / longest, 6.0)  # a thin strip is still seen

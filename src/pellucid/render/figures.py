@@ -13,8 +13,9 @@ from pellucid.render.colormap import ramp
 from pellucid.render.font import shortened, width_of
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Point, Role, Words
 from pellucid.render.plain import visible
+from pellucid.views.arrays import Array
 from pellucid.views.number import number, signed_number
-from pellucid.views.view import Array, Curve, Heat, Limits, Photo, Ruler, Scatter, Tone
+from pellucid.views.view import Curve, Heat, Limits, Photo, Ruler, Scatter, Tone
 
 Scale = Callable[[float], float]
 SMALL = 11.0

@@ -13,11 +13,11 @@ import numpy as np
 
 from pellucid.render import contact_sheet, figures, style
 from pellucid.render import map as maps
+from pellucid.render.cells import SYMBOLS, cell_text
 from pellucid.render.colormap import Theme, colors, ink_on
-from pellucid.render.layout import SYMBOLS, cell_text
-from pellucid.render.plain import visible
+from pellucid.render.plain import safe, visible
 from pellucid.render.raster import sheet_uri
-from pellucid.render.svg import inline, safe
+from pellucid.render.svg import inline
 from pellucid.views.graph import Map
 from pellucid.views.number import number, percent, signed_number
 from pellucid.views.tiles import Tiles

@@ -6,6 +6,7 @@ import numpy as np
 
 from pellucid.render import contact_sheet, figures
 from pellucid.render import map as maps
+from pellucid.render.cells import cell_text
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.font import shortened, width_of, wrapped
 from pellucid.render.marks import Box, Dot, Drawing, Line, Mark, Pixels, Role, Words, moved
@@ -16,7 +17,6 @@ from pellucid.views.tiles import Tiles
 from pellucid.views.view import (
     Bars,
     Card,
-    Cell,
     Columns,
     Curve,
     Fold,
@@ -37,7 +37,6 @@ from pellucid.views.view import (
 GAP, GUTTER, MARGIN = 14.0, 24.0, 32.0
 SIZES = {1: 22.0, 2: 15.0, 3: 13.0}
 MOST_LINES, MOST_ROWS, BESIDE = 60, 60, 640.0
-SYMBOLS: dict[Tone, str] = {"good": "●", "weak": "◐", "bad": "○", "unknown": "?"}
 
 
 def sheet(view: View, width: float = 960.0) -> Drawing:
@@ -211,13 +210,6 @@ def _bars(view: Bars, width: float) -> Drawing:
         marks.append(Words(width, y + 14, value, 12, "ink", "end"))
     chart = Drawing(width, 22.0 * len(view.bars), tuple(marks))
     return stacked([*_titled(view.caption, width), chart], 5)
-
-
-def cell_text(cell: Cell) -> str:
-    """A table cell as people read it."""
-    if cell is None:
-        return "–"
-    return visible(cell) if isinstance(cell, str) else number(float(cell), 4)
 
 
 def _table(view: Table, width: float) -> Drawing:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pellucid.architecture.architecture import Architecture
-from pellucid.render.layout import cell_text
+from pellucid.render.cells import cell_text
 from pellucid.render.plain import columns_wide
 from pellucid.views.architecture import activity, head, tree_table
 from pellucid.views.number import count

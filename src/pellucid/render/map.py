@@ -23,9 +23,9 @@ from pellucid.render.graph.scene import Box as Seen
 from pellucid.render.graph.scene import open_first, scene
 from pellucid.render.marks import Box, Drawing, Line, Mark, Pixels, Role, Words, moved, scaled
 from pellucid.render.plain import visible
+from pellucid.views.arrays import Array
 from pellucid.views.graph import Map
 from pellucid.views.number import number, percent
-from pellucid.views.view import Array
 
 SMALL, ARROW = 9.0, 4.0
 SMALLEST = 0.8  # of their size, to which words shrink before they are shortened

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from pellucid.views.view import Array
+from pellucid.views.arrays import Array
 
 Role: TypeAlias = Literal[
     "page", "panel", "ink", "quiet", "mute", "line", "band", "accent", "good", "weak", "bad", "unknown",

@@ -19,8 +19,9 @@ from pellucid.render.graph.lettering import units
 from pellucid.render.layout import sheet
 from pellucid.render.marks import LIGHT, Box, Dot, Drawing, Line, Mark, Pixels, Role, Words
 from pellucid.render.plain import visible
+from pellucid.views.arrays import Array
 from pellucid.views.number import MINUS
-from pellucid.views.view import Array, View
+from pellucid.views.view import View
 
 CIRCLE = 0.5522847498  # how far a Bezier curve's handles reach for a quarter of a circle
 LARGEST = 14_400.0  # the longest side of a page, in points

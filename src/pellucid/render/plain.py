@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from html import escape
 
 LONGEST = 4000
 _TURNS = {0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2061, 0x2070)}
@@ -22,6 +23,15 @@ def visible(text: str, lines: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_shown(character, lines) for character in text)
+
+
+def safe(text: str) -> str:
+    """User text for markup: made visible first, then escaped.
+
+    >>> safe("<b>")
+    '&lt;b&gt;'
+    """
+    return escape(visible(text), quote=True)
 
 
 def _shown(character: str, lines: bool) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from pellucid.render.colormap import Theme, colors, strength
-from pellucid.views.view import Array, Heat
+from pellucid.views.arrays import Array
+from pellucid.views.view import Heat
 
 
 def png(pixels: Array) -> bytes:

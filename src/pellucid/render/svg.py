@@ -7,9 +7,10 @@ from html import escape
 from pellucid.render.font import width_of
 from pellucid.render.layout import sheet
 from pellucid.render.marks import LIGHT, Box, Dot, Drawing, Line, Mark, Pixels, Role, Words
-from pellucid.render.plain import visible
+from pellucid.render.plain import safe
 from pellucid.render.raster import data_uri
-from pellucid.views.view import Array, View
+from pellucid.views.arrays import Array
+from pellucid.views.view import View
 
 FONTS = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Noto Sans CJK SC", '
@@ -42,11 +43,6 @@ def inline(drawing: Drawing, alt: str, kind: str, fit: bool = False) -> str:
     frame = f'viewBox="0 0 {_n(drawing.width)} {_n(drawing.height)}"'
     body = "".join(_words(m, True, fit) if isinstance(m, Words) else _mark(m, themed=True) for m in drawing.marks)
     return f'<svg class="{kind}" {frame} {label}>{body}</svg>'
-
-
-def safe(text: str) -> str:
-    """User text for markup: made visible first, then escaped."""
-    return escape(visible(text), quote=True)
 
 
 def _n(value: float) -> str:

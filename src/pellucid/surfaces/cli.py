@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pellucid import __version__
 from pellucid.core.errors import BadOption, Missing, PellucidError, Stopped
-from pellucid.surfaces.commands import COMMANDS
-from pellucid.surfaces.derive import arguments, parser
+from pellucid.surfaces.commands import COMMANDS, Command
 
 DESCRIPTION = "See inside any neural network, and know how far to trust what you see."
 EPILOG = """\
@@ -38,14 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters is no reason to fail
             stream.reconfigure(errors="replace")
+    given = sys.argv[1:] if argv is None else argv
     try:
-        parsed = parser(COMMANDS, DESCRIPTION, EPILOG, __version__).parse_args(argv)
-        command = COMMANDS[parsed.command]
-        code = command(**arguments(command, parsed))
+        code = _run(given)
         sys.stdout.flush()
         return code
     except PellucidError as error:
-        return _fail(error, as_json="--json" in (sys.argv if argv is None else argv))
+        return _fail(error, as_json="--json" in given)
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         return 130
@@ -54,7 +51,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _run(given: Sequence[str]) -> int:
+    from pellucid.surfaces.derive import arguments, parser
+
+    asked: Mapping[str, Command] = COMMANDS
+    if given and given[0] in COMMANDS:  # the options of the others would be read for nothing
+        asked = {given[0]: COMMANDS[given[0]]}
+    parsed = parser(asked, DESCRIPTION, EPILOG, __version__).parse_args(given)
+    command = asked[parsed.command]
+    return command(**arguments(command, parsed))
+
+
 def _fail(error: PellucidError, *, as_json: bool) -> int:
+    import json
+
     from pellucid.render.plain import visible
 
     code = {BadOption: 2, Missing: 3, Stopped: 130}.get(type(error), 1)

@@ -43,8 +43,8 @@ def map(
 
     _refuse(shape, input, compare, depth, color, weights)
     as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
-    if as_written and (still := unrun_map.unrun(model, output)) is not None:
-        return unrun_map.delivered(still.colored(color or "").opened(depth), output, quiet=quiet)
+    if as_written and unrun_map.mapped(model, output, color or "", depth, quiet=quiet):
+        return 0
     from pellucid.surfaces.deliver import deliver
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place

@@ -1,217 +1,39 @@
-"""The commands.  A command is a function here: its parameters are its options, its docstring is its help.
+"""The commands.  A command is a function: its parameters are its options, its docstring is its help.
 
-Heavy imports stand inside the functions, so that help and mistakes are answered at once.
+A command's module is imported when it is asked for, and heavy imports stand inside the functions, so that help and
+mistakes are answered at once.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 
-from pellucid.core.errors import BadOption
-from pellucid.surfaces.command_atlas import atlas
-from pellucid.surfaces.command_concepts import concepts
-from pellucid.surfaces.command_dream import dream
-from pellucid.surfaces.command_map import map as map_
-from pellucid.surfaces.command_patches import patches
-from pellucid.surfaces.deliver import deliver, place_of, print_json, print_text, width
-from pellucid.surfaces.model_options import (
-    ARCHITECTURE_HELP,
-    LABELS_HELP,
-    MODEL_HELP,
-    PREPARATION_HELP,
-    TRUST_FILE_HELP,
-    stated,
-)
-
-MODEL = "efficientnet_lite0"
-_TARGET_HELP = "what to explain: a class's number or (part of) its name; empty: the top class"
-_AT_HELP = "an inner site (a module's path) whose value is explained in the place of the picture"
-_TRUST_HELP = "how much testing the map is worth: quick (64 masked copies), standard or thorough (up to 1024)"
-_JSON_HELP = "print the result as JSON, for scripts"
-
-
-def explain(
-    image: Annotated[str, "the picture to explain"],
-    *,
-    model: Annotated[str, MODEL_HELP] = MODEL,
-    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
-    preparation: Annotated[str | None, PREPARATION_HELP] = None,
-    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
-    labels: Annotated[str | None, LABELS_HELP] = None,
-    target: Annotated[str | None, _TARGET_HELP] = None,
-    method: Annotated[str | None, "an attribution method (pellucid methods); empty: the most faithful of a few"] = None,
-    at: Annotated[str | None, _AT_HELP] = None,
-    option: Annotated[tuple[str, ...], "an option of the method as name=value; may be repeated"] = (),
-    trust: Annotated[Literal["quick", "standard", "thorough"], _TRUST_HELP] = "standard",
-    measure: Annotated[str | None, "more measures of the map, with commas between them (pellucid checks)"] = None,
-    output: Annotated[str | None, "the file to write: .html, .png, .svg, .json or .pellucid"] = None,
-    seed: Annotated[int, "seed of everything random"] = 0,
-    json: Annotated[bool, _JSON_HELP] = False,
-    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
-) -> int:
-    """Explain a picture: what the network saw, where the evidence was, and how far to trust the map.
-
-    Writes a report, IMAGE.why.html in the current folder, and opens it when there is a display.
-    """
-    from pellucid import methods
-    from pellucid.checks.card import trust_card
-    from pellucid.core.explanation import Explanation
-    from pellucid.surfaces.explain import explain as explain_
-    from pellucid.surfaces.progress import watched
-
-    options, more = _options(option, method or None, methods.all_methods()), _measures(measure)
-    place = place_of(output or f"{_stem(image)}.why.html", image, Explanation)
-    with watched(seed=seed, quiet=quiet or json):
-        net = stated(model, architecture, preparation, trust_file, labels)
-        e = explain_(net, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
-        e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
-        return deliver(e, place, as_json=json, quiet=quiet)
-
-
-def compare(
-    image: Annotated[str, "the picture to explain"],
-    *,
-    model: Annotated[str, MODEL_HELP] = MODEL,
-    architecture: Annotated[str | None, ARCHITECTURE_HELP] = None,
-    preparation: Annotated[str | None, PREPARATION_HELP] = None,
-    trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
-    labels: Annotated[str | None, LABELS_HELP] = None,
-    target: Annotated[str | None, _TARGET_HELP] = None,
-    methods: Annotated[str | None, "names of methods with commas between them; empty: all that apply"] = None,
-    at: Annotated[str | None, _AT_HELP] = None,
-    trust: Annotated[Literal["quick", "standard", "thorough"], _TRUST_HELP] = "standard",
-    output: Annotated[str | None, "the file to write: .html, .png, .svg or .json"] = None,
-    seed: Annotated[int, "seed of everything random"] = 0,
-    json: Annotated[bool, _JSON_HELP] = False,
-    quiet: Annotated[bool, "no progress, no opening of the result"] = False,
-) -> int:
-    """Compare methods on a picture: which one should I believe on this network?
-
-    All methods that apply, side by side, ranked by faithfulness measured on the same masked copies.
-    """
-    from pellucid.surfaces.explain import Comparison
-    from pellucid.surfaces.explain import compare as compare_
-    from pellucid.surfaces.progress import watched
-
-    place = place_of(output or f"{_stem(image)}.compare.html", image, Comparison)
-    names = [name for part in (methods or "").split(",") if (name := part.strip())]
-    with watched(seed=seed, quiet=quiet or json):
-        net = stated(model, architecture, preparation, trust_file, labels)
-        found = compare_(net, image, target or None, methods=names or None, at=at or None, trust=trust)
-        return deliver(found, place, as_json=json, quiet=quiet)
-
-
-def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
-    """List every method with its options, paper, promises and cost."""
-    from pellucid import methods as package
-    from pellucid.render.terminal import terminal
-    from pellucid.views.methods import methods_view
-
-    if json:
-        print_json([_described(m) for m in package.all_methods().values()])
-    else:
-        print_text(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
-    return 0
-
-
-def checks(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
-    """List every measure of explanations with its options, paper and cost."""
-    from pellucid import checks as package
-    from pellucid.render.terminal import terminal
-    from pellucid.views.measures import measures_view
-
-    if json:
-        print_json([_said_of(m) for m in package.all_checks().values()])
-    else:
-        print_text(terminal(measures_view(package.all_checks().values()), width=width(), color=sys.stdout.isatty()))
-    return 0
-
-
-def doctor(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
-    """Check the installation: versions, devices, what is missing and the command that mends it."""
-    from pellucid.surfaces.doctor import examine
-
-    findings = examine()
-    if json:
-        print_json([{"what": f.what, "found": f.found, "fine": f.fine, "mend": f.mend} for f in findings])
-    else:
-        width = max(len(f.what) for f in findings)
-        for f in findings:
-            print_text(f"{'ok  ' if f.fine else '--  '}{f.what:<{width}}  {f.found}")
-            if f.mend:
-                print_text(f"      {f.mend}")
-    return 0 if all(f.fine or not f.needed for f in findings) else 1
-
-
-COMMANDS: Mapping[str, Callable[..., int]] = {
-    "explain": explain,
-    "compare": compare,
-    "map": map_,
-    "patches": patches,
-    "methods": methods,
-    "checks": checks,
-    "concepts": concepts,
-    "dream": dream,
-    "atlas": atlas,
-    "doctor": doctor,
+Command = Callable[..., int]
+_HOMES = {
+    "explain": "command_explain",
+    "compare": "command_explain",
+    "map": "command_map",
+    "patches": "command_patches",
+    "methods": "command_lists",
+    "checks": "command_lists",
+    "concepts": "command_concepts",
+    "dream": "command_dream",
+    "atlas": "command_atlas",
+    "doctor": "command_lists",
 }
 
 
-def _options(given: tuple[str, ...], method: str | None, known: dict[str, Any]) -> dict[str, Any]:
-    """`name=value` texts by the method's own declarations; raises `BadOption` before anything is run."""
-    if method is not None and method not in known:
-        raise BadOption(f"There is no method {method!r}.", f"Methods: {', '.join(known)}.")
-    if given and method is None:
-        raise BadOption(
-            f"--option {given[0]} was given without --method.", "Name the method that the option belongs to."
-        )
-    options = {o.name: o for o in known[method].options} if method else {}
-    found: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BadOption(
-                f"--option {text!r}: expected name=value.", f"{method} has: {', '.join(options) or 'no options'}."
-            )
-        if name not in options:
-            raise BadOption(f"{method} has no option {name!r}.", f"It has: {', '.join(options) or 'none'}.")
-        found[name] = options[name].parse(value)
-    return found
+class _Commands(Mapping[str, Command]):
+    def __getitem__(self, name: str) -> Command:
+        command: Command = getattr(import_module(f"pellucid.surfaces.{_HOMES[name]}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
 
 
-def _measures(names: str | None) -> list[str]:
-    """The measures that are named; raises `BadOption` before anything is run when there is none of that name."""
-    if not names:
-        return []
-    from pellucid.checks import all_checks
-
-    known, asked = all_checks(), [name for part in names.split(",") if (name := part.strip())]
-    unknown = [name for name in asked if name not in known]
-    if unknown:
-        raise BadOption(f"There is no measure {unknown[0]!r}.", f"Measures: {', '.join(known)}.")
-    return asked
-
-
-def _described(m: Any) -> dict[str, Any]:
-    return {**_common(m), "promises": [p.name.lower() for p in m.promises], "signed": m.signed, "slopes": m.slopes}
-
-
-def _said_of(m: Any) -> dict[str, Any]:
-    return {**_common(m), "better": m.better, "on the card": bool(m.place)}
-
-
-def _common(m: Any) -> dict[str, Any]:
-    options = [
-        {"name": o.name, "type": o.type.__name__, "default": o.default, "help": o.doc, "choices": list(o.choices),
-         "range": [o.range.low, o.range.high] if o.range else None}
-        for o in m.options
-    ]  # fmt: skip
-    return {"name": m.name, "title": m.title, "family": m.family, "summary": m.summary, "paper": m.paper,
-            "cost": m.cost, "options": options}  # fmt: skip
-
-
-def _stem(image: str) -> str:
-    return Path(image).stem or "picture"
+COMMANDS: Mapping[str, Command] = _Commands()

@@ -35,9 +35,7 @@ def _is_file(name: str) -> bool:
 
 def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
     """Write a result, print it (as text, or its facts as JSON), and open what was written where there is a display."""
-    from pellucid.render.plain import visible
     from pellucid.render.terminal import terminal
-    from pellucid.surfaces.browser import open_in_browser
     from pellucid.surfaces.facts import facts
     from pellucid.surfaces.progress import unstopped
     from pellucid.surfaces.show import words_of
@@ -48,10 +46,19 @@ def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
             print_json({"written": str(path), **facts(result)})
             return 0
         print_text(terminal(words_of(result, width()), width=width(), color=sys.stdout.isatty()))
+    written(path, quiet=quiet)
+    return 0
+
+
+def written(path: Path, *, quiet: bool) -> None:
+    """Say where a result is, and open it where there is a display."""
+    from pellucid.render.plain import visible
+
     print_text(f"\nWritten: {visible(str(path))}")
     if not quiet:
+        from pellucid.surfaces.browser import open_in_browser
+
         open_in_browser(path)
-    return 0
 
 
 def numbers(text: str, what: str = "channels") -> list[int]:

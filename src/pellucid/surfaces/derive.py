@@ -12,8 +12,7 @@ from typing import Any, NoReturn, get_origin, get_type_hints
 
 from pellucid.core.errors import BadOption
 from pellucid.core.option import Option, option_of
-
-Command = Callable[..., int]
+from pellucid.surfaces.commands import Command
 
 
 class _Parser(argparse.ArgumentParser):

@@ -5,41 +5,51 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.unrun import is_onnx, of_onnx, worth_running
-from pellucid.render.graph import page
-from pellucid.render.listing import listing
-from pellucid.render.plain import visible
-from pellucid.render.terminal import terminal
-from pellucid.render.write import write
-from pellucid.surfaces.browser import open_in_browser
-from pellucid.surfaces.deliver import DRAW, print_text, width
-from pellucid.surfaces.place import writable
+from pellucid.architecture.unrun import is_onnx, of_text, reading, worth_running
 
 
-def unrun(model: str, output: str | None) -> Architecture | None:
-    """The map, where it can be had like this: of an ONNX file, for the terminal or as a page that moves."""
-    try:
-        fits = is_onnx(model) and (not output or (Path(output).suffix.lower() == ".html" and page.built() is not None))
-    except (OSError, ValueError):  # not a name that this system knows: opening it will say so
-        return None
-    if not fits:
-        return None
+def mapped(model: str, output: str | None, color: str, depth: int | None, *, quiet: bool) -> bool:
+    """Write and print the map where it can be had like this: of an ONNX file, for the terminal or as a page that moves.
+
+    False where it cannot: nothing was written or printed then.
+    """
+    if not is_fit(model, output):
+        return False
+    with reading(Path(model), color, depth) as described:
+        from pellucid.render.graph import page  # all this while the file is being read
+        from pellucid.render.listing import listing
+        from pellucid.render.terminal import terminal
+        from pellucid.render.write import write
+        from pellucid.surfaces import deliver
+        from pellucid.surfaces.place import writable
+
+        if output:
+            writable(Path(output))
+        text = described()
+    found = of_text(text)
+    if worth_running(found):
+        return False
     if output:
-        writable(Path(output))
-    found = of_onnx(Path(model))
-    return None if worth_running(found) else found
-
-
-def delivered(found: Architecture, output: str | None, *, quiet: bool) -> int:
-    """Write the page, print the tree, and open what was written where there is a display."""
+        write(Path(output), page.page(text, f"The map of {found.graph.name} (Pellucid)").encode())
+    columns = deliver.width()
+    deliver.print_text(terminal(listing(found, columns), width=columns, color=sys.stdout.isatty()))
     if output:
-        write(Path(output), page.page(found.text, f"The map of {found.graph.name} (Pellucid)").encode())
-    print_text(terminal(listing(found, width()), width=width(), color=sys.stdout.isatty()))
-    if output:
-        print_text(f"\nWritten: {visible(str(output))}")
-        if not quiet:
-            open_in_browser(Path(output))
+        deliver.written(Path(output), quiet=quiet)
     else:
-        print_text(f"\n{DRAW}")
-    return 0
+        deliver.print_text(f"\n{deliver.DRAW}")
+    return True
+
+
+def is_fit(model: str, output: str | None) -> bool:
+    """Is it an ONNX file, to be printed or written as a page that moves?"""
+    if output and Path(output).suffix.lower() != ".html":
+        return False
+    try:
+        fits = is_onnx(model)
+    except (OSError, ValueError):  # not a name that this system knows: opening it will say so
+        return False
+    if fits and output:
+        from pellucid.render.graph.page import built
+
+        return built() is not None
+    return fits

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.dream.circuits import Expansion
+from pellucid.views.arrays import Array
 from pellucid.views.maps import origin_table, warnings_of
 from pellucid.views.number import count, signed_number
-from pellucid.views.view import Array, Columns, Fold, Heading, Heat, Stack, Table, Text, View
+from pellucid.views.view import Columns, Fold, Heading, Heat, Stack, Table, Text, View
 
 TILES, MOST_CHANNELS, STILL = 6, 18, 4
 _HOW = {

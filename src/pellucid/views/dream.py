@@ -11,10 +11,11 @@ from torch import Tensor
 from pellucid.checks.dreams.belief import belief
 from pellucid.dream.dream import Dream
 from pellucid.dream.recipe import Recipe, knobs
+from pellucid.views.arrays import Array
 from pellucid.views.dream_trust import dream_trust_view
 from pellucid.views.number import count, number, seconds
 from pellucid.views.tiles import Tile, Tiles
-from pellucid.views.view import Array, Curve, Fold, Heading, Heat, Series, Stack, Table, Text, View
+from pellucid.views.view import Curve, Fold, Heading, Heat, Series, Stack, Table, Text, View
 
 CURVES = 6  # lines that can be told apart
 SIDE = {1: 288.0, 2: 224.0, 4: 176.0}  # points, by how many pictures there are at most; more are smaller

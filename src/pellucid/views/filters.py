@@ -7,10 +7,11 @@ from torch import Tensor
 
 from pellucid.dream.evolution import Evolution
 from pellucid.dream.filters import Filters
+from pellucid.views.arrays import Array
 from pellucid.views.number import count, number
 from pellucid.views.patches import tile_of
 from pellucid.views.tiles import Tile, Tiles
-from pellucid.views.view import Array, Fold, Heading, Stack, Table, Text, View
+from pellucid.views.view import Fold, Heading, Stack, Table, Text, View
 
 MOST_CHANNELS = 4  # of a filter that reads neither one channel nor colors
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pellucid.views.arrays import Array
 from pellucid.views.number import number, percent
 from pellucid.views.outline import outlines
-from pellucid.views.view import Array, Heat, Limits
+from pellucid.views.view import Heat, Limits
 
 CLIPPED = 0.005  # The share of the strongest values that may lie beyond the limits, so that one pixel is not the scale.
 FEW = 1000  # Maps with fewer values than this are never clipped.

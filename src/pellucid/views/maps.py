@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pellucid.core.origin import Origin
 from pellucid.dream.maps.map_trust import MapTrust
+from pellucid.views.arrays import Array
 from pellucid.views.number import count, number, percent, seconds
-from pellucid.views.view import Array, Card, Columns, Heading, Hint, Photo, Ruler, Stack, Table, Text, Tone, View
+from pellucid.views.view import Card, Columns, Heading, Hint, Photo, Ruler, Stack, Table, Text, Tone, View
 
 GROUND = (238, 236, 231)
 NAMES = {"pca": "principal components (PCA)", "tsne": "t-SNE", "umap": "UMAP"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pellucid.views.view import Array, Outline
+from pellucid.views.arrays import Array
+from pellucid.views.view import Outline
 
 MASSES = (0.10, 0.25)
 PIECES = 14  # More islands than this are confetti, not an outline.

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from pellucid.core.origin import Origin
+from pellucid.views.arrays import Array
 from pellucid.views.heat import heat_of, limits_of
 from pellucid.views.number import count, number, seconds
 from pellucid.views.picture import map_of
 from pellucid.views.provenance import option_text
-from pellucid.views.view import Array, Fold, Heat, Limits, Photo, Table, Text, View
+from pellucid.views.view import Fold, Heat, Limits, Photo, Table, Text, View
 
 SIDE = 160  # of a picture among many
 

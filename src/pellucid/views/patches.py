@@ -8,11 +8,12 @@ from torch import Tensor
 
 from pellucid.dream.excited.cutting import Patch
 from pellucid.dream.patches import Patches
+from pellucid.views.arrays import Array
 from pellucid.views.heat import limits_of
 from pellucid.views.number import count, number, percent
 from pellucid.views.picture import pixels_of
 from pellucid.views.tiles import Frame, Tile, Tiles
-from pellucid.views.view import Array, Curve, Fold, Heading, Series, Stack, Table, Text, View
+from pellucid.views.view import Curve, Fold, Heading, Series, Stack, Table, Text, View
 
 MOST = 48  # channels that a report shows; the statistics of all are in its table
 SIDE = 88.0  # nine to a row

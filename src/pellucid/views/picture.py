@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
+from pellucid.views.arrays import Array
 from pellucid.views.number import number
-from pellucid.views.view import Array, Photo
+from pellucid.views.view import Photo
 
 SIDE = 288  # Pictures in a report are at most this large, so that it stays under 2 MB; what is larger is averaged.
 

@@ -14,8 +14,9 @@ from pellucid.core.check import Check
 from pellucid.core.explanation import Explanation
 from pellucid.core.tensors import batch_size
 from pellucid.trials.copies import Copies, copies_of
+from pellucid.views.arrays import Array
 from pellucid.views.picture import pixels_of
-from pellucid.views.view import Array, Curve, Fold, Scatter, Series, Sheet, View
+from pellucid.views.view import Curve, Fold, Scatter, Series, Sheet, View
 
 SIDE, MOST_PICTURES, MOST_LINES, MOST_WORDS = 64, 256, 6, 12
 Lists = tuple[tuple[str, tuple[float, ...]], ...]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pellucid.core.errors import BadInput
 
-Picture: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from pellucid.views.arrays import Array
+
 Frame: TypeAlias = tuple[float, float, float, float]
 
 
@@ -23,20 +22,20 @@ class Tile:
     is shown; without it the title and the line do.
     """
 
-    pixels: Picture
+    pixels: Array
     title: str = ""
     line: str = ""
     alt: str = ""
-    below: tuple[Picture, ...] = ()
+    below: tuple[Array, ...] = ()
     frame: Frame | None = None
 
     def __post_init__(self) -> None:
         for p in self.pictures:
-            if p.ndim != 3 or p.shape[2] != 3 or p.dtype != np.uint8 or 0 in p.shape:
+            if p.ndim != 3 or p.shape[2] != 3 or p.dtype != "uint8" or 0 in p.shape:
                 raise BadInput(f"A tile is uint8 [height, width, 3] and not empty; got {p.dtype} {list(p.shape)}.")
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[Any, ...]:
         """All its pictures, from top to bottom."""
         return (self.pixels, *self.below)
 

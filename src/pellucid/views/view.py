@@ -9,16 +9,15 @@ that meets every kind listed there is complete.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pellucid.core.errors import BadInput
 from pellucid.views.graph import Map
 from pellucid.views.tiles import Tiles
 
-Array: TypeAlias = NDArray[Any]
+if TYPE_CHECKING:
+    from pellucid.views.arrays import Array
+
 Cell: TypeAlias = str | int | float | None
 Tone: TypeAlias = Literal["good", "weak", "bad", "unknown"]
 Limits: TypeAlias = tuple[float, float]
@@ -87,7 +86,7 @@ class Photo:
     hints: tuple[Hint, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != "uint8":
             raise BadInput(f"A photo is uint8 [height, width, 3]; got {self.pixels.dtype} {list(self.pixels.shape)}.")
 
 
@@ -131,7 +130,7 @@ class Heat:
             raise BadInput(f"A heat map is [height, width] and not empty; got {list(self.values.shape)}.")
         if not low <= high or (self.signed and low != -high):
             raise BadInput(f"Limits must rise, and be symmetric for a signed map; got {low:g} to {high:g}.")
-        if self.underlay is not None and (self.underlay.ndim != 2 or self.underlay.dtype != np.uint8):
+        if self.underlay is not None and (self.underlay.ndim != 2 or self.underlay.dtype != "uint8"):
             raise BadInput(f"An underlay is uint8 [height, width]; got {list(self.underlay.shape)}.")
 
 
@@ -196,7 +195,7 @@ class Sheet:
     count: int
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != "uint8":
             raise BadInput(f"A sheet is uint8 [height, width, 3]; got {self.pixels.dtype} {list(self.pixels.shape)}.")
         tall, wide = self.pixels.shape[:2]
         if min(self.height, self.width) < 1 or tall % self.height or wide % self.width:
@@ -290,6 +289,7 @@ View: TypeAlias = (
 def size_words(heat: Heat) -> str:
     """The true size of a map, in words: a 7x7 map drawn at 224x224 says so.
 
+    >>> import numpy as np
     >>> size_words(Heat(np.zeros((224, 224)), (0.0, 1.0), signed=False, resolution=(7, 7)))
     'True resolution 7×7, drawn at 224×224'
     """

@@ -200,13 +200,17 @@ export class Screen {
   private resize(): void {
     const { stage, canvas } = this.shell;
     const { camera } = this;
+    const { clientWidth, clientHeight } = stage;
     const ratio = devicePixelRatio || 1;
-    camera.x += (stage.clientWidth - camera.width) / 2;
-    camera.y += (stage.clientHeight - camera.height) / 2;
-    camera.width = stage.clientWidth;
-    camera.height = stage.clientHeight;
-    canvas.width = Math.round(stage.clientWidth * ratio);
-    canvas.height = Math.round(stage.clientHeight * ratio);
+    const [width, height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
+    if (width === canvas.width && height === canvas.height) return; // an observer tells what it sees at first, too
+    camera.x += (clientWidth - camera.width) / 2;
+    camera.y += (clientHeight - camera.height) / 2;
+    camera.width = clientWidth;
+    camera.height = clientHeight;
+    canvas.width = width;
+    canvas.height = height;
+    if (this.stage.view === NOTHING) return;
     if (this.whole) {
       this.sheet = Sheet.of(this.stage, camera.width, camera.height, this.folded);
       this.survey();

@@ -13,7 +13,6 @@ from pellucid.core.errors import Missing
 from pellucid.doors.files import printable
 from pellucid.doors.onnx import guard, order, parse
 from pellucid.doors.onnx.graph import Model
-from pellucid.doors.onnx.shapes import with_shapes
 from pellucid.doors.worker import MEMORY, inspected
 
 if TYPE_CHECKING:
@@ -23,25 +22,27 @@ if TYPE_CHECKING:
     from pellucid.core.preparation import Preparation
 
 
-def load(path: Path, *, weights: bool = True, inferred: bool = False) -> Model:
+def load(path: Path) -> Model:
     """The graph of an ONNX file as data, in execution order.  Nothing in the file is run.
 
-    It is decoded by a process of its own first, which a hostile file may take with it, and nothing else.  Without
-    `weights`, those that lie in other files are not looked for: enough to draw a map.  `inferred`: with the shapes of
-    the values in between, as far as the standard's inference finds them.  Raises `Missing` and `BadModel` with a
+    It is decoded by a process of its own first, which a hostile file may take with it, and nothing else; a map, which
+    needs no weights, is drawn by what that process says (`probe.described`).  Raises `Missing` and `BadModel` with a
     sentence for files that are absent, damaged, too large, or not what they claim.
     """
-    if find_spec("onnx") is None:
-        raise Missing("The package onnx is not installed.", "pip install onnx")
+    needed()
     name = printable(path.name)
     data = guard.contents(path)
     guard.skim(data, name)
-    task = "shapes" if inferred else "decodes"
-    found = inspected(f"pellucid.doors.onnx.probe:{task}", path, memory=MEMORY + 4 * len(data))
+    inspected("pellucid.doors.onnx.probe:decodes", path, memory=MEMORY + 4 * len(data))
     proto = parse.decoded(data, name)
     del data
-    model = order.ordered(parse.model(proto, name, path.parent if weights else None))
-    return with_shapes(model, found) if inferred else model
+    return order.ordered(parse.model(proto, name, path.parent))
+
+
+def needed() -> None:
+    """Raise `Missing` unless the package that decodes these files is there."""
+    if find_spec("onnx") is None:
+        raise Missing("The package onnx is not installed.", "pip install onnx")
 
 
 def open_file(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ BITS: Mapping[str, int] = {
     "uint16": 16, "int16": 16, "float16": 16, "bfloat16": 16, "uint32": 32, "int32": 32, "float32": 32,
     "uint64": 64, "int64": 64, "float64": 64, "complex64": 64, "complex128": 128,
 }  # fmt: skip
+FEW = 32  # numbers that a shape, a list of axes or of sizes has at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,13 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A stored tensor.  Its numbers are read only when `array` is called."""
+    """A stored tensor.  Its numbers are read only when `array` is called, or `few` where there are only some."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     load: Callable[[], Any] = field(repr=False, compare=False)
+    short: Callable[[], Sequence[float]] | None = field(default=None, repr=False, compare=False)
 
     @property
     def count(self) -> int:
@@ -55,6 +57,11 @@ class Weights:
     def bytes(self) -> int:
         """What they take, in bytes; strings are counted as nothing."""
         return (self.count * BITS.get(self.dtype, 0) + 7) // 8
+
+    @property
+    def few(self) -> Sequence[float]:
+        """Up to 32 numbers, without NumPy; nothing where they are more, or not here to be read."""
+        return () if self.short is None or self.count > FEW else self.short()
 
     def array(self) -> Any:
         """The numbers as a NumPy array (of `ml_dtypes` where NumPy has no such type)."""

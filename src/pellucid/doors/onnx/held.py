@@ -27,7 +27,7 @@ class Held:
         for node in graph.nodes:
             if node.op == "Constant" and not node.domain:
                 self.known[node.outputs[0]] = _constant(node)
-            elif node.op == "Identity" and not node.domain and node.inputs[0] in self.known:
+            elif node.op == "Identity" and not node.domain and self.known.keys() & node.inputs[:1]:
                 self.known[node.outputs[0]] = self.known[node.inputs[0]]
 
     def value(self, name: str) -> Any:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Value
 from pellucid.doors.onnx.registry import Operator
 from pellucid.doors.onnx.values import samples
@@ -125,6 +126,12 @@ class Node(nn.Module):
         except PellucidError:
             raise
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if "allocate memory" in str(error):
+                what = printable(self.kind.name) or "without a name"
+                raise BadModel(
+                    f"The operation {what} ({self.kind.op}) needs more memory than there is.",
+                    "Give a smaller input; where that does not help, do not trust the file.",
+                ) from error
             where = f" ({self.kind.source})" if self.kind.source else ""
             error.add_note(f"In the ONNX node {self.kind.name or '(without a name)'}: {self.kind.op}{where}.")
             raise

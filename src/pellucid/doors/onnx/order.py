@@ -35,8 +35,8 @@ def _ordered(graph: Graph, around: frozenset[str]) -> Graph:
     everything = around.union(known, makers)
     reads = [_reads(node) for node in graph.nodes]
     for names in (*reads, [v.name for v in graph.outputs]):
-        missing = next((name for name in names if name not in everything), None)
-        if missing is not None:
+        if not everything.issuperset(names):
+            missing = next(name for name in names if name not in everything)
             raise BadModel(f"Nothing makes the value {printable(missing)!r} that is read.", _AGAIN)
     nodes = [graph.nodes[i] for i in _sequence(reads, makers, graph.nodes)]
     nodes = [_inside(node, everything) for node in nodes]
@@ -53,8 +53,8 @@ def _inside(node: Node, around: frozenset[str]) -> Node:
 
 
 def _reads(node: Node) -> list[str]:
-    bodies = node.bodies if node.attributes else {}
     names = [name for name in node.inputs if name]
+    bodies = node.bodies if node.attributes else {}
     for body in bodies.values():
         names.extend(captured(body))
     return names

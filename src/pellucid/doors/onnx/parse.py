@@ -13,7 +13,7 @@ from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import DTYPES, Dims, Function, Graph, Model, Node, Reference, Value, Weights
 from pellucid.doors.onnx.guard import MOST_NODES
 from pellucid.doors.onnx.scopes import Scopes, source
-from pellucid.doors.onnx.stored import array, check, dense
+from pellucid.doors.onnx.stored import array, check, dense, few
 
 _DEEPEST = 40  # subgraphs in subgraphs
 _NEWEST = 28  # operator set of the default domain that was read when this was written
@@ -22,7 +22,7 @@ _NEWEST = 28  # operator set of the default domain that was read when this was w
 def decoded(data: bytes, name: str) -> Any:
     """The protocol buffer of an ONNX file.  Raises `BadModel` when it is none."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from onnx import ModelProto
+    from onnx.onnx_ml_pb2 import ModelProto  # not from onnx itself, which a bare one has not
 
     proto = ModelProto()
     try:
@@ -103,21 +103,22 @@ class _Reader:
         return Function(_domain(proto.domain), proto.name, proto.overload, inputs, outputs, defaults, nodes)
 
     def node(self, proto: Any, depth: int) -> Node:
-        domain, name = _domain(proto.domain), proto.name
+        op, domain, name, overload = proto.op_type, _domain(proto.domain), proto.name, proto.overload
         inputs, outputs = tuple(proto.input), tuple(proto.output)
-        _refuse_bytes(proto.op_type, domain, name, proto.overload, *inputs, *outputs)
+        _refuse_bytes(op, domain, name, overload, *inputs, *outputs)
         metadata = {entry.key: entry.value for entry in proto.metadata_props} if proto.metadata_props else {}
+        stated = proto.attribute
         return Node(
-            op=proto.op_type,
-            inputs=inputs,
-            outputs=outputs,
-            attributes={a.name: self.attribute(a, depth) for a in proto.attribute},
-            name=name,
-            domain=domain,
-            version=self.opsets.get(domain, 1),
-            path=self.scopes.path(name, metadata, inputs),
-            source=source(metadata) if metadata else "",
-            overload=proto.overload,
+            op,
+            inputs,
+            outputs,
+            {a.name: self.attribute(a, depth) for a in stated} if stated else {},
+            name,
+            domain,
+            self.opsets.get(domain, 1),
+            self.scopes.path(name, metadata, inputs),
+            source(metadata) if metadata else "",
+            overload,
         )
 
     def attribute(self, proto: Any, depth: int) -> Any:
@@ -145,7 +146,7 @@ class _Reader:
         _refuse_bytes(proto.name)
         if self.folder is not None:
             check(proto, self.folder)
-        return Weights(proto.name, dtype, shape, partial(array, proto, self.folder))
+        return Weights(proto.name, dtype, shape, partial(array, proto, self.folder), partial(few, proto, dtype))
 
     def sparse(self, proto: Any) -> Weights:
         dtype = DTYPES.get(proto.values.data_type, "undefined")
@@ -154,8 +155,11 @@ class _Reader:
 
 def _refuse_bytes(*names: object) -> None:
     """Names that are no text come as bytes: a sign of damage."""
-    if any(type(name) is not str for name in names):
+    if not _TEXTS.issuperset(map(type, names)):
         raise BadModel("The file is damaged: a name in it is no text.", "Copy or export it again.")
+
+
+_TEXTS = {str}
 
 
 def _text(data: bytes) -> str:

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.doors.onnx.graph import FEW, Weights
 from pellucid.doors.onnx.graph import Node as Given
-from pellucid.doors.onnx.graph import Weights
+from pellucid.doors.onnx.learned import is_setting
 from pellucid.doors.onnx.module import Node
-
-_FEW = 32  # numbers that a shape, a list of axes or of sizes has at most
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "BatchNormalization": ("input", "weight", "bias", "running_mean", "running_var"),
@@ -21,25 +20,21 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "Gather": ("weight", "indices"),
 }
 _USUAL = ("Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
-_NOT_LEARNED = {  # inputs of floating numbers that say how to compute
-    "BatchNormalization": (3, 4), "Resize": (1, 2), "Upsample": (1,), "Clip": (1, 2), "Pad": (2,), "Range": (0, 1, 2),
-    "Dropout": (1, 2), "OneHot": (2,), "Pow": (1,),
-}  # fmt: skip
 _MASKED = ("Where", "Add", "Mul", "Sub", "Max", "Min", "Clip", "Expand", "Slice", "Unsqueeze", "Cast", "Attention")
 
 
 def is_shape(value: Any) -> bool:
     """Few whole numbers in a row: a shape, axes, sizes.  These are kept on the CPU, where they are read."""
     if isinstance(value, Weights):
-        return value.dtype in ("int64", "int32") and len(value.shape) <= 1 and value.count <= _FEW
+        return value.dtype in ("int64", "int32") and len(value.shape) <= 1 and value.count <= FEW
     if isinstance(value, Tensor):
-        return value.dtype in (torch.int64, torch.int32) and value.dim() <= 1 and value.numel() <= _FEW
+        return value.dtype in (torch.int64, torch.int32) and value.dim() <= 1 and value.numel() <= FEW
     return False
 
 
 def is_learned(node: Given, position: int, value: Tensor) -> bool:
     """Is it a parameter?  Single numbers, statistics, limits, and masks that hold infinities are not."""
-    if not value.is_floating_point() or value.dim() == 0 or position in _NOT_LEARNED.get(node.op, ()):
+    if not value.is_floating_point() or value.dim() == 0 or is_setting(node, position):
         return isinstance(value, nn.Parameter)
     if value.element_size() == 1:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from struct import calcsize, unpack
 from typing import Any
 
 from pellucid.core.errors import BadModel
@@ -14,6 +15,7 @@ _AGAIN = "Export the model again."
 # Where the numbers of each type lie when they are not raw, and how many entries of it one number takes.
 _LONG = {"float32": "float_data", "complex64": "float_data", "float64": "double_data", "complex128": "double_data"}
 _LONG |= {"int64": "int64_data", "uint32": "uint64_data", "uint64": "uint64_data", "string": "string_data"}
+_PACKED = {"float32": "f", "float64": "d", "int32": "i", "int64": "q"}  # in `struct`
 
 
 def array(proto: Any, folder: Path | None = None) -> Any:
@@ -27,6 +29,18 @@ def array(proto: Any, folder: Path | None = None) -> Any:
         inside = type(proto)(dims=proto.dims, data_type=proto.data_type, raw_data=data)
         return np.array(numpy_helper.to_array(inside))
     return np.array(numpy_helper.to_array(proto))
+
+
+def few(proto: Any, dtype: str) -> tuple[float, ...]:
+    """The numbers of a short `TensorProto` without NumPy; nothing where they are elsewhere or of an unusual type."""
+    kind = _PACKED.get(dtype)
+    if kind is None or proto.data_location == 1 or min(proto.dims, default=0) < 0:
+        return ()
+    count = prod(proto.dims)
+    if proto.HasField("raw_data"):
+        return unpack(f"<{count}{kind}", proto.raw_data) if len(proto.raw_data) == count * calcsize(f"<{kind}") else ()
+    listed = getattr(proto, _LONG.get(dtype, "int32_data"))
+    return tuple(listed) if len(listed) == count else ()
 
 
 def dense(proto: Any, folder: Path | None = None) -> Any:

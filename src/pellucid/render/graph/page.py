@@ -5,27 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
-from pellucid.architecture.text import from_text
-from pellucid.render import map as map_drawing
-from pellucid.render import style as style_sheet
-from pellucid.render.svg import inline, safe
-from pellucid.views.graph import Map
+from pellucid.render.plain import safe
 
 POLICY = (
     "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data: blob:; "
     "worker-src blob:; base-uri 'none'; form-action 'none'"
 )
+_STATIC = Path(__file__).resolve().parents[1] / "static"
 MISSING = "This is the drawing alone: the parts of the page that move were not built when Pellucid was installed."
 
 
 @cache
 def built() -> tuple[str, str] | None:
     """The script and the style of the page; None where they were not built."""
-    folder = files("pellucid.render").joinpath("static")
     try:
-        return folder.joinpath("map.js").read_text("utf-8"), folder.joinpath("map.css").read_text("utf-8")
+        return (_STATIC / "map.js").read_text("utf-8"), (_STATIC / "map.css").read_text("utf-8")
     except FileNotFoundError:
         return None
 
@@ -80,9 +76,14 @@ def _digest(text: str) -> str:
 
 def _still(graph_json_text: str, title: str) -> str:
     """The network as a drawing, without a script."""
-    drawing = map_drawing.network(Map(from_text(graph_json_text)))
-    picture = inline(drawing, title, "picture")
-    style = style_sheet.sheet()
+    from pellucid.architecture.text import from_text
+    from pellucid.render.map import network
+    from pellucid.render.style import sheet
+    from pellucid.render.svg import inline
+    from pellucid.views.graph import Map
+
+    picture = inline(network(Map(from_text(graph_json_text))), title, "picture")
+    style = sheet()
     policy = f"default-src 'none'; style-src 'sha256-{_digest(style)}'; base-uri 'none'; form-action 'none'"
     return (
         f'{_head(title, policy)}<style>{style}</style>\n</head>\n<body>\n<main class="pellucid">\n'

@@ -74,11 +74,15 @@ class Direction:
         """That of the inputs and that of the state."""
         return (None, None) if self.b is None else self.b.chunk(2)  # type: ignore[return-value]
 
+    def reached(self, x: Tensor, state: Tensor) -> Tensor:
+        """What all gates get from the input and from the state."""
+        wb, ub = self.biases
+        return F.linear(x, self.w, wb) + F.linear(state, self.u, ub)
+
 
 def plain(one: Direction, x: Tensor, state: State) -> State:
     """f(x W + h R + both biases)."""
-    wb, ub = one.biases
-    return (one.bent(0, F.linear(x, one.w, wb) + F.linear(state[0], one.u, ub)),)
+    return (one.bent(0, one.reached(x, state[0])),)
 
 
 def gated(one: Direction, x: Tensor, state: State) -> State:
@@ -97,8 +101,7 @@ def gated(one: Direction, x: Tensor, state: State) -> State:
 def long_short(one: Direction, x: Tensor, state: State) -> State:
     """Long short-term memory; gates i, o, f and the new content c; peepholes in the order i, o, f."""
     h, cell = state
-    wb, ub = one.biases
-    i, o, f, c = (F.linear(x, one.w, wb) + F.linear(h, one.u, ub)).chunk(4, -1)
+    i, o, f, c = one.reached(x, h).chunk(4, -1)
     pi, po, pf = (None, None, None) if one.p is None else one.p.chunk(3)
     i = one.bent(0, i if pi is None else i + pi * cell)
     f = 1 - i if one.coupled else one.bent(0, f if pf is None else f + pf * cell)

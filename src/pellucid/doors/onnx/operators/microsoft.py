@@ -69,6 +69,22 @@ def bias_add(node: Node, x: Tensor, bias: Tensor, skip: Tensor) -> Tensor:
     return x + bias + skip
 
 
+@operator("BiasSoftmax", domain=DOMAIN)
+def bias_softmax(node: Node, x: Tensor, bias: Tensor) -> Tensor:
+    """Softmax of x and its bias over all axes from `axis` on together; the bias has ones where it is repeated."""
+    axis = node.get("axis", 1) % x.dim()
+    return F.softmax((x + bias).flatten(axis), -1).reshape(x.shape)
+
+
+@operator("BiasDropout", domain=DOMAIN)
+def bias_dropout(
+    node: Node, x: Tensor, bias: Tensor, skip: Tensor | None = None, *training: Tensor | None
+) -> tuple[Tensor, ...]:
+    """X with its bias and what went around it: nothing is dropped outside of training."""
+    out = x + bias if skip is None else x + bias + skip
+    return (out, torch.ones_like(out, dtype=torch.bool))[: node.count]
+
+
 def activated(x: Tensor, name: str, numbers: Sequence[float]) -> Tensor:
     """The activation that a fused layer ends in, with its numbers in order."""
     if name in ("", "Relu"):

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pellucid.core.errors import BadModel
 from pellucid.doors.onnx.module import Node
 from pellucid.doors.onnx.operators.microsoft import DOMAIN
 from pellucid.doors.onnx.operators.normalization import layer_normalization
+from pellucid.doors.onnx.operators.quantize import restored
 from pellucid.doors.onnx.registry import operator
 
 operator("LayerNormalization", domain=DOMAIN)(layer_normalization)
@@ -92,3 +94,18 @@ def group_norm(
     out = F.group_norm(inner, node.get("groups", 1), scale.to(x.dtype), bias.to(x.dtype), node.get("epsilon", 1e-5))
     out = F.silu(out) if node.get("activation", 0) else out
     return (out.movedim(1, -1) if last else out, x)[: node.count]
+
+
+@operator("QEmbedLayerNormalization", domain=DOMAIN)
+def embedded_from_levels(
+    node: Node, words: Tensor, segments: Tensor | None, *rest: Tensor | None
+) -> tuple[Tensor, ...]:
+    """The same with quantized tables, scale and bias; their scales come behind the mask, their zero points then."""
+    tables, mask, scales, zeros = rest[:5], rest[5], rest[6:11], rest[11:16]
+    word, place, segment, scale, bias = (
+        None if table is None or step is None else restored(table, step, zero)
+        for table, step, zero in zip(tables, scales, zeros, strict=True)
+    )
+    if word is None or place is None:
+        raise BadModel("A quantized embedding has no table.", "Export the model again.")
+    return embedded(node, words, segments, word, place, segment, scale, bias, mask)

@@ -179,13 +179,13 @@ def _written_out(
     outs, ends = list[Tensor](), list[State]()
     for i, one in enumerate(ones):
         backwards = i == 1 or node.get("direction", "forward") == "reverse"
-        out, end = _along(kind.cell, one, x, tuple(s[i] for s in start), lengths, backwards)
+        out, end = along(kind.cell, one, x, tuple(s[i] for s in start), lengths, backwards)
         outs.append(out)
         ends.append(end)
     return torch.stack(outs, 1), tuple(torch.stack(s) for s in zip(*ends, strict=True))
 
 
-def _along(
+def along(
     cell: Cell, one: Direction, x: Tensor, state: State, lengths: Numbers | None, backwards: bool
 ) -> tuple[Tensor, State]:
     """One direction.  Beyond a sequence's length its state stays and its output is 0."""
