@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.network import Network
@@ -84,9 +84,8 @@ def _stated_anew(
 ) -> Network:
     """The same model, with what was stated laid over what it said itself."""
 
-    def as_before(_: Network, picture: Any) -> Tensor:
-        x: Tensor = net.read(picture)
-        return x
+    def as_before(_: Network, given: Any) -> Any:
+        return net.read(given)
 
     return Network(
         net.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
 DIGITS = 400  # of a number that is written out: it takes the square of their count to read
 _LINE = 1 << 20
@@ -42,7 +42,7 @@ class Bounded:
         return self._file.tell()
 
 
-Reader: TypeAlias = Callable[[IO[bytes]], Any]
+Reader: TypeAlias = Callable[[Any], Any]
 
 
 def codes(file: Stream) -> Iterator[tuple[str, Any]]:
@@ -54,19 +54,19 @@ def codes(file: Stream) -> Iterator[tuple[str, Any]]:
     >>> [name for name, _ in codes(io.BytesIO(pickle.dumps([7], 2)))]
     ['PROTO', 'EMPTY_LIST', 'BINPUT', 'BININT1', 'APPEND', 'STOP']
     """
-    read, given, known = file.read, cast(IO[bytes], file), _CODES
+    read, known = file.read, _CODES
     while code := read(1):
         try:
             name, reader = known[code]
         except KeyError:
             raise ValueError(f"{code!r} is no operation") from None
-        yield name, reader(given) if reader is not None else None
+        yield name, reader(file) if reader is not None else None
         if name == "STOP":
             return
     raise ValueError("it has no end")
 
 
-def _line(file: IO[bytes]) -> bytes:
+def _line(file: Stream) -> bytes:
     """The rest of a line, without its end, which must be there."""
     line = file.readline()
     if line[-1:] != b"\n":
@@ -74,25 +74,25 @@ def _line(file: IO[bytes]) -> bytes:
     return line[:-1]
 
 
-def _name(file: IO[bytes]) -> tuple[str, str]:
+def _name(file: Stream) -> tuple[str, str]:
     """A module and a name in it, a line each, read as Python's unpickler does."""
     return _line(file).decode(), _line(file).decode()
 
 
-def _digits(file: IO[bytes]) -> bytes:
+def _digits(file: Stream) -> bytes:
     line = _line(file)
     if len(line) > DIGITS:
         raise ValueError(f"a number has {len(line)} digits")
     return line
 
 
-def _whole(file: IO[bytes]) -> int | bool:
+def _whole(file: Stream) -> int | bool:
     """Protocol 0 writes booleans as 00 and 01, and marks long numbers with an L."""
     line = _digits(file)
     return line == b"01" if line in (b"00", b"01") else int(line.rstrip(b"L"))
 
 
-def _letters(file: IO[bytes]) -> str:
+def _letters(file: Stream) -> str:
     return _line(file).decode("raw-unicode-escape")
 
 
