@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pellucid.core.errors import BadModel, Missing, PellucidError
 from pellucid.doors.onnx import functions, guard, load, open_file, parse
+from pellucid.doors.onnx.probe import described
 from tests.onnx_files import saved, weighted, written
 
 RELU = "agraph (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"
@@ -195,7 +200,36 @@ def test_weights_beside_the_file_stay_beside_it(entries: dict[str, str], said: s
 
 def test_a_map_needs_no_weights(tmp_path):
     path = weighted(tmp_path / "net.onnx", location="nowhere.bin")
-    assert load(path, weights=False).graph.weights["w"].shape == (4,)
+    assert described(path).graph.weights["w"].shape == (4,)
+
+
+def test_the_decoder_alone_finds_the_shapes_that_the_whole_package_finds(tmp_path):
+    """Also those that only follow from the numbers of other values: the reshape's is computed in the graph."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "first"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["to"], axis=0),
+        helper.make_node("Reshape", ["x", "to"], ["r"]),
+        helper.make_node("MatMul", ["r", "w"], ["y"]),
+    ]
+    weights = [
+        numpy_helper.from_array(np.array([0]), "first"),
+        numpy_helper.from_array(np.array([12]), "rest"),
+        numpy_helper.from_array(np.ones((12, 2), np.float32), "w"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    made = helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights))
+    path = tmp_path / "net.onnx"
+    onnx.save(made, path)
+    program = "import json, sys; from pathlib import Path; from pellucid.doors.onnx.probe import described\n"
+    program += "graph = described(Path(sys.argv[1])).graph; types = [*graph.values.values(), *graph.outputs]\n"
+    program += "print(json.dumps([{v.name: v.shape for v in types}, 'numpy' in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    whole = onnx.shape_inference.infer_shapes(made, data_prop=True).graph
+    expected = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*whole.value_info, *whole.output)}
+    assert json.loads(done.stdout) == [expected, False]
+    assert expected["r"] == [2, 12] and expected["y"] == [2, 2]
 
 
 @pytest.mark.slow

@@ -144,7 +144,8 @@ def said(task, **limits):
 assert may_fork()
 before = os.listdir("/proc/self/fd")
 with open(sys.argv[1]) as held:
-    found = {{task: said(task) for task in ("answers", "refuses", "fails", "crashes", "leaves", "writes", "looks_around")}}
+    tasks = ("answers", "refuses", "fails", "crashes", "leaves", "writes", "looks_around")
+    found = {{task: said(task) for task in tasks}}
 found |= {{"spins": said("spins", seconds=1), "swells": said("swells", memory=1 << 30)}}
 assert os.listdir("/proc/self/fd") == before
 try:

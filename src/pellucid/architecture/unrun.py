@@ -34,7 +34,7 @@ def reading(path: Path, color: str = "", depth: int | None = None) -> Iterator[C
     before.  Raises `BadModel` for a damaged file and `BadOption` for a color that there is not.
     """
     needed()
-    size = path.stat().st_size
+    size = path.stat().st_size if path.is_file() else 0  # the other process will say what else it is
     seconds, memory = SECONDS + (size >> 20), MEMORY + 8 * size
     with inspecting(_TASK, path, color, depth, seconds=seconds, memory=memory) as found:
         yield found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pellucid.architecture.unrun import is_onnx, of_text, reading, worth_running
@@ -13,9 +16,14 @@ def mapped(model: str, output: str | None, color: str, depth: int | None, *, qui
 
     False where it cannot: nothing was written or printed then.
     """
-    if not is_fit(model, output):
+    if not _fits(model, output):
         return False
-    with reading(Path(model), color, depth) as described:
+    with _nothing_collected():
+        return _mapped(Path(model), Path(output) if output else None, color, depth, quiet=quiet)
+
+
+def _mapped(model: Path, output: Path | None, color: str, depth: int | None, *, quiet: bool) -> bool:
+    with reading(model, color, depth) as described:
         from pellucid.render.graph import page  # all this while the file is being read
         from pellucid.render.terminal import terminal
         from pellucid.render.write import write
@@ -24,20 +32,20 @@ def mapped(model: str, output: str | None, color: str, depth: int | None, *, qui
         from pellucid.views.architecture import architecture_view
 
         if output:
-            writable(Path(output))
+            writable(output)
         text = described()
     found = of_text(text)
     if worth_running(found):
         return False
     if output:
-        write(Path(output), page.page(text, f"The map of {found.graph.name} (Pellucid)").encode())
+        write(output, page.page(text, f"The map of {found.graph.name} (Pellucid)").encode())
     deliver.print_text(terminal(architecture_view(found), width=deliver.width(), color=sys.stdout.isatty()))
     if output:
-        deliver.written(Path(output), quiet=quiet)
+        deliver.written(output, quiet=quiet)
     return True
 
 
-def is_fit(model: str, output: str | None) -> bool:
+def _fits(model: str, output: str | None) -> bool:
     """Is it an ONNX file, to be printed or written as a page that moves?"""
     if output and Path(output).suffix.lower() != ".html":
         return False
@@ -50,3 +58,13 @@ def is_fit(model: str, output: str | None) -> bool:
 
         return built() is not None
     return fits
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """No search for garbage: what a map is made of lives until it is drawn, and there is much of it to look through."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
