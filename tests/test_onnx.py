@@ -16,6 +16,7 @@ from pellucid.core.network import Network
 from pellucid.core.run import Run, running
 from pellucid.doors.onnx import load, open_file
 from pellucid.doors.onnx.opened import labels
+from pellucid.doors.onnx.probe import described
 from tests.networks import ACTIVATIONS, BLOCKS, Net, picture, randomized
 from tests.onnx_files import EXPORTERS, exported, weighted, written
 
@@ -142,7 +143,7 @@ def test_a_file_is_recorded_without_numbers(tmp_path):
 
 def test_shapes_in_between_are_inferred(tmp_path):
     path = exported(Net("module", "relu", "pool"), picture(4), tmp_path / "net.onnx")
-    values, (pool,) = load(path, inferred=True).graph.values, [n for n in load(path).graph.nodes if n.op == "MaxPool"]
+    values, (pool,) = described(path).graph.values, [n for n in load(path).graph.nodes if n.op == "MaxPool"]
     assert values[pool.outputs[0]].shape == ("batch", 4, 3, 2)
 
 

@@ -1,9 +1,9 @@
 """Seconds from a file to the first whole picture of it, in headless Chromium, the generator of the page included.
 
 Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page; or the same with every
-module open, so that every operation is a box.  Netron: its Python
-server in a process of its own, then its page; consent is given beforehand and addresses other than the machine's own
-are refused, so that it waits for nobody.  Wall-clock time, since processes of several programs work together.
+module open, repeated blocks folded.  Netron: its Python server in a process of its own, then its page; consent is
+given beforehand and addresses other than the machine's own are refused, so that it waits for nobody.  Wall-clock time,
+since processes of several programs work together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any
 NETRON = "import netron, sys, time; netron.start(sys.argv[1], int(sys.argv[2]), browse=False); time.sleep(3600)"
 DRAWN_BY_NETRON = "document.body && document.body.className === 'default' && document.querySelector('#canvas .node')"
 DRAWN_BY_US = "document.documentElement.dataset.ready"
-ALL = "import sys, pellucid as pl; pl.map(sys.argv[1]).opened(99).save(sys.argv[2])"
 
 
 def chromium() -> str:

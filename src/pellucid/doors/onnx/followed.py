@@ -11,7 +11,8 @@ from pellucid.doors.onnx.graph import DTYPES, Model, Value
 from pellucid.doors.onnx.parse import value
 from pellucid.doors.onnx.shapes import lightened, types_in
 
-_ROUNDS = 24  # at most, until nothing more follows
+_ROUNDS = 100  # at most, until nothing more follows
+_WORK = 100_000  # nodes that are looked at, over all rounds
 
 
 def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, Value]:
@@ -26,7 +27,7 @@ def followed(proto: Any, model: Model, known: Mapping[str, Value]) -> dict[str, 
     if not free <= batch or all(_told(known.get(n), batch) for node in graph.nodes for n in node.outputs if n):
         return known
     light, found, done = _one_sample(lightened(proto), batch), dict[str, Value](), dict[str, Value]()
-    for _ in range(_ROUNDS):
+    for _ in range(min(_ROUNDS, 1 + _WORK // len(graph.nodes))):
         found = _inferred(light)
         sizes = {v.name: v.shape for v in (*found.values(), *map(value, light.graph.input)) if v.shape is not None}
         new = {name: row for name, row in folded(graph, sizes).items() if name not in done and name in found}
@@ -45,7 +46,7 @@ def _inferred(light: Any) -> dict[str, Value]:
     from onnx.onnx_cpp2py_export import shape_inference
 
     try:
-        found = shape_inference.infer_shapes(light.SerializeToString(), False, False, False)
+        found = shape_inference.infer_shapes(light.SerializeToString(), False, False, True)
     except Exception:  # it is there for the picture only: what it cannot do is left out
         return {}
     return types_in(type(light).FromString(found).graph)
