@@ -104,7 +104,7 @@ def _slice(node: Node, rows: Sequence[Row]) -> Row | None:
     starts, ends = given[:2]
     axes, steps = given[2] if len(given) > 2 else (0,), given[3] if len(given) > 3 else (1,)
     data, shape = rows[0].numbers, rows[0].shape
-    if len(starts) > 1 or axes[0] not in (0, -len(shape)):
+    if starts[1:] or axes[0] not in (0, -len(shape)):
         return None
     each = prod(shape[1:])
     cut = [data[i : i + each] for i in range(0, len(data), each)][int(starts[0]) : int(ends[0]) : int(steps[0])]

@@ -98,7 +98,7 @@ class Reading:
     def mean(self, node: Node) -> tuple[str, int | None]:
         """What a mean is taken of, and from which axis on; None where these are not the last axes."""
         axes = node.attributes.get("axes")
-        if axes is None and len(node.inputs) > 1:
+        if axes is None and node.inputs[1:]:
             w = self.stored(node.inputs[1])
             constant = self.maker(node.inputs[1], "Constant")
             given = constant.attributes.get("value_ints") if constant is not None else None
