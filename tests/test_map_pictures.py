@@ -25,7 +25,8 @@ from pellucid.render.columns import in_columns
 from pellucid.render.dot import dot, quoted
 from pellucid.render.html import page
 from pellucid.render.listing import listing
-from pellucid.render.map import amount, network, share
+from pellucid.render.map import network
+from pellucid.render.map_key import amount, share
 from pellucid.render.marks import DARK, LIGHT, Drawing, Line, Words
 from pellucid.render.terminal import terminal
 from pellucid.surfaces.command_map import parsed_shape

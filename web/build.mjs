@@ -7,7 +7,10 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
+const TABLES = "../src/pellucid/render/colormaps.txt";
 const common = { bundle: true, charset: "utf8", legalComments: "none", logLevel: "warning", absWorkingDir: here };
+
+const colors = { name: "colors", setup: giveColors };
 
 if (process.argv.includes("--tests")) await tests();
 else await page(resolve(here, "../src/pellucid/render/static"));
@@ -23,6 +26,7 @@ async function tests() {
     platform: "node",
     format: "esm",
     outExtension: { ".js": ".mjs" },
+    plugins: [colors],
   });
 }
 
@@ -34,12 +38,21 @@ async function page(out) {
   };
   const worker = await text("src/page/worker.ts");
   const given = { name: "worker", setup: (b) => giveWorker(b, worker) };
-  const script = await text("src/page/main.ts", { plugins: [given] });
+  const script = await text("src/page/main.ts", { plugins: [given, colors] });
   const style = await text("src/page/map.css");
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, "map.js"), script);
   writeFileSync(join(out, "map.css"), style);
   writeFileSync(join(out, "sources.sha256"), sources());
+}
+
+/** The color tables of the Python side as an object of texts, under the name "colors:tables". */
+function giveColors(b) {
+  b.onResolve({ filter: /^colors:tables$/ }, () => ({ path: "tables", namespace: "colors" }));
+  b.onLoad({ filter: /.*/, namespace: "colors" }, () => {
+    const lines = readFileSync(join(here, TABLES), "utf8").split("\n").filter((line) => line && !line.startsWith("#"));
+    return { contents: JSON.stringify(Object.fromEntries(lines.map((line) => line.trim().split(" ")))), loader: "json" };
+  });
 }
 
 /** The bundled worker as a text, under the name "worker:layout". */
@@ -48,9 +61,9 @@ function giveWorker(b, contents) {
   b.onLoad({ filter: /.*/, namespace: "worker" }, () => ({ contents, loader: "text" }));
 }
 
-/** A fingerprint of everything that the bundle is made of; build_web.py computes the same. */
+/** A fingerprint of everything that the bundle is made of; bundle.py computes the same. */
 function sources() {
-  const found = ["package.json", "package-lock.json", "build.mjs", "tsconfig.json", ...walk(join(here, "src"))];
+  const found = ["package.json", "package-lock.json", "build.mjs", "tsconfig.json", TABLES, ...walk(join(here, "src"))];
   const hash = createHash("sha256");
   for (const name of found.sort()) {
     const content = readFileSync(join(here, name), "utf8").replaceAll("\r\n", "\n");

@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 WEB = Path(__file__).resolve().parent
 STATIC = WEB.parent / "src" / "pellucid" / "render" / "static"
+TABLES = "../src/pellucid/render/colormaps.txt"
 OLDEST = 20  # of node
 FETCHING = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=60000")
 PATIENCE = 600  # seconds
@@ -39,7 +40,7 @@ class Bundle(BuildHookInterface[Any]):
 
 def fingerprint() -> str:
     """A hash of everything that the bundle is made of; build.mjs writes the same beside the bundle."""
-    names = ["package.json", "package-lock.json", "build.mjs", "tsconfig.json"]
+    names = ["package.json", "package-lock.json", "build.mjs", "tsconfig.json", TABLES]
     names += [path.relative_to(WEB).as_posix() for path in (WEB / "src").rglob("*") if path.is_file()]
     found = hashlib.sha256()
     for name in sorted(names):

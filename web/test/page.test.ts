@@ -6,12 +6,13 @@ import { join } from "node:path";
 import test from "node:test";
 import type { Graph } from "../src/map/graph.ts";
 import { layout } from "../src/map/layered.ts";
+import { activation, inkOn, viridis } from "../src/page/colors.ts";
 import { coloring, measuresOf, said, valueOf } from "../src/page/measures.ts";
 import { Near } from "../src/page/near.ts";
 import { find } from "../src/page/search.ts";
 import { Sheet } from "../src/page/sheet.ts";
 import { type Stage, State, itemOf } from "../src/page/state.ts";
-import { inkOn, themeOf, viridis } from "../src/page/theme.ts";
+import { themeOf } from "../src/page/theme.ts";
 import { step } from "../src/page/walk.ts";
 
 const folder = join(import.meta.dirname, "../../vectors");
@@ -172,4 +173,16 @@ test("numbers are short and say their unit", () => {
     [said(25_557_032), said(1536, "B"), said(0.12345), said(0), said(1.5e-7), said(12), said(-4200), said(3, "ms")],
     ["25.6 M", "1.54 kB", "0.123", "0", "1.50e-7", "12", "−4.2 k", "3 ms"],
   );
+});
+
+test("activations have the colors of the still pictures: published ends, blue below zero, red above, neutral between", () => {
+  assert.deepEqual(activation(0, false, false), [0, 0, 4]); // inferno
+  assert.deepEqual(activation(1, false, true), [252, 255, 164]);
+  assert.deepEqual([viridis(0), viridis(1)], [[68, 1, 84], [253, 231, 37]]);
+  for (const dark of [false, true]) {
+    const [low, zero, high] = [0.15, 0.5, 0.85].map((share) => activation(share, true, dark));
+    assert.ok(low[2] > low[0] && high[0] > high[2], "blue below, red above");
+    assert.ok(Math.max(...zero) - Math.min(...zero) < 24, "no hue at zero");
+    assert.equal(Math.max(...zero) < 128, dark, "as light as the page");
+  }
 });

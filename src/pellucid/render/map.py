@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pellucid.architecture.overlay import Measure, Thumbnail
+from pellucid.architecture.overlay import Thumbnail
 from pellucid.architecture.tree import output_nodes
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.columns import GAP, fitting, in_columns, wanted
@@ -21,16 +21,15 @@ from pellucid.render.graph.lettering import LINE, TITLE
 from pellucid.render.graph.outline import Outline, outline
 from pellucid.render.graph.scene import Box as Seen
 from pellucid.render.graph.scene import open_first, scene
+from pellucid.render.map_key import amount, key, shade, share
 from pellucid.render.marks import Box, Drawing, Line, Mark, Pixels, Role, Words, moved, scaled
 from pellucid.render.plain import visible
 from pellucid.views.arrays import Array
 from pellucid.views.graph import Map
-from pellucid.views.number import number, percent
 
 SMALL, ARROW = 9.0, 4.0
 SMALLEST = 0.8  # of their size, to which words shrink before they are shortened
 BUDGET = 60
-UNITS = ("", "k", "M", "G", "T", "P")
 
 
 def network(view: Map, columns: int | None = None, room: float | None = None) -> Drawing:
@@ -59,11 +58,11 @@ def fitted(view: Map, width: float) -> Drawing:
     drawing = network(view, room=width)
     by = min(1.0, width / drawing.width)
     marks = drawing.marks if by == 1.0 else tuple(scaled(m, by) for m in drawing.marks)
-    key = _key(view, width)
-    top = key.height + 12 if key.marks else 0.0
+    legend = key(view, width)
+    top = legend.height + 12 if legend.marks else 0.0
     shift = max(0.0, (width - drawing.width * by) / 2)
     placed = tuple(moved(m, shift, top) for m in marks)
-    return Drawing(width, drawing.height * by + top, (*key.marks, *placed))
+    return Drawing(width, drawing.height * by + top, (*legend.marks, *placed))
 
 
 def best_width(view: Map) -> float:
@@ -220,62 +219,6 @@ def _bar(view: Map, seen: Seen, at: Rect, value: float | None) -> tuple[Role, li
     pixel = shade(np.array([[share(value, view.measure)]]))
     red, green, blue = (int(v) for v in pixel[0, 0])
     return ("black" if ink_on((red, green, blue))[0] < 128 else "white"), [Pixels(*bar, pixel)]
-
-
-def shade(shares: Array) -> Array:
-    """Colors for shares from 0 to 1, pale for little and dark for much."""
-    return colors(1 - shares, (0.0, 1.0), signed=False)
-
-
-def share(value: float, measure: Measure) -> float:
-    """Where a value lies between a measure's limits, 0 to 1, on its scale."""
-    low, high = measure.limits
-    if measure.scale == "log":
-        low, high, value = (math.log1p(max(v, 0.0) / _small(measure)) for v in (low, high, value))
-    return min(max((value - low) / ((high - low) or 1.0), 0.0), 1.0)
-
-
-def _small(measure: Measure) -> float:
-    """What counts as nearly nothing on a logarithmic scale: a ten-thousandth of the largest value."""
-    return (measure.limits[1] or 1.0) * 1e-4
-
-
-def amount(value: float, measure: Measure) -> str:
-    """A measure's number with its unit: `21.7 M`, `1.2 MB`, `3.4 ms`, `31 %`."""
-    if measure.scale == "share":
-        return percent(value)
-    if measure.unit == "s":
-        return f"{number(value * 1000)} ms" if value >= 1e-3 else f"{number(value * 1e6)} µs"
-    if abs(value) < 1000 or value != value:
-        return f"{number(value)} {measure.unit}".strip()
-    power = min(int(math.log10(abs(value)) // 3), len(UNITS) - 1)
-    return f"{number(value / 1000**power)} {UNITS[power]}{measure.unit}".strip()
-
-
-def _key(view: Map, width: float) -> Drawing:
-    """What the colors mean: the families that occur, or the measure's scale."""
-    if view.measure is not None:
-        low, high = (amount(v, view.measure) for v in view.measure.limits)
-        wide = min(width, 280.0)
-        strip = (Pixels(0, 0, wide, 10, shade(np.linspace(0, 1, 256)[None])), Box(0, 0, wide, 10, "none", edge="line"))
-        title = f"{view.measure.title}{' (logarithmic)' if view.measure.scale == 'log' else ''}"
-        ends = (Words(0, 24, low, LINE), Words(wide, 24, high, LINE, anchor="end"))
-        return Drawing(width, 28, (*strip, *ends, Words(wide + 14, 10, title, LINE, "quiet")))
-    names = [*dict.fromkeys(f for f in view.graph.nodes.family if f != "io")]
-    return _families(names, width)
-
-
-def _families(names: Sequence[str], width: float) -> Drawing:
-    marks: list[Mark] = []
-    x, y = 0.0, 0.0
-    for name in names:
-        wide = 18 + width_of(name, LINE) + 14
-        if x and x + wide > width:
-            x, y = 0.0, y + 18
-        marks.append(Box(x, y, 12, 12, name, 2))  # type: ignore[arg-type]  # every family is a role
-        marks.append(Words(x + 17, y + 10, name, LINE, "quiet"))
-        x += wide
-    return Drawing(width, y + 14, tuple(marks))
 
 
 def _thumbnails(t: Thumbnail, at: Rect) -> Iterator[Mark]:

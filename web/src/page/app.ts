@@ -110,7 +110,8 @@ export class App {
     const measure = this.measures.get(this.colorBy);
     screen.coloring = measure ? coloring(this.colorBy, measure, state.tree, boxes) : null;
     screen.survey();
-    legend(shell.legend, boxes, screen.coloring, screen.theme);
+    const signs = new Set(boxes.flatMap((box) => (box.pictured ? [state.picture(box)!.signed] : [])));
+    legend(shell.legend, boxes, screen.coloring, screen.theme, signs);
     shell.canvas.setAttribute("aria-label", `${boxes.length} boxes. Arrow keys go along the network; the tree lists everything.`);
     shell.root.dataset["boxes"] = String(boxes.length);
   }
@@ -128,7 +129,7 @@ export class App {
   private select(b: number, show = false): void {
     const { screen } = this;
     screen.selected = b;
-    this.inspector.show(screen.stage.view, b);
+    this.inspector.show(screen.stage.view, b, screen.theme.dark);
     if (b >= 0) {
       const box = screen.stage.view.boxes[b];
       this.shell.status.textContent = `${box.title}, ${this.state.pathOf(box) || "outermost"}`;
@@ -236,6 +237,7 @@ export class App {
   private wear(dark: boolean): void {
     this.screen.theme = themeOf(dark);
     document.documentElement.dataset["theme"] = dark ? "dark" : "light";
+    this.inspector.show(this.screen.stage.view, this.screen.selected, dark);
     this.repaint();
   }
 }

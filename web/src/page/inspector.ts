@@ -1,11 +1,12 @@
 // The panel at the side: what is known of the box that is selected, and ways to go on from it.
 
 import type { Box, View } from "../map/scene.ts";
+import { activation, strip } from "./colors.ts";
 import { fill, make } from "./dom.ts";
 import { type Neighbor, factsOf, neighbors } from "./facts.ts";
 import type { Shown } from "./measures.ts";
 import { channels } from "./pictures.ts";
-import { type State, itemOf } from "./state.ts";
+import type { State } from "./state.ts";
 
 const MOST = 40; // neighbors that are listed
 
@@ -24,7 +25,7 @@ export class Inspector {
     private readonly deeds: Deeds,
   ) {}
 
-  show(view: View, b: number): void {
+  show(view: View, b: number, dark: boolean): void {
     this.panel.hidden = b < 0;
     if (b < 0) return fill(this.panel);
     const box = view.boxes[b];
@@ -34,7 +35,7 @@ export class Inspector {
       make("header", {}, make("h2", {}, box.title), make("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => this.deeds.leave() }, "×")),
       this.actions(b, box),
       this.table(box),
-      ...this.pictures(box),
+      ...this.pictures(box, dark),
       ...this.list("From", view, before),
       ...this.list("To", view, after),
     );
@@ -63,17 +64,18 @@ export class Inspector {
     return list;
   }
 
-  private pictures(box: Box): HTMLElement[] {
-    const at = this.state.pictures.get(itemOf(box));
-    const picture = at === undefined ? undefined : this.state.graph.overlay?.pictures[at];
+  private pictures(box: Box, dark: boolean): HTMLElement[] {
+    const picture = this.state.picture(box);
     if (!picture) return [];
-    const cells = channels(picture).map((canvas, c) => {
+    const cells = channels(picture, dark).map((canvas, c) => {
       const copy = make("canvas", { width: canvas.width, height: canvas.height, role: "img", "aria-label": `Channel ${picture.channels[c]}` });
       copy.getContext("2d")!.drawImage(canvas, 0, 0);
       return make("figure", {}, copy, make("figcaption", {}, String(picture.channels[c])));
     });
-    const limits = `${picture.low.toPrecision(3)} to ${picture.high.toPrecision(3)}`;
-    return [make("h3", {}, "Strongest channels"), make("div", { class: "channels" }, ...cells), make("p", { class: "quiet" }, limits)];
+    const [low, high] = [picture.low, picture.high].map((v) => make("span", {}, v.toPrecision(3)));
+    const scale = strip((share) => activation(share, picture.signed, dark), 120, "from the least to the largest value");
+    const ends = make("div", { class: "ends quiet" }, low, scale, high);
+    return [make("h3", {}, "Strongest channels"), make("div", { class: "channels" }, ...cells), ends];
   }
 
   private list(name: string, view: View, found: Neighbor[]): HTMLElement[] {

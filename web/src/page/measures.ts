@@ -4,7 +4,7 @@ import { amount } from "../map/lettering.ts";
 import type { Graph, Measure } from "../map/graph.ts";
 import type { Outline } from "../map/outline.ts";
 import type { Box } from "../map/scene.ts";
-import { type Rgb, viridis } from "./theme.ts";
+import { type Rgb, viridis } from "./colors.ts";
 
 const ADDING = new Set(["parameters", "flops", "memory", "time", "stored", "numbers"]); // of parts: what is in the whole is their sum
 

@@ -4,7 +4,8 @@ import type { Camera, Place } from "./camera.ts";
 import type { Coloring } from "./measures.ts";
 import type { Sheet } from "./sheet.ts";
 import type { Stage } from "./state.ts";
-import { type Theme, css } from "./theme.ts";
+import { css } from "./colors.ts";
+import type { Theme } from "./theme.ts";
 
 const WIDEST = 180;
 const TALLEST = 180;

@@ -3,14 +3,14 @@
 import { BAR, PICTURE, ROW, SIDE, bold } from "../map/boxes.ts";
 import { LINE, TITLE } from "../map/lettering.ts";
 import type { Box } from "../map/scene.ts";
+import { css, inkOn } from "./colors.ts";
 import type { Coloring } from "./measures.ts";
 import type { Near } from "./near.ts";
 import type { Pen } from "./pen.ts";
 import { channels } from "./pictures.ts";
 import type { Sheet } from "./sheet.ts";
 import type { Stage, State } from "./state.ts";
-import { itemOf } from "./state.ts";
-import { type Theme, css, inkOn } from "./theme.ts";
+import type { Theme } from "./theme.ts";
 
 const READABLE = 7.5; // the size on screen, in points, below which text is not drawn
 const LARGEST = 12; // the size on screen of a title that fills its box
@@ -193,7 +193,7 @@ function card(pen: Pen, state: State, look: Look, b: number, places: Float64Arra
   }
   if (small && box.pictured) pen.rect(x, y + plain, width, height - plain, 0, theme.card, null, 0);
   words(pen, look, box, x, y, width, plain, small, ink);
-  if (box.pictured) thumbnails(pen, state, box, x, y + plain, width);
+  if (box.pictured) thumbnails(pen, state, box, x, y + plain, width, theme.dark);
   const chosen = b === look.selected || b === look.hovered || look.found.has(b);
   const edge = chosen ? theme.accent : small || height <= BAR ? null : theme.rule;
   if (edge) pen.rect(x, y, width, height, ROUND, null, edge, chosen ? Math.max(2, 2 / scale) : 1);
@@ -220,12 +220,12 @@ function words(pen: Pen, look: Look, box: Box, x: number, y: number, width: numb
   if (shown && size * look.scale >= READABLE - 1) pen.text(shown, x + width / 2, y + height / 2 + size * 0.36, size, true, ink, width - 4, true);
 }
 
-function thumbnails(pen: Pen, state: State, box: Box, x: number, y: number, width: number): void {
-  const picture = state.graph.overlay!.pictures[state.pictures.get(itemOf(box))!];
+function thumbnails(pen: Pen, state: State, box: Box, x: number, y: number, width: number, dark: boolean): void {
+  const picture = state.picture(box)!;
   const tall = PICTURE - 8;
   const wide = Math.min((tall * picture.width) / picture.height, width - 8);
   const fits = Math.max(1, Math.floor((width - 4) / (wide + 4)));
-  const shown = channels(picture).slice(0, fits);
+  const shown = channels(picture, dark).slice(0, fits);
   const left = x + (width - shown.length * (wide + 4) + 4) / 2;
   shown.forEach((canvas, i) => pen.image(canvas, left + i * (wide + 4), y + 4, wide, tall));
 }

@@ -1,6 +1,6 @@
 // What the page shows: the graph, what is open in it, and the scene and places that follow.
 
-import { type Graph, ROOT, depths } from "../map/graph.ts";
+import { type Graph, type Picture, ROOT, depths } from "../map/graph.ts";
 import type { Direction, Placed } from "../map/layered.ts";
 import { openFirst } from "../map/opening.ts";
 import { type Outline, inside, opens, outline } from "../map/outline.ts";
@@ -28,6 +28,12 @@ export class State {
 
   scene(): View {
     return scene(this.tree, this.opened, this.unfolded, new Set(this.pictures.keys()));
+  }
+
+  /** The activations of a box, if there are any; of a group those of what came last in it. */
+  picture(box: Box): Picture | undefined {
+    const at = this.pictures.get(itemOf(box));
+    return at === undefined ? undefined : this.graph.overlay?.pictures[at];
   }
 
   canOpen(box: Box): boolean {

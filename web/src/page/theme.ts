@@ -56,27 +56,3 @@ const DARK: Theme = {
 export const FONT = '"Helvetica Neue", Arial, "Liberation Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
 
 export const themeOf = (dark: boolean): Theme => (dark ? DARK : LIGHT);
-
-// Viridis (van der Walt and Smith, 2015) at tenths.
-const VIRIDIS = [
-  [68, 1, 84], [72, 40, 120], [62, 73, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121],
-  [110, 206, 88], [181, 222, 43], [253, 231, 37],
-];
-
-export type Rgb = [number, number, number];
-
-/** The color of a share from 0 to 1. */
-export function viridis(share: number): Rgb {
-  const at = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1);
-  const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
-  const mix = (k: number): number => Math.round(VIRIDIS[low][k] + (VIRIDIS[low + 1][k] - VIRIDIS[low][k]) * (at - low));
-  return [mix(0), mix(1), mix(2)];
-}
-
-export const css = ([r, g, b]: Rgb): string => `rgb(${r} ${g} ${b})`;
-
-/** Black or white, whichever is easier to read on a color. */
-export function inkOn([r, g, b]: Rgb): string {
-  const linear = (v: number): number => (v <= 10 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b) > 0.179 ? "#000000" : "#ffffff";
-}
