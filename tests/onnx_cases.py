@@ -24,9 +24,11 @@ from onnx.backend.test.case.test_case import TestCase
 from onnx.backend.test.loader import load_model_tests
 from torch import Tensor
 
-from pellucid.doors.onnx import build, functions, parse, stored, support
+from pellucid.doors.onnx import functions, support
+from pellucid.doors.onnx.file import parse, stored
 from pellucid.doors.onnx.graph import DTYPES
-from pellucid.doors.onnx.values import from_array
+from pellucid.doors.onnx.running import build
+from pellucid.doors.onnx.running.values import from_array
 
 REASONS = Path(__file__).with_name("onnx_nodes.json")
 PAGE = Path(__file__).parent.parent / "docs" / "onnx.md"

@@ -10,9 +10,11 @@ import torch
 from onnx import helper
 from torch import Tensor
 
-from pellucid.doors.onnx import build, functions, parse, support
-from pellucid.doors.onnx.module import OnnxModule
-from pellucid.doors.onnx.values import from_array
+from pellucid.doors.onnx import functions, support
+from pellucid.doors.onnx.file import parse
+from pellucid.doors.onnx.running import build
+from pellucid.doors.onnx.running.module import OnnxModule
+from pellucid.doors.onnx.running.values import from_array
 
 
 def single(op: str, *inputs: Any, outputs: int = 1, domain: str = "", version: int = 18, **attributes: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 import pellucid as pl
 from pellucid.architecture.from_onnx import from_onnx
 from pellucid.architecture.unrun import of_onnx
-from pellucid.doors.onnx.parse import model as parsed_model
+from pellucid.doors.onnx.file.parse import model as parsed_model
 from pellucid.render.graph.page import built
 
 onnx = pytest.importorskip("onnx")

@@ -18,12 +18,14 @@ from pellucid.architecture.graph import Graph
 from pellucid.architecture.onnx_memory import viewed
 from pellucid.architecture.unrun import of_onnx
 from pellucid.core.recording.record import record_module
-from pellucid.doors.onnx import build, functions, open_file, parse
-from pellucid.doors.onnx.folded import folded
-from pellucid.doors.onnx.followed import followed
-from pellucid.doors.onnx.module import Node
+from pellucid.doors.onnx import functions, open_file
+from pellucid.doors.onnx.file import parse
 from pellucid.doors.onnx.probe import described
-from pellucid.doors.onnx.shapes import inferring, with_shapes
+from pellucid.doors.onnx.running import build
+from pellucid.doors.onnx.running.module import Node
+from pellucid.doors.onnx.shapes.folded import folded
+from pellucid.doors.onnx.shapes.followed import followed
+from pellucid.doors.onnx.shapes.inferred import inferring, with_shapes
 from tests.networks import BLOCKS, Net, picture, seeded
 from tests.onnx_cases import as_tensor, cases
 from tests.onnx_files import exported, written

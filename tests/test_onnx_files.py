@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from pellucid.core.errors import BadModel, Missing, PellucidError
-from pellucid.doors.onnx import functions, guard, load, open_file, parse
+from pellucid.doors.onnx import functions, load, open_file
+from pellucid.doors.onnx.file import guard, parse
 from pellucid.doors.onnx.probe import described
 from tests.onnx_files import saved, weighted, written
 

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.doors.onnx import build, functions, fused, load, open_file
+from pellucid.doors.onnx import functions, load, open_file
 from pellucid.doors.onnx.graph import Graph, Model, Node
-from pellucid.doors.onnx.module import OnnxModule
-from pellucid.doors.onnx.reading import Reading
+from pellucid.doors.onnx.joined import fused
+from pellucid.doors.onnx.joined.reading import Reading
+from pellucid.doors.onnx.running import build
+from pellucid.doors.onnx.running.module import OnnxModule
 from tests.networks import randomized, seeded
 from tests.onnx_files import exported, written
 

@@ -12,7 +12,7 @@ from pellucid.architecture.graph import ROOT, Graph, Shape
 from pellucid.architecture.onnx_flops import Sizes, flops
 from pellucid.architecture.onnx_memory import Memory
 from pellucid.doors.onnx import graph as onnx
-from pellucid.doors.onnx.learned import is_setting
+from pellucid.doors.onnx.running.learned import is_setting
 
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
             "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip

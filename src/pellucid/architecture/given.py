@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
-from pellucid.doors.onnx.values import named_dtype
+from pellucid.doors.onnx.running.values import named_dtype
 
 Given: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pellucid.core.errors import Missing
 from pellucid.doors.files import printable
-from pellucid.doors.onnx import guard, order, parse
+from pellucid.doors.onnx import order
+from pellucid.doors.onnx.file import guard, parse
 from pellucid.doors.onnx.graph import Model
 from pellucid.doors.worker import MEMORY, inspected
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
+from pellucid.doors.onnx.file.guard import MOST_NODES
 from pellucid.doors.onnx.graph import Function, Graph, Model, Node, Reference, Value
-from pellucid.doors.onnx.guard import MOST_NODES
 
 _DEEPEST = 40
 
@@ -28,7 +28,7 @@ def inlined(model: Model, known: Known | None = None) -> Model:
 
 
 def _computed(domain: str, op: str, version: int) -> object:
-    from pellucid.doors.onnx.registry import find
+    from pellucid.doors.onnx.running.registry import find
 
     return (domain, op) == ("", "Constant") or find(domain, op, version)
 
@@ -128,7 +128,7 @@ def _standard(domain: str, op: str, version: int) -> Function | None:
     from onnx import FunctionProto
     from onnx.defs import SchemaError, get_schema
 
-    from pellucid.doors.onnx.parse import function
+    from pellucid.doors.onnx.file.parse import function
 
     try:
         schema: Any = get_schema(op, version, domain)

@@ -1,6 +1,6 @@
 """An ONNX model as plain data: values, weights, nodes, subgraphs, functions.  To hold it takes neither torch nor onnx.
 
-`pellucid.doors.onnx.parse` fills it from a file; a map can be drawn from it, and `build` makes a module of it.
+`pellucid.doors.onnx.file.parse` fills it from a file; a map can be drawn from it, and `build` makes a module of it.
 """
 
 from __future__ import annotations

@@ -14,10 +14,13 @@ from torch import Tensor
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
-from pellucid.doors.onnx import build, functions, fused, guard, order, scores, support
+from pellucid.doors.onnx import functions, order, scores, support
+from pellucid.doors.onnx.file import guard
 from pellucid.doors.onnx.graph import Model, Value
-from pellucid.doors.onnx.module import OnnxModule
-from pellucid.doors.onnx.values import named_dtype
+from pellucid.doors.onnx.joined import fused
+from pellucid.doors.onnx.running import build
+from pellucid.doors.onnx.running.module import OnnxModule
+from pellucid.doors.onnx.running.values import named_dtype
 from pellucid.doors.pictures.reading import read
 
 _LABELS = ("names", "labels", "classes", "class_names")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.doors.files import printable
-from pellucid.doors.onnx import guard, order, parse
-from pellucid.doors.onnx.bare import bare
-from pellucid.doors.onnx.followed import followed
+from pellucid.doors.onnx import order
+from pellucid.doors.onnx.file import guard, parse
+from pellucid.doors.onnx.file.bare import bare
 from pellucid.doors.onnx.graph import Model
-from pellucid.doors.onnx.shapes import inferring, with_shapes
+from pellucid.doors.onnx.shapes.followed import followed
+from pellucid.doors.onnx.shapes.inferred import inferring, with_shapes
 
 MOST_NODES = 20_000  # up to which shapes are followed through a file
 MOST_BYTES = 256 << 20

@@ -7,7 +7,7 @@ from collections import Counter
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Model
-from pellucid.doors.onnx.registry import find
+from pellucid.doors.onnx.running.registry import find
 
 _SHOWN = 20
 

@@ -1,0 +1,1 @@
+"""From the bytes of an untrusted ONNX file to plain data: what is checked first, decoding, stored numbers."""

@@ -1,0 +1,1 @@
+"""An ONNX graph as torch modules: one for every operation, with its weights, in the exporter's tree."""
