@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.architecture.channels import channel_axes
+from pellucid.architecture.overlays.channels import channel_axes
 from pellucid.core.network import Network
 from pellucid.core.recording.receptive_field import ReceptiveField, receptive_field
 from pellucid.core.recording.resume import Cut

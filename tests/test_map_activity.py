@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import pellucid as pl
-from pellucid.architecture.activity import thumbnail
 from pellucid.architecture.given import call_of
 from pellucid.architecture.map import HOW
+from pellucid.architecture.overlays.activity import thumbnail
 from tests.networks import randomized
 from tests.zoo_of_kinds import build, resnet
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import pellucid as pl
-from pellucid.architecture.difference import weight_change
-from pellucid.architecture.folding import folded
-from pellucid.architecture.similarity import gram, hsic, minibatch_cka, table
+from pellucid.architecture.compared.difference import weight_change
+from pellucid.architecture.compared.folding import folded
+from pellucid.architecture.compared.similarity import gram, hsic, minibatch_cka, table
 from pellucid.architecture.weights import facts_of
 from pellucid.render.terminal import terminal
 from pellucid.surfaces.facts import facts

@@ -14,7 +14,7 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.architecture import weight_facts
-from pellucid.architecture.from_names import Named, from_names
+from pellucid.architecture.sources.from_names import Named, from_names
 from pellucid.architecture.tree import tree
 from pellucid.doors.weight_files import listing
 from pellucid.render.terminal import terminal

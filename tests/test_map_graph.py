@@ -12,11 +12,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import pellucid as pl
-from pellucid.architecture.draft import Draft, Row, Run
-from pellucid.architecture.from_modules import from_modules
-from pellucid.architecture.from_tape import from_tape, unused
 from pellucid.architecture.graph import Edges, Graph, Nodes, nodes, only_root
 from pellucid.architecture.overlay import of_structure
+from pellucid.architecture.sources.draft import Draft, Row, Run
+from pellucid.architecture.sources.from_modules import from_modules
+from pellucid.architecture.sources.from_tape import from_tape, unused
 from pellucid.architecture.text import from_text, to_text
 from pellucid.architecture.totals import longest, totals
 from pellucid.architecture.tree import tree

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import pellucid as pl
-from pellucid.architecture.from_onnx import from_onnx
+from pellucid.architecture.sources.from_onnx import from_onnx
 from pellucid.architecture.unrun import of_onnx
 from pellucid.doors.onnx.file.parse import model as parsed_model
 from pellucid.render.graph.page import built

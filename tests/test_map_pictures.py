@@ -15,9 +15,9 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.draft import Draft, Row, Run
-from pellucid.architecture.families import family_of
 from pellucid.architecture.overlay import Measure, of_structure
+from pellucid.architecture.sources.draft import Draft, Row, Run
+from pellucid.architecture.sources.families import family_of
 from pellucid.architecture.text import from_text
 from pellucid.architecture.totals import totals
 from pellucid.architecture.tree import tree

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.architecture.from_onnx import from_onnx
-from pellucid.architecture.from_tape import from_tape
 from pellucid.architecture.graph import Graph
-from pellucid.architecture.onnx_memory import viewed
+from pellucid.architecture.sources.from_onnx import from_onnx
+from pellucid.architecture.sources.from_tape import from_tape
+from pellucid.architecture.sources.onnx_memory import viewed
 from pellucid.architecture.unrun import of_onnx
 from pellucid.core.recording.record import record_module
 from pellucid.doors.onnx import functions, open_file

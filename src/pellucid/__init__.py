@@ -16,9 +16,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "pellucid.architecture.difference": ("map_difference",),
+    "pellucid.architecture.compared.difference": ("map_difference",),
     "pellucid.architecture.map": ("map",),
-    "pellucid.architecture.similarity": ("cka",),
+    "pellucid.architecture.compared.similarity": ("cka",),
     "pellucid.architecture.weights": ("weights",),
     "pellucid.core.check": ("Check", "Verdict"),
     "pellucid.core.errors": ("BadInput", "BadModel", "BadOption", "BadTarget", "Missing", "PellucidError", "Stopped"),

@@ -47,7 +47,7 @@ class Architecture(Shown):
 
         An operation that is not covered ran under the plain gradient: what flows through it is not the method's.
         """
-        from pellucid.architecture.trust import covered
+        from pellucid.architecture.overlays.trust import covered
 
         said = [f"{c.name}: {c.verdict.name.lower()}." for c in explanation.checks]
         overlay = self.overlay.with_measures({"trust": covered(self.graph, explanation)})

@@ -10,16 +10,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from pellucid.architecture.activity import activity
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.fields import fields
-from pellucid.architecture.from_modules import from_modules
-from pellucid.architecture.from_tape import from_tape, unused
 from pellucid.architecture.given import Call, Given, call_of, guessed, said_of
-from pellucid.architecture.gradients import gradients
 from pellucid.architecture.overlay import Overlay, of_structure
+from pellucid.architecture.overlays.activity import activity
+from pellucid.architecture.overlays.fields import fields
+from pellucid.architecture.overlays.gradients import gradients
+from pellucid.architecture.overlays.timing import timed
+from pellucid.architecture.sources.from_modules import from_modules
+from pellucid.architecture.sources.from_tape import from_tape, unused
 from pellucid.architecture.stored import FOLDER, is_there, of_listing
-from pellucid.architecture.timing import timed
 from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts

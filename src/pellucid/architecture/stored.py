@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.from_names import Named, from_names
 from pellucid.architecture.overlay import Measure, Overlay
+from pellucid.architecture.sources.from_names import Named, from_names
 from pellucid.architecture.totals import totals
 from pellucid.doors import zoo
 from pellucid.doors.weight_files.entries import Entry, Listing

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pellucid.architecture.families import family_of_kind
 from pellucid.architecture.graph import Edges, Graph, Groups, Nodes, Shape, shape_text
 from pellucid.architecture.overlay import Measure, Overlay, Thumbnail
+from pellucid.architecture.sources.families import family_of_kind
 from pellucid.architecture.totals import Totals
 from pellucid.core.errors import BadInput
 

@@ -42,7 +42,7 @@ def reading(path: Path, color: str = "", depth: int | None = None) -> Iterator[C
 
 def described(path: Path, color: str = "", depth: int | None = None) -> str:
     """The JSON text of an ONNX file's map: what the other process does."""
-    from pellucid.architecture.from_onnx import from_onnx
+    from pellucid.architecture.sources.from_onnx import from_onnx
     from pellucid.doors.onnx.joined.fused import fused
     from pellucid.doors.onnx.probe import described
 

@@ -76,7 +76,7 @@ def _refuse(
 
 def _kind(compare: str | None, weights: bool) -> type[Shown]:
     from pellucid.architecture.architecture import Architecture
-    from pellucid.architecture.difference import Difference
+    from pellucid.architecture.compared.difference import Difference
     from pellucid.architecture.weights import Weights
 
     return Difference if compare else Weights if weights else Architecture
@@ -93,7 +93,7 @@ def _found(
     model: str | Network, given: Any, compare: str | Network | None, weights: bool, depth: int | None,
     color: str | None,
 ) -> Shown:  # fmt: skip
-    from pellucid.architecture.difference import map_difference
+    from pellucid.architecture.compared.difference import map_difference
     from pellucid.architecture.map import map as map_
     from pellucid.architecture.weights import weights as weights_
 

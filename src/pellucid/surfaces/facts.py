@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.difference import Difference
+from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.tree import tree
 from pellucid.architecture.weights import Weights
 from pellucid.concepts.tested import Tested

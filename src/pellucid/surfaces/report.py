@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.difference import Difference
+from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.weights import Weights
 from pellucid.checks.card import trust_card
 from pellucid.concepts.between import Between

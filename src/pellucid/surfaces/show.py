@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.difference import Difference
+from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.weights import Weights
 from pellucid.core.archive import SUFFIX
 from pellucid.core.errors import BadInput

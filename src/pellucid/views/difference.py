@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pellucid.architecture.difference import Difference
-from pellucid.architecture.folding import Folded, folded
+from pellucid.architecture.compared.difference import Difference
+from pellucid.architecture.compared.folding import Folded, folded
 from pellucid.architecture.overlay import Measure
 from pellucid.views.architecture import short
 from pellucid.views.graph import Map

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pellucid.architecture.families import family_of_kind
 from pellucid.architecture.graph import Family, Graph
+from pellucid.architecture.sources.families import family_of_kind
 
 TOGETHER = 4  # inputs or outputs in a row that share a card
 SIDE_BY_SIDE = 8  # that many alike groups which do not follow each other (experts) are folded too

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph
-from pellucid.architecture.labels import label
+from pellucid.architecture.sources.draft import Draft, Row, Run
+from pellucid.architecture.sources.labels import label
 from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
 from pellucid.core.structure import leaves, parts
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pellucid.architecture.channels import channel_axes
 from pellucid.architecture.given import Call
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure, Scale, Thumbnail
-from pellucid.architecture.places import last_nodes, nodes_by_operation, spread
+from pellucid.architecture.overlays.channels import channel_axes
+from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
 from pellucid.core.recording.tape import Operation, Step, Tape
 
 SIDE, CHANNELS, MOST_PICTURES = 24, 4, 600

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Family, Graph, shape_text
+from pellucid.architecture.sources.draft import Draft, Row, Run
 
 _SHOWN = 2  # tensors in a label
 DEPTH = 32  # levels of names; what is nested deeper keeps its dots

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from pellucid.architecture.draft import sums
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure
+from pellucid.architecture.sources.draft import sums
 from pellucid.core.explanation import Explanation
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pellucid.architecture.alignment import Alignment
+from pellucid.architecture.compared.alignment import Alignment
 from pellucid.architecture.graph import Graph
 
 _INDEX = re.compile(r"(?<![^./])[0-9]+(?![^./#:])")  # a part of a path that is a number

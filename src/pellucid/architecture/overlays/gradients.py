@@ -7,7 +7,7 @@ import torch
 from pellucid.architecture.given import Call
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure
-from pellucid.architecture.places import last_nodes, nodes_by_operation, spread
+from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
 from pellucid.core.errors import PellucidError
 from pellucid.core.names import named_arguments
 from pellucid.core.network import Network

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph
+from pellucid.architecture.sources.draft import Draft, Row, Run
 from pellucid.core.names import module_paths
 
 

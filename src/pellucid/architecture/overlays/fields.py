@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure
-from pellucid.architecture.places import last_nodes, nodes_by_operation, spread
+from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
 from pellucid.core.errors import BadInput
 from pellucid.core.recording.receptive_field import ReceptiveField, receptive_fields
 from pellucid.core.recording.tape import Tape
@@ -16,7 +16,7 @@ def fields(tape: Tape, graph: Graph) -> dict[str, Measure]:
     Where an operation sees the whole input, that is its field: the input's longest side.
 
     >>> import torch
-    >>> from pellucid.architecture.from_tape import from_tape
+    >>> from pellucid.architecture.sources.from_tape import from_tape
     >>> from pellucid.core.recording.record import record_module
     >>> tape = record_module(torch.nn.Conv2d(1, 1, 3), (torch.zeros(1, 1, 8, 8),), {})
     >>> fields(tape, from_tape(tape, "one"))["field"].nodes

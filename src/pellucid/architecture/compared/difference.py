@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pellucid.architecture.alignment import Alignment, align
 from pellucid.architecture.architecture import Architecture
-from pellucid.architecture.folding import Repeats, repeats
+from pellucid.architecture.compared.alignment import Alignment, align
+from pellucid.architecture.compared.folding import Repeats, repeats
+from pellucid.architecture.compared.similarity import FEWEST, table
+from pellucid.architecture.compared.weight_change import WeightChange, stored_change, weight_change
 from pellucid.architecture.given import Given
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.map import Mappable
 from pellucid.architecture.map import map as map_
-from pellucid.architecture.similarity import FEWEST, table
 from pellucid.architecture.stored import is_file_of_weights, of_listing
 from pellucid.architecture.tree import output_nodes
-from pellucid.architecture.weight_change import WeightChange, stored_change, weight_change
 from pellucid.core.answer import ask
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.names import named_weights

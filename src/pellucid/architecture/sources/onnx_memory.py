@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeAlias
 
-from pellucid.architecture.onnx_flops import Sizes
+from pellucid.architecture.sources.onnx_flops import Sizes
 from pellucid.doors.onnx.graph import Node
 
 Few: TypeAlias = Callable[[str], Sequence[float] | None]  # the numbers of a short stored tensor; None: it is not one

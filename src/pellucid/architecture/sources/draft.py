@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import islice, repeat
 from typing import Any, NamedTuple, TypeVar
 
-from pellucid.architecture.alike import alike
-from pellucid.architecture.families import family_of
 from pellucid.architecture.graph import ROOT, Edges, Family, Graph, Groups, Nodes, Shape
+from pellucid.architecture.sources.alike import alike
+from pellucid.architecture.sources.families import family_of
 
 N = TypeVar("N", int, float)
 

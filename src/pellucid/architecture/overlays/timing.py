@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pellucid.architecture.draft import sums
 from pellucid.architecture.given import Call
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure
-from pellucid.architecture.places import nodes_by_operation
+from pellucid.architecture.overlays.places import nodes_by_operation
+from pellucid.architecture.sources.draft import sums
 from pellucid.core.recording.tape import Operation, Tape
 
 REPEATS = 5

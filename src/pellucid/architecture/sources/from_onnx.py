@@ -7,10 +7,10 @@ from itertools import repeat
 from math import isinf, prod
 from typing import Any
 
-from pellucid.architecture.draft import Draft, Row, Run
 from pellucid.architecture.graph import ROOT, Graph, Shape
-from pellucid.architecture.onnx_flops import Sizes, flops
-from pellucid.architecture.onnx_memory import Memory
+from pellucid.architecture.sources.draft import Draft, Row, Run
+from pellucid.architecture.sources.onnx_flops import Sizes, flops
+from pellucid.architecture.sources.onnx_memory import Memory
 from pellucid.doors.onnx import graph as onnx
 from pellucid.doors.onnx.running.learned import is_setting
 

@@ -1,0 +1,1 @@
+"""What a graph is made from: a recorded pass, a tree of modules, names of weights, an ONNX file."""
