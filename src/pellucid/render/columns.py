@@ -22,7 +22,7 @@ def wanted(width: float, height: float) -> int:
     """In how many columns a drawing is best seen as a whole: wider than high, none of them very short.
 
     >>> wanted(340, 7000), wanted(900, 800)
-    (5, 1)
+    (6, 1)
     """
     best = round(math.sqrt(LANDSCAPE * height / (width + GAP)))
     return max(1, min(best, int(height // SHORTEST)))
