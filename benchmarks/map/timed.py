@@ -1,7 +1,7 @@
 """Seconds from a file to the first whole picture of it, in headless Chromium, the generator of the page included.
 
-Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page; or the same with every
-module open, repeated blocks folded.  Netron: its Python server in a process of its own, then its page; consent is
+Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page; and then the
+same with nothing folded, chosen in the page's menu.  Netron: its Python server in a process of its own, then its page; consent is
 given beforehand and addresses other than the machine's own are refused, so that it waits for nobody.  Wall-clock time,
 since processes of several programs work together.
 """
@@ -23,6 +23,8 @@ from typing import Any
 NETRON = "import netron, sys, time; netron.start(sys.argv[1], int(sys.argv[2]), browse=False); time.sleep(3600)"
 DRAWN_BY_NETRON = "document.body && document.body.className === 'default' && document.querySelector('#canvas .node')"
 DRAWN_BY_US = "document.documentElement.dataset.ready"
+BOXES = "document.querySelector('[data-boxes]').dataset.boxes"
+EVERYTHING = "[...document.querySelectorAll('button')].find((b) => b.textContent === 'Every operation').click()"
 
 
 def chromium() -> str:
@@ -52,14 +54,17 @@ def _near(url: str) -> bool:
 
 
 def ours(path: Path, limit: float, picture: Path | None = None, *, every: bool = False) -> float:
-    """Seconds until Pellucid's page shows the whole network; infinity when that takes longer than `limit`."""
+    """Seconds until Pellucid's page shows the whole network; infinity when that takes longer than `limit`.
+
+    With `every` until each operation has a box, for which the page has to be asked once it is there.
+    """
     with tempfile.TemporaryDirectory() as folder, page() as shown:
         place = Path(folder) / "map.html"
         since = time.perf_counter()
         command = [sys.executable, "-m", "pellucid", "map", str(path), "-o", str(place), "--quiet"]
-        command += ["--depth", "99"] if every else []
         subprocess.run(command, check=True, timeout=limit, stdout=subprocess.DEVNULL)
-        return _drawn(shown, place.as_uri(), DRAWN_BY_US, since, limit, picture)
+        took = _drawn(shown, place.as_uri(), DRAWN_BY_US, since, limit, None if every else picture)
+        return _unfolded(shown, since, limit, picture) if every else took
 
 
 def netron(path: Path, limit: float, picture: Path | None = None) -> float:
@@ -99,6 +104,25 @@ def _drawn(shown: Any, url: str, condition: str, since: float, limit: float, pic
             time.sleep(0.02)
     except Error:
         return float("inf")
+    found = time.perf_counter() - since
+    if picture is not None:
+        shown.screenshot(path=str(picture))
+    return found
+
+
+def _unfolded(shown: Any, since: float, limit: float, picture: Path | None) -> float:
+    """Seconds until nothing is folded any more; the page counts its boxes when it draws them."""
+    ask = shown.context.new_cdp_session(shown)
+    ask.send("Runtime.evaluate", {"expression": f"globalThis.before = {BOXES}; {EVERYTHING}"})
+    while not _holds(ask, f"{BOXES} !== globalThis.before"):
+        if time.perf_counter() > since + limit:
+            return float("inf")
+        time.sleep(0.02)
+    ask.send(
+        "Runtime.evaluate",
+        {"expression": "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))",
+         "awaitPromise": True},
+    )  # fmt: skip
     found = time.perf_counter() - since
     if picture is not None:
         shown.screenshot(path=str(picture))
