@@ -1,7 +1,7 @@
 """Seconds from a file to the first whole picture of it, in headless Chromium, the generator of the page included.
 
-Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page; and then the
-same with nothing folded, chosen in the page's menu.  Netron: its Python server in a process of its own, then its page; consent is
+Pellucid: the command `pellucid map FILE -o page.html` in a process of its own, then the page; and then the same with
+nothing folded, chosen in the page's menu.  Netron: its Python server in a process of its own, then its page; consent is
 given beforehand and addresses other than the machine's own are refused, so that it waits for nobody.  Wall-clock time,
 since processes of several programs work together.
 """
