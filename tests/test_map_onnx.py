@@ -206,3 +206,14 @@ def test_a_module_in_turns_puts_out_what_leaves_it_last(tmp_path):
     expected = {"net.a": x.relu().exp().tanh(), "net.b": x.abs().sqrt().sigmoid(), "net.b.lower": x.abs().sqrt()}
     for path, put_out in expected.items():
         assert means[path] == pytest.approx(float(put_out.mean())), path
+
+
+def test_a_value_under_another_name_is_no_box(tmp_path):
+    nodes = [helper.make_node(op, [given], [made]) for op, given, made in
+             (("Identity", "x", "i"), ("Relu", "i", "r"), ("Identity", "r", "s"), ("Identity", "s", "t"),
+              ("Neg", "t", "n"), ("Identity", "n", "y"))]  # fmt: skip
+    path = saved(tmp_path, nodes, [value("x", 1, 4)], [value("y", 1, 4)])
+    for graph in (pl.map(path).graph, pl.map(path, (1, 4)).graph):
+        assert [op.lower() for op in graph.nodes.op] == ["input", "relu", "neg", "output"]
+        assert tuple(zip(graph.edges.source, graph.edges.target, strict=True)) == ((0, 1), (1, 2), (2, 3))
+        assert graph.edges.shape == ((1, 4),) * 3
