@@ -212,6 +212,16 @@ def weights(blocks: int = 3) -> Graph:
     return net.graph()
 
 
+def wrapped(count: int = 70) -> Graph:
+    """A network inside two others that hold nothing else, too large to be seen in few boxes."""
+    net = Drawn("wrapped")
+    x = net.add("input", "")
+    for i in range(count):
+        x = net.add("relu", f"outer.net.{i}", net.add("conv" if i % 2 else "matmul", f"outer.net.{i}", x))
+    net.add("output", "", x)
+    return net.graph()
+
+
 def modules() -> Graph:
     """Modules of which nothing ran."""
     net = Drawn("modules")

@@ -136,6 +136,18 @@ def test_vectors_are_what_both_languages_find(path: Path):
         assert lines == pytest.approx([v for route in view["placed"]["routes"] for v in route], abs=1e-6)
 
 
+def test_a_network_that_is_all_there_is_is_open_and_what_it_holds_is_as_the_budget_says():
+    graph = graphs.wrapped(70)
+    outer, net, first = (graph.groups.path.index(path) for path in ("outer", "outer.net", "outer.net.0"))
+    assert open_first(graph) == {0, outer, net}
+    assert first in open_first(graph, 300)
+    two = graphs.Drawn("two")
+    x = two.add("relu", "beside", two.add("conv", "beside"))
+    for i in range(70):
+        x = two.add("relu", f"net.{i}", two.add("conv" if i % 2 else "matmul", f"net.{i}", x))
+    assert open_first(two.graph()) == {0, two.paths["beside"]}  # another group stands beside it: the budget counts
+
+
 def loose(count: int) -> Graph:
     net = graphs.Drawn("loose")
     for i in range(count):

@@ -21,6 +21,7 @@ from pellucid.architecture.text import from_text, to_text
 from pellucid.architecture.totals import longest, totals
 from pellucid.architecture.tree import tree
 from pellucid.core.recording.record import record_module
+from tests import graphs
 from tests import zoo_of_kinds as zoo
 from tests.zoo_of_kinds import KINDS, build
 
@@ -100,6 +101,31 @@ def test_a_module_that_runs_twice_is_two_groups_that_share_their_parameters():
     assert line.count == 2 and line.parameters == 20  # folded, and what they share counted once
 
 
+class Pieces(nn.Module):
+    in_pieces = True
+
+    def forward(self, x):
+        return x.relu()
+
+
+class InTurns(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = Pieces(), Pieces()
+
+    def forward(self, x):
+        return self.b(self.a(self.b(self.a(x).exp())))
+
+
+def test_a_module_that_runs_in_pieces_is_one_group_in_each_run_of_what_holds_it():
+    shared = InTurns()
+    graph = from_tape(record_module(nn.Sequential(shared, nn.Tanh(), shared), (torch.zeros(1, 4),), {}), "")
+    runs = list(zip(graph.groups.path, graph.groups.parent, strict=True))
+    assert runs == [("", -1), ("0", 0), ("0.a", 1), ("0.b", 1), ("1", 0), ("0", 0), ("0.a", 5), ("0.b", 5)]
+    inside = [[op for op, at in zip(graph.nodes.op, graph.nodes.group, strict=True) if at == g] for g in range(8)]
+    assert inside[1:] == [["exp"], ["relu"] * 2, ["relu"] * 2, ["tanh"], ["exp"], ["relu"] * 2, ["relu"] * 2]
+
+
 class Block(nn.Module):
     def __init__(self, width, around=True, late=False):
         super().__init__()
@@ -141,6 +167,11 @@ def test_a_thousand_layers_of_one_kind_and_ones_that_interleave():
         before[side] = at
     graph = draft.finished()
     assert graph.groups.alike == (0, 1, 1) and longest(graph) == 250
+
+
+def test_a_group_that_is_all_there_is_is_no_level_of_its_own():
+    lines = tree(graphs.wrapped(70))
+    assert [line.name for line in lines] == ["outer", "net", *map(str, range(70))]
 
 
 def test_a_tree_of_modules_holds_every_module_and_every_parameter():

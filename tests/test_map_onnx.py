@@ -171,3 +171,49 @@ def test_a_pass_on_an_input_keeps_its_name_and_has_gradients(tmp_path):
     found = pl.map(pl.open(path), torch.rand(1, 3, 8, 8))
     assert found.graph.nodes.label[found.graph.nodes.op.index("input")] == "picture"
     assert "gradient" in found.overlay.measures and not any("No gradients" in note for note in found.notes)
+
+
+def in_turns(folder: Path) -> Path:
+    """Two modules whose operations the file lists in turns, some alone between those of the other module."""
+    listed = [("Relu", "x", "r", "a/lower/Relu"), ("Neg", "x", "n", "b/lower/Neg"), ("Abs", "n", "m", "b/lower/Abs"),
+              ("Exp", "r", "e", "a/Exp"), ("Sqrt", "m", "q", "b/lower/Sqrt"), ("Tanh", "e", "t", "a/upper/Tanh"),
+              ("Sigmoid", "q", "s", "b/Sigmoid")]  # fmt: skip
+    nodes = [helper.make_node(op, [given], [made], f"/net/{name}") for op, given, made, name in listed]
+    nodes.append(helper.make_node("Add", ["t", "s"], ["y"], "/net/Add"))
+    return saved(folder, nodes, [value("x", 1, 4)], [value("y", 1, 4)])
+
+
+def held(graph, path):
+    """The operations inside a module."""
+    group = graph.groups.path.index(path)
+    pairs = zip(graph.nodes.op, graph.nodes.group, strict=True)
+    return [op.lower() for op, inner in pairs if group in graph.ancestors(inner)]
+
+
+def test_modules_whose_operations_are_listed_in_turns_are_one_group_each_when_they_run(tmp_path):
+    path = in_turns(tmp_path)
+    unrun, run = pl.map(path).graph, pl.map(path, (1, 4)).graph
+    assert len(set(run.groups.path)) == len(run.groups.path)
+    for module in unrun.groups.path[1:]:
+        assert held(run, module) == held(unrun, module)
+    assert held(run, "net.b") == ["neg", "abs", "sqrt", "sigmoid"]
+
+
+def test_a_module_in_turns_puts_out_what_leaves_it_last(tmp_path):
+    x = torch.tensor([[0.5, -1.0, 2.0, 0.0]])
+    found = pl.map(in_turns(tmp_path), x)
+    means = dict(zip(found.graph.groups.path, found.overlay.measures["mean"].groups, strict=True))
+    expected = {"net.a": x.relu().exp().tanh(), "net.b": x.abs().sqrt().sigmoid(), "net.b.lower": x.abs().sqrt()}
+    for path, put_out in expected.items():
+        assert means[path] == pytest.approx(float(put_out.mean())), path
+
+
+def test_a_value_under_another_name_is_no_box(tmp_path):
+    nodes = [helper.make_node(op, [given], [made]) for op, given, made in
+             (("Identity", "x", "i"), ("Relu", "i", "r"), ("Identity", "r", "s"), ("Identity", "s", "t"),
+              ("Neg", "t", "n"), ("Identity", "n", "y"))]  # fmt: skip
+    path = saved(tmp_path, nodes, [value("x", 1, 4)], [value("y", 1, 4)])
+    for graph in (pl.map(path).graph, pl.map(path, (1, 4)).graph):
+        assert [op.lower() for op in graph.nodes.op] == ["input", "relu", "neg", "output"]
+        assert tuple(zip(graph.edges.source, graph.edges.target, strict=True)) == ((0, 1), (1, 2), (2, 3))
+        assert graph.edges.shape == ((1, 4),) * 3

@@ -27,7 +27,7 @@ GRAPHS = {
     "residual": graphs.residual(3), "transformer": graphs.transformer(90), "u": graphs.u_shaped(7),
     "dense": graphs.dense(7), "experts": graphs.experts(9), "torn": graphs.torn(), "constants": graphs.constants(),
     "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "outputs": graphs.outputs(),
-    "weights": graphs.weights(),
+    "weights": graphs.weights(), "wrapped": graphs.wrapped(),
     **{f"wild-{seed}": graphs.wild(seed) for seed in range(4)},
 }  # fmt: skip
 

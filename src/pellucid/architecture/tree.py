@@ -34,6 +34,8 @@ class Line:
 def tree(graph: Graph, depth: int | None = None) -> tuple[Line, ...]:
     """The lines of a graph down to a depth; by default as deep as some sixty lines go, and one level at least.
 
+    A group that is all there is does not count as a level.
+
     Operations have lines of their own where they stand beside groups and hold parameters or cost something; those of
     a group in which nothing else runs are in its line.
 
@@ -47,10 +49,15 @@ def tree(graph: Graph, depth: int | None = None) -> tuple[Line, ...]:
     found = looked.lines(1)
     for deeper in range(2, max(graph.depths, default=0) + 2):
         more = looked.lines(deeper)
-        if len(more) > BUDGET:
+        if len(more) > BUDGET and not _chain(found):
             break
         found = more
     return found
+
+
+def _chain(lines: tuple[Line, ...]) -> bool:
+    """Is every line all that the one above it holds?"""
+    return bool(lines) and lines[-1].depth == len(lines) and all(line.count == 1 for line in lines)
 
 
 class _Tree:

@@ -6,9 +6,11 @@ import { layer, type Outline, opens } from "./outline.ts";
 export const BUDGET = 60;
 
 /** The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
- *  What is one layer stays closed, in however many operations it is written. */
+ *  What is one layer stays closed, in however many operations it is written; a group that is all there is, inputs and
+ *  outputs aside, is open whatever it holds. */
 export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
   const opened = new Set([ROOT]);
+  let outer = ROOT;
   let found = seen(tree, ROOT);
   let boxes = found.length;
   const waiting = new Heap();
@@ -19,7 +21,9 @@ export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
     const group = waiting.pop();
     if (group < 0) return opened;
     const within = seen(tree, group);
-    const fits = boxes - 1 + within.length <= budget;
+    const allThereIs = group === only(tree, outer);
+    if (allThereIs) outer = group;
+    const fits = boxes - 1 + within.length <= budget || allThereIs;
     found = fits ? within : [];
     if (fits) {
       boxes += within.length - 1;
@@ -36,6 +40,12 @@ function seen(tree: Outline, group: number): number[] {
     else if (item < 0 && tree.leader[~item] === ~item) found.push(~item);
   }
   return found;
+}
+
+/** The group that alone stands between the inputs and the outputs of a group; -1 where there is none or more. */
+function only(tree: Outline, group: number): number {
+  const found = tree.items[group].filter((item) => item < 0 || tree.graph.nodes.family[item] !== "io");
+  return found.length === 1 && found[0] < 0 ? ~found[0] : -1;
 }
 
 function weight(tree: Outline, group: number): number {

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Number
+from pellucid.architecture.tree import output_nodes
 from pellucid.core.recording.tape import Tape
 
 Column: TypeAlias = tuple[Number, ...]
@@ -26,7 +27,13 @@ def last_nodes(tape: Tape, graph: Graph) -> tuple[int | None, ...]:
         site = call.path + (f"#{call.call}" if call.call else "")
         operation = tape.values[call.outputs[0]].operation if call.outputs else None
         made[site] = None if operation is None else nodes.get(operation)
-    return tuple(made.get(graph.site_of(group)) for group in range(len(graph.groups)))
+    if not tape.pieces:
+        return tuple(made.get(graph.site_of(group)) for group in range(len(graph.groups)))
+    leaving = output_nodes(graph)  # no call of a piece puts out what the module does
+    return tuple(
+        leaving[group] if path in tape.pieces else made.get(graph.site_of(group))
+        for group, path in enumerate(graph.groups.path)
+    )
 
 
 def spread(found: Mapping[int, float], graph: Graph, last: Sequence[int | None]) -> tuple[Column, Column]:

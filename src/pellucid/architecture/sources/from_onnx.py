@@ -26,10 +26,10 @@ _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them
 def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     """The graph of a parsed ONNX model.
 
-    Initializers are parameters of what reads them, floating ones with an axis counted; constants and values that nobody
-    computes are not drawn.  Groups are the modules that the exporter wrote down, and the bodies of `If`, `Loop` and
-    `Scan`.  FLOPs are known where the shapes around products are (`onnx_flops`); a batch that only has a name counts as
-    one sample.
+    Initializers are parameters of what reads them, floating ones with an axis counted; constants, values that nobody
+    computes, and what only gives a value another name are not drawn.  Groups are the modules that the exporter wrote
+    down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs are known where the shapes around products are
+    (`onnx_flops`); a batch that only has a name counts as one sample.
 
     >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
     >>> x, y = Value("x", "float32", (1, 4)), Value("y", "float32", (1, 4))
@@ -109,6 +109,9 @@ class _Filling:
                 continue
             if node.op == "Identity" and not node.domain and scope.stored.keys() & node.inputs[:1]:  # another name
                 scope.stored[node.outputs[0]] = scope.stored[node.inputs[0]]
+                continue
+            if node.op == "Identity" and not node.domain and root == ROOT and made.keys() & node.inputs[:1]:
+                made[node.outputs[0]] = made[node.inputs[0]]  # as in a pass; a body may do nothing else, and is drawn
                 continue
             group = self._group(root, node.path)
             bodies = node.bodies if node.attributes else {}

@@ -20,7 +20,8 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
     """The graph of a recorded pass.
 
     Operations that handed their input back untouched are left out; what they handed on goes past them.  A module that
-    ran twice is two groups.  Parameters that no operation was seen to read belong to the group of their module.
+    ran twice is two groups; one that ran in pieces is one.  Parameters that no operation was seen to read belong to the
+    group of their module.
 
     >>> import torch
     >>> from pellucid.core.recording.record import record_module
@@ -44,18 +45,23 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
 
 
 def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, int]:
-    """Every module call as a group, parents first, in the order of running."""
+    """Every module call as a group, parents first, in the order of running; the pieces of one run are one group."""
     inside: dict[Called | None, list[tuple[int, int, ModuleCall]]] = {}
     for order, call in enumerate(tape.calls):
         inside.setdefault(call.parent, []).append((call.first, order, call))
     found: dict[Called, int] = {}
     holders: dict[tuple[int, str], int] = {}
+    begun: dict[tuple[int, str], int] = {}  # what runs in pieces, by the group around it
     ahead = [(-1, call) for *_, call in inside.get(None, [])]
     while ahead:
         parent, call = ahead.pop()
         here = (call.path, call.call)
         parent = _holder(draft, parent, call.path, kinds, holders)
-        found[here] = draft.group(Run(parent, call.path, _known(kinds.get(call.path, "")), call.call))
+        found[here] = begun.get((parent, call.path), -1)
+        if found[here] < 0:
+            found[here] = draft.group(Run(parent, call.path, _known(kinds.get(call.path, "")), call.call))
+        if call.path in tape.pieces:
+            begun[parent, call.path] = found[here]
         held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
         ahead.extend((found[here], child) for *_, child in held)
     return found

@@ -264,11 +264,11 @@ class Recorder:
         return Tape(
             tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(),
             frozenset(self.silent), fake, tuple(self.steps), result, self.ledger.constants, kept, self.turned,
+            frozenset(path for path, module in self.paths.items() if getattr(module, "in_pieces", False)),
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:
-        seen: set[int] = set()
-        modules = []
+        modules, seen = list[Module](), set[int]()
         for path, module in self.paths.items():
             inner = hasattr(module, "_flatten_layers") and path != ""
             own = [p for p in module.parameters(recurse=inner) if id(p) not in seen]

@@ -129,7 +129,8 @@ class Tape:
     """Everything that happened in one forward pass.  `pellucid.core.recording.record.record_module` makes it.
 
     `silent` names the functions that only asked about metadata (shape, device) and are no operations; `turned` the
-    modules whose values are shown with channels second, though the network keeps them last.
+    modules whose values are shown with channels second, though the network keeps them last; `pieces` those of which one
+    run is several calls, since operations of others stand between theirs (in a file's order).
     """
 
     operations: tuple[Operation, ...]
@@ -143,6 +144,7 @@ class Tape:
     constants: Mapping[int, Tensor] = field(repr=False)
     kept: Mapping[int, Tensor] = field(repr=False)
     turned: frozenset[str] = frozenset()
+    pieces: frozenset[str] = frozenset()
 
     @property
     def edges(self) -> tuple[tuple[int, int, int], ...]:
@@ -168,9 +170,8 @@ class Tape:
     def value(self, id: int) -> Tensor:
         """A recorded value; raises `BadInput` when it was not kept or an operation wrote over it."""
         if id not in self.kept:
-            raise BadInput(
-                f"Value {id} was not kept or was written over.", "Record with keep_values=True, or read at a site."
-            )
+            what = f"Value {id} was not kept or was written over."
+            raise BadInput(what, "Record with keep_values=True, or read at a site.")
         return self.kept[id]
 
     def output(self, site: Site) -> int:
@@ -267,9 +268,8 @@ class Tape:
                 continue
             source = given if value.origin == "input" else weights
             if value.name not in source:
-                raise BadInput(
-                    f"There is no {value.origin} {value.name!r}, which the tape reads.", "Give what was recorded."
-                )
+                what = f"There is no {value.origin} {value.name!r}, which the tape reads."
+                raise BadInput(what, "Give what was recorded.")
             env[value.id] = source[value.name]
         return env
 

@@ -13,14 +13,15 @@ BUDGET = 60
 def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
     """The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
 
-    What is one layer stays closed, in however many operations it is written.
+    What is one layer stays closed, in however many operations it is written; a group that is all there is, inputs and
+    outputs aside, is open whatever it holds.
 
     >>> from pellucid.architecture.graph import Edges, nodes, only_root
     >>> open_first(Graph("one", "", nodes("relu"), only_root("Net"), Edges()))
     frozenset({0})
     """
     tree = graph if isinstance(graph, Outline) else outline(graph)
-    opened = {ROOT}
+    opened, outer = {ROOT}, ROOT
     seen = _seen(tree, ROOT)
     boxes = len(seen)
     waiting: list[tuple[int, int]] = []
@@ -32,7 +33,9 @@ def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
             return frozenset(opened)
         _, group = heappop(waiting)
         inside = _seen(tree, group)
-        fits = boxes - 1 + len(inside) <= budget
+        all_there_is = group == _only(tree, outer)
+        outer = group if all_there_is else outer
+        fits = boxes - 1 + len(inside) <= budget or all_there_is
         seen = inside if fits else []
         if fits:
             boxes += len(inside) - 1
@@ -48,6 +51,12 @@ def _seen(tree: Outline, group: int) -> list[int]:
         elif item < 0 and tree.leader[~item] == ~item:
             found.append(~item)
     return found
+
+
+def _only(tree: Outline, group: int) -> int:
+    """The group that alone stands between the inputs and the outputs of a group; -1 where there is none or more."""
+    found = [item for item in tree.items[group] if item < 0 or tree.graph.nodes.family[item] != "io"]
+    return ~found[0] if len(found) == 1 and found[0] < 0 else -1
 
 
 def _weight(tree: Outline, group: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -17,7 +18,16 @@ from pellucid.doors.onnx.running.registry import Operator, find
 from pellucid.doors.onnx.running.roles import buffer_name, is_learned, is_shape
 
 _END = 1 << 60  # used after everything: an output
-_OWN = ("kind", "plans", "inputs", "outputs", "optional", "one", "batch")  # what blocks hold under their own names
+_OWN = (
+    "kind",
+    "plans",
+    "in_pieces",
+    "inputs",
+    "outputs",
+    "optional",
+    "one",
+    "batch",
+)  # what blocks hold under their own names
 
 
 def module(model: Model) -> OnnxModule:
@@ -85,6 +95,7 @@ class _Builder:
         paths = filled_in([n.path for n in self.nodes])
         self.paths = [tuple(map(_attribute, path)) for path in paths]
         self.raw = paths
+        self.holders = _holders(self.paths)
         self._run(root, 0, len(self.nodes), 0, self.inputs, self.outputs)
 
     def _run(
@@ -95,7 +106,7 @@ class _Builder:
         count: dict[str, int] = {}
         steps: list[tuple[str, int, list[str], list[str]]] = []
         for a, b in self._groups(start, stop, depth):
-            if b - a == 1 and len(self.paths[a]) <= depth + 1:
+            if b - a == 1 and self._alone(a, depth):
                 takes, gives = list(self.used[a]), list(self.nodes[a].outputs)
                 steps.append((self._leaf(block, a, depth, count), 0, takes, gives))
             else:
@@ -108,6 +119,11 @@ class _Builder:
                     slots.setdefault(name, len(slots))
         block.plans.append(plan(len(inputs), slots, steps, outputs))
         return len(block.plans) - 1
+
+    def _alone(self, i: int, depth: int) -> bool:
+        """Is a node a module of its own at this depth, not one operation of a module that holds more?"""
+        path = self.paths[i]
+        return len(path) <= depth or (len(path) == depth + 1 and path not in self.holders)
 
     def _groups(self, start: int, stop: int, depth: int) -> Iterator[tuple[int, int]]:
         """Runs of consecutive nodes that stand in the same module at this depth; nodes that stand in none, singly."""
@@ -209,6 +225,12 @@ class _Builder:
             inputs = [v.name for v in graph.inputs if v.name not in graph.weights]
             _Builder(graph, [*inputs, *outer], held, {}, self.one).into(body)
             made.add_module(attribute, body)
+
+
+def _holders(paths: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """The modules that hold other modules, or two nodes in a row."""
+    above = {path[:n] for path in paths for n in range(1, len(path))}
+    return above | {a for a, b in pairwise(paths) if a == b}
 
 
 def _attribute(text: str) -> str:

@@ -187,6 +187,11 @@ class Block(nn.Module):
     def _get_name(self) -> str:
         return self.kind or "Block"
 
+    @property
+    def in_pieces(self) -> bool:
+        """Does one run of the module take several calls, since others' nodes stand between its own?"""
+        return len(self.plans) > 1
+
     def forward(self, *values: Any, call: int = 0) -> Any:
         """Run the `call`-th of its plans; returns one value, or a tuple of several."""
         plan = self.plans[call]
