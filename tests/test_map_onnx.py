@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from pellucid.architecture.sources.from_onnx import from_onnx
 from pellucid.architecture.unrun import of_onnx
 from pellucid.doors.onnx.file.parse import model as parsed_model
 from pellucid.render.graph.page import built
+from pellucid.render.terminal import terminal
+from pellucid.surfaces.show import view_of
 from pellucid.views.architecture import totals_words
 
 onnx = pytest.importorskip("onnx")
@@ -39,7 +42,7 @@ def saved(folder: Path, nodes, inputs, outputs, weights=(), name="model.onnx") -
     return path
 
 
-def small(folder: Path, batch) -> Path:
+def small(folder: Path, batch, name="small.onnx") -> Path:
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["h"], "/stem/conv/Conv", strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["h"], ["r"], "/stem/act/Relu"),
@@ -47,7 +50,7 @@ def small(folder: Path, batch) -> Path:
         helper.make_node("Gemm", ["f", "v"], ["y"], "/fc/Gemm"),
     ]
     weights = [weight("w", 8, 3, 3, 3), weight("b", 8), weight("v", 128, 10)]
-    return saved(folder, nodes, [value("x", batch, 3, 8, 8)], [value("y", batch, 10)], weights)
+    return saved(folder, nodes, [value("x", batch, 3, 8, 8)], [value("y", batch, 10)], weights, name)
 
 
 def test_one_weight_under_several_names_is_one_weight_and_a_bound_is_none(tmp_path):
@@ -148,7 +151,8 @@ def test_what_is_known_in_part_is_said_to_be_at_least_that(tmp_path):
     ]
     inputs = [value("x", 2, 3), value("z", 1, 3, "height", "width")]
     weights = [weight("w", 3, 4), weight("v", 5, 3, 3, 3)]
-    found = pl.map(saved(tmp_path, nodes, inputs, [value("h", 2, 4), value("p", 1, 5, 1, 1)], weights))
+    path = saved(tmp_path, nodes, inputs, [value("h", 2, 4), value("p", 1, 5, 1, 1)], weights)
+    found = pl.map(path)
     totals = found.totals
     assert (totals.flops, totals.more_flops) == (2 * 2 * 3 * 4, True)
     assert (totals.activation_bytes, totals.more_bytes) == (4 * (2 * 4 + 5), True)
@@ -156,6 +160,8 @@ def test_what_is_known_in_part_is_said_to_be_at_least_that(tmp_path):
     assert "at least 48 FLOP a pass, at least 52 B of activations" in words
     conv = found.graph.nodes.shape[found.graph.nodes.op.index("Conv")]
     assert conv is not None and shape_text(conv) == "1x5x?x?"
+    told = terminal(view_of(replace(pl.map_difference(path, small(tmp_path, 1)), a=found)))
+    assert "at least 48" in told and "at least 52 B" in told and told.count("at least") == 2
 
 
 def test_weights_that_stand_in_nodes_take_memory_too(tmp_path):
