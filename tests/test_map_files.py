@@ -164,6 +164,22 @@ def test_files_are_compared_by_name_whatever_holds_them(tmp_path: Path) -> None:
         pl.map_difference(tmp_path / "w.npz", tmp_path / "w.pt", torch.zeros(4, 3, 8, 8))
 
 
+def test_long_names_of_hdf5_stay_apart_and_what_an_optimizer_keeps_is_left_out(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    long = "model_weights/a_layer_with_quite_a_long_name/projection/output_projection"
+    for name, value in (("a.h5", 0.0), ("b.h5", 1.0)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file[f"{long}/first"] = np.ones((2, 2), np.float32)
+            file[f"{long}/second"] = np.full((2, 2), value, np.float32)
+            for group in ("optimizer_weights/adam", "optimizer/vars"):
+                file[f"{group}/momentum"] = np.ones(7, np.float32)
+    found = pl.weights(tmp_path / "a.h5")
+    assert {t.name: t.mean for t in found.tensors} == {f"{long}/first": 1.0, f"{long}/second": 0.0}
+    assert any("2 of the file's 4 tensors" in note for note in found.notes)
+    moved = {w.name: w.largest for w in pl.map_difference(tmp_path / "a.h5", tmp_path / "b.h5").weights}
+    assert moved == {f"{long}/first": 0.0, f"{long}/second": 1.0}
+
+
 def test_a_configuration_is_mapped_without_weights(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     said = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 8192, "vocab_size": 1000,

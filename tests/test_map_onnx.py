@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ import pytest
 import torch
 
 import pellucid as pl
+from pellucid.architecture.graph import shape_text
 from pellucid.architecture.sources.from_onnx import from_onnx
 from pellucid.architecture.unrun import of_onnx
 from pellucid.doors.onnx.file.parse import model as parsed_model
 from pellucid.render.graph.page import built
+from pellucid.render.terminal import terminal
+from pellucid.surfaces.show import view_of
+from pellucid.views.architecture import totals_words
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402  # after it is known to be there
@@ -37,7 +42,7 @@ def saved(folder: Path, nodes, inputs, outputs, weights=(), name="model.onnx") -
     return path
 
 
-def small(folder: Path, batch) -> Path:
+def small(folder: Path, batch, name="small.onnx") -> Path:
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["h"], "/stem/conv/Conv", strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["h"], ["r"], "/stem/act/Relu"),
@@ -45,7 +50,7 @@ def small(folder: Path, batch) -> Path:
         helper.make_node("Gemm", ["f", "v"], ["y"], "/fc/Gemm"),
     ]
     weights = [weight("w", 8, 3, 3, 3), weight("b", 8), weight("v", 128, 10)]
-    return saved(folder, nodes, [value("x", batch, 3, 8, 8)], [value("y", batch, 10)], weights)
+    return saved(folder, nodes, [value("x", batch, 3, 8, 8)], [value("y", batch, 10)], weights, name)
 
 
 def test_one_weight_under_several_names_is_one_weight_and_a_bound_is_none(tmp_path):
@@ -123,6 +128,47 @@ def test_what_no_shape_is_known_of_costs_nothing_that_is_claimed(tmp_path):
     path = saved(tmp_path, nodes, [value("x", "a", "b")], [value("y", "a", 4)], [weight("w", 3, 4)])
     found = pl.map(path)
     assert found.totals.flops is None and found.totals.parameters == 12
+
+
+def test_a_size_below_nought_is_a_free_one(tmp_path):
+    """Some exporters write -1 for a free size, also in what they state of values in between."""
+    totals = pl.map(small(tmp_path, "batch")).totals
+    path = small(tmp_path, -1)
+    stated = onnx.load(path)
+    stated.graph.value_info.extend([value("h", -1, 8, 4, 4), value("r", -1, 8, 4, 4), value("f", -1, 128)])
+    onnx.save(stated, tmp_path / "stated.onnx")
+    assert pl.map(path).graph.nodes.shape[1] == ("batch", 8, 4, 4)
+    assert pl.map(path).totals == pl.map(tmp_path / "stated.onnx").totals == totals
+    assert not totals.more_flops and not totals.more_bytes
+
+
+def test_what_is_known_in_part_is_said_to_be_at_least_that(tmp_path):
+    """One product has sizes that the file tells, the other a side that nobody knows."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Conv", ["z", "v"], ["c"], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+    ]
+    inputs = [value("x", 2, 3), value("z", 1, 3, "height", "width")]
+    weights = [weight("w", 3, 4), weight("v", 5, 3, 3, 3)]
+    path = saved(tmp_path, nodes, inputs, [value("h", 2, 4), value("p", 1, 5, 1, 1)], weights)
+    found = pl.map(path)
+    totals = found.totals
+    assert (totals.flops, totals.more_flops) == (2 * 2 * 3 * 4, True)
+    assert (totals.activation_bytes, totals.more_bytes) == (4 * (2 * 4 + 5), True)
+    words = totals_words(totals)
+    assert "at least 48 FLOP a pass, at least 52 B of activations" in words
+    conv = found.graph.nodes.shape[found.graph.nodes.op.index("Conv")]
+    assert conv is not None and shape_text(conv) == "1x5x?x?"
+    told = terminal(view_of(replace(pl.map_difference(path, small(tmp_path, 1)), a=found)))
+    assert "at least 48" in told and "at least 52 B" in told and told.count("at least") == 2
+
+
+def test_weights_that_stand_in_nodes_take_memory_too(tmp_path):
+    constant = helper.make_node("Constant", [], ["w"], value=weight("w", 3, 4))
+    nodes = [constant, helper.make_node("MatMul", ["x", "w"], ["y"])]
+    totals = pl.map(saved(tmp_path, nodes, [value("x", 1, 3)], [value("y", 1, 4)])).totals
+    assert (totals.parameters, totals.parameter_bytes) == (12, 48)
 
 
 def test_repeated_blocks_of_a_file_are_found(tmp_path):

@@ -7,6 +7,7 @@ import test from "node:test";
 import type { Graph } from "../src/map/graph.ts";
 import { layout } from "../src/map/layered.ts";
 import { activation, inkOn, viridis } from "../src/page/colors.ts";
+import { totalsOf } from "../src/page/facts.ts";
 import { coloring, measuresOf, said, valueOf } from "../src/page/measures.ts";
 import { Near } from "../src/page/near.ts";
 import { find } from "../src/page/search.ts";
@@ -172,6 +173,15 @@ test("numbers are short and say their unit", () => {
   assert.deepEqual(
     [said(25_557_032), said(1536, "B"), said(0.12345), said(0), said(1.5e-7), said(12), said(-4200), said(3, "ms")],
     ["25.6 M", "1.54 kB", "0.123", "0", "1.50e-7", "12", "−4.2 k", "3 ms"],
+  );
+});
+
+test("totals that are known in part are said to be at least that", () => {
+  const state = stateOf("chain");
+  state.graph.totals = { parameters: 12, flops: 48, activation_bytes: 52, operations: 3, more_flops: true, more_bytes: false };
+  assert.deepEqual(
+    totalsOf(state).map((fact) => fact.value),
+    ["12", "at least 48", "52 B", "3"],
   );
 });
 

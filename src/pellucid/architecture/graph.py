@@ -146,14 +146,16 @@ def _within(what: str, numbers: Sequence[int], low: int, ends: Sequence[int]) ->
 
 
 def shape_text(shape: Shape | None) -> str:
-    """A shape as it is drawn; empty where it is unknown.
+    """A shape as it is drawn; empty where it is unknown.  A size that is a formula and no plain name is "?".
 
     >>> shape_text((1, 3, "height", 224)), shape_text(()), shape_text(None)
     ('1x3xheightx224', 'scalar', '')
+    >>> shape_text(("batch", 16, "floor(height/2 - 1/2) + 1"))
+    'batchx16x?'
     """
     if shape is None:
         return ""
-    return "x".join(map(str, shape)) or "scalar"
+    return "x".join("?" if isinstance(n, str) and not n.isidentifier() else str(n) for n in shape) or "scalar"
 
 
 def nodes(*ops: str) -> Nodes:

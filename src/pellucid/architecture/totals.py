@@ -14,7 +14,9 @@ class Totals:
     `parameters` are counted once each, `unused` those of them that no operation read in this pass; `flops` are two a
     multiply-add (None: unknown), `activation_bytes` what all outputs together take, `parameter_bytes` what the
     parameters take; `depth` is the number of operations on the longest way from an input to an output.
-    `tensors` counts those of a file that tells no operations; it is 0 for a network.
+    `tensors` counts those of a file that tells no operations; it is 0 for a network.  `more_flops` and
+    `more_bytes`: what some operations cost, or put out, is not known, so that `flops`, or `activation_bytes`, are a
+    lower bound.
     """
 
     parameters: int
@@ -26,6 +28,8 @@ class Totals:
     modules: int
     depth: int
     tensors: int = 0
+    more_flops: bool = False
+    more_bytes: bool = False
 
 
 def totals(graph: Graph, unused: int = 0, parameter_bytes: int | None = None, tensors: int = 0) -> Totals:
@@ -46,7 +50,27 @@ def totals(graph: Graph, unused: int = 0, parameter_bytes: int | None = None, te
         len(groups),
         0 if tensors else longest(graph),
         tensors,
+        groups.flops[ROOT] is not None and _unknown_flops(graph),
+        groups.bytes[ROOT] > 0 and _unknown_sizes(graph),
     )
+
+
+def _unknown_flops(graph: Graph) -> bool:
+    nodes = graph.nodes
+    return any(flops is None for flops, family in zip(nodes.flops, nodes.family, strict=True) if family != "io")
+
+
+def _unknown_sizes(graph: Graph) -> bool:
+    """Has any operation's output a size that is no number, but for the batch, which counts as one sample?
+
+    An output without a shape is none where all costs are known: then it is no tensor.
+    """
+    nodes = graph.nodes
+    batch = {shape[0] for shape, op in zip(nodes.shape, nodes.op, strict=True) if op == "input" and shape} - {"?"}
+    shapes = {shape for shape, family in zip(nodes.shape, nodes.family, strict=True) if family != "io"}
+    if None in shapes and _unknown_flops(graph):
+        return True
+    return any(isinstance(size, str) and size not in batch for shape in shapes if shape for size in shape)
 
 
 def longest(graph: Graph) -> int:

@@ -63,9 +63,9 @@ def totals_words(t: Totals) -> str:
     if t.parameter_bytes:
         parts[0] += f" ({short(t.parameter_bytes)}B)"
     if t.flops is not None:
-        parts.append(f"{short(t.flops)}FLOP a pass")
+        parts.append(f"{'at least ' * t.more_flops}{short(t.flops)}FLOP a pass")
     if t.activation_bytes:
-        parts.append(f"{short(t.activation_bytes)}B of activations")
+        parts.append(f"{'at least ' * t.more_bytes}{short(t.activation_bytes)}B of activations")
     parts.append(f"{count(t.operations, 'operation')} in {count(t.modules, 'module')}")
     words = ", ".join(parts) + "."
     return words + (f" {short(t.unused).strip()} parameters were not used in this pass." if t.unused else "")

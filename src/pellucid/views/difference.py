@@ -80,6 +80,7 @@ def _totals(found: Difference) -> View:
     """What both have in all, side by side."""
     a, b = found.a.totals, found.b.totals
     of_files = bool(a.tensors and b.tensors)
+    more = {"FLOPs a pass": (a.more_flops, b.more_flops), "activations": (a.more_bytes, b.more_bytes)}
     rows: list[tuple[str, Sequence[float | None], str]] = [
         ("numbers" if of_files else "parameters", (a.parameters, b.parameters), ""),
         ("stored" if of_files else "taken by parameters", (a.parameter_bytes, b.parameter_bytes), "B"),
@@ -90,8 +91,11 @@ def _totals(found: Difference) -> View:
         ("tensors", (a.tensors, b.tensors), ""),
     ]
     left_out = ("FLOPs a pass", "activations", "operations", "modules") if of_files else ()
-    shown = tuple((name, *(_size(v, unit) for v in both)) for name, both, unit in rows
-                  if any(both) and name not in left_out)  # fmt: skip
+    shown = tuple(
+        (name, *("at least " * m + _size(v, unit) for v, m in zip(both, more.get(name, (False, False)), strict=True)))
+        for name, both, unit in rows
+        if any(both) and name not in left_out
+    )
     return Table(("in all", *_names(found)), shown)
 
 

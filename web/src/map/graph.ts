@@ -62,7 +62,7 @@ export interface Graph {
   edges: Edges;
   shapes: string[];
   kinds?: Record<string, string>; // the family of a layer by its class, where its name says one
-  totals?: Record<string, number | null>;
+  totals?: Record<string, number | boolean | null>;
   overlay?: Overlay;
   notes?: string[];
   show?: { color?: string | null; depth?: number | null };

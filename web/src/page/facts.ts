@@ -72,6 +72,8 @@ export function neighbors(view: View, b: number): { before: Neighbor[]; after: N
   return { before, after };
 }
 
+const MORE: Record<string, string> = { flops: "more_flops", activation_bytes: "more_bytes" }; // not all is known
+
 /** The facts of the whole network. */
 export function totalsOf(state: State): Fact[] {
   const { graph } = state;
@@ -83,7 +85,8 @@ export function totalsOf(state: State): Fact[] {
     : [["parameters", "parameters", ""], ["flops", "FLOPs", ""], ["activation_bytes", "of activations", "B"], ["operations", "operations", ""]];
   for (const [key, name, unit] of names) {
     const value = given[key];
-    if (typeof value === "number" && value) found.push({ name, value: said(value, unit) });
+    const least = given[MORE[key]] ? "at least " : "";
+    if (typeof value === "number" && value) found.push({ name, value: least + said(value, unit) });
   }
   if (!found.length) found.push({ name: "operations", value: graph.nodes.op.length.toLocaleString("en") });
   return found;

@@ -157,7 +157,7 @@ class _Filling:
         stored = {
             n: scope.stored[n] for j, n in enumerate(node.inputs) if n in scope.stored and not is_setting(node, j)
         }
-        parameters = {n: w for n, w in stored.items() if _is_parameter(w)}
+        parameters = {n: w for n, w in stored.items() if is_parameter(w)}
         taken, made = self._sizes(node.inputs, scope), self._sizes(node.outputs, scope)
         return Row(
             node.title,
@@ -195,6 +195,13 @@ class _Filling:
         return self.sizes[shape]
 
 
+def stored_bytes(graph: onnx.Graph) -> int:
+    """What a graph's weights take: its initializers, and the parameters that stand in nodes of their own."""
+    values = (v for node in graph.nodes if node.op == "Constant" for v in node.attributes.values())
+    constants = (v for v in values if isinstance(v, onnx.Weights) and is_parameter(v))
+    return sum(w.bytes for w in (*graph.weights.values(), *constants))
+
+
 def _shape(dims: onnx.Dims | None) -> Shape | None:
     """Sizes, with "?" for those that neither the file nor its author named."""
     if dims is None or set(map(type, dims)) <= {int}:
@@ -202,7 +209,7 @@ def _shape(dims: onnx.Dims | None) -> Shape | None:
     return tuple(["?" if size is None or str(size).startswith("unk__") else size for size in dims])
 
 
-def _is_parameter(w: onnx.Weights) -> bool:
+def is_parameter(w: onnx.Weights) -> bool:
     """Numbers that were learned: rows of finite floating ones, and quantized weights of more than one axis.
 
     A number without any axis is a setting of its operator, such as the bounds of Clip.

@@ -15,7 +15,7 @@ from pellucid.doors.onnx.file import guard, parse
 from pellucid.doors.onnx.file.bare import bare
 from pellucid.doors.onnx.graph import Model
 from pellucid.doors.onnx.shapes.followed import followed
-from pellucid.doors.onnx.shapes.inferred import inferring, with_shapes
+from pellucid.doors.onnx.shapes.inferred import freed, inferring, with_shapes
 
 MOST_NODES = 20_000  # up to which shapes are followed through a file
 MOST_BYTES = 256 << 20
@@ -39,6 +39,8 @@ def described(path: Path) -> Model:
     stated, nodes = len(proto.graph.value_info), len(proto.graph.node)
     if nodes > MOST_NODES or len(data) > MOST_BYTES:
         return _model(proto, path)
+    if freed(proto):
+        data, stated = proto.SerializeToString(), 0
     with inferring(proto, data) if stated < nodes / 2 else nullcontext(dict) as types:
         model = _model(proto, path)
         return with_shapes(model, followed(proto, model, types()))

@@ -16,9 +16,11 @@ from pellucid.doors.files import printable
 from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, Place, refuse_claim
 from pellucid.doors.worker import inspected
 
+_OPTIMIZER = ("optimizer_weights", "optimizer")  # of Keras 1 and 2, and of Keras 3
+
 
 def hdf5(path: Path) -> Listing:
-    """Every dataset of numbers in an HDF5 file.
+    """Every dataset of numbers in an HDF5 file; what an optimizer keeps beside a network's weights is left out.
 
     Raises `BadModel` for damaged files, for links, and for datasets that unpack to far more than they store; `Missing`
     without h5py.
@@ -48,4 +50,8 @@ def hdf5(path: Path) -> Listing:
         else:
             entry = Entry(name, dtype, shape, load=partial(load, said["path"]))
         entries.append(entry)
-    return Listing(path, "an HDF5 file", tuple(entries))
+    kept = tuple(e for e in entries if e.name.partition("/")[0] not in _OPTIMIZER)
+    if not kept or len(kept) == len(entries):
+        return Listing(path, "an HDF5 file", tuple(entries))
+    note = f"What an optimizer keeps was left out: {len(entries) - len(kept)} of the file's {len(entries)} tensors."
+    return Listing(path, "an HDF5 file", kept, {}, (note,))

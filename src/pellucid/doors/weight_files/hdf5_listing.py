@@ -56,9 +56,9 @@ def _walk(group: Any, prefix: str, path: Path, found: list[dict[str, Any]], met:
 
 
 def _described(one: Any, where: str, shown: str) -> dict[str, Any]:
-    name = printable(where, 60)
+    shown_name = printable(where, 60)
     if one.external or one.is_virtual:
-        raise BadModel(f"{shown}: the numbers of {name} lie in another file.", "Save them into this file.")
+        raise BadModel(f"{shown}: the numbers of {shown_name} lie in another file.", "Save them into this file.")
     shape, dtype, stored = (
         [int(n) for n in one.shape or ()],
         str(one.dtype.newbyteorder("=")),
@@ -67,9 +67,10 @@ def _described(one: Any, where: str, shown: str) -> dict[str, Any]:
     whole = math.prod(shape) * one.dtype.itemsize
     if whole > max(NOTHING_BIG, RATIO * stored):
         raise BadModel(
-            f"{shown}: {name} would unpack from {stored} to {whole} bytes.", "Weights never shrink that far: "
+            f"{shown}: {shown_name} would unpack from {stored} to {whole} bytes.", "Weights never shrink that far: "
             "do not trust this file.",
         )  # fmt: skip
     plain = one.chunks is None and one.dtype.byteorder != ">"
     offset = one.id.get_offset() if plain else None
+    name = printable(where, len(where))  # whole: names that begin alike are not one name
     return {"name": name, "path": where, "dtype": dtype, "shape": shape, "stored": stored, "offset": offset}

@@ -198,5 +198,5 @@ def _typed(name: str, proto: Any) -> Value:
 
 
 def _dims(proto: Any) -> Dims:
-    kinds = [d.WhichOneof("value") for d in proto.dim]
+    kinds = [None if d.dim_value < 0 else d.WhichOneof("value") for d in proto.dim]  # some write -1: unknown
     return tuple(None if kind is None else getattr(d, kind) for d, kind in zip(proto.dim, kinds, strict=True))

@@ -70,6 +70,24 @@ def with_shapes(model: Model, known: Mapping[str, Value]) -> Model:
     return replace(model, graph=replace(graph, values={**graph.values, **known}, outputs=stated))
 
 
+def freed(proto: Any) -> bool:
+    """Take sizes below 0, by which some exporters mean free ones, out of a model's message: were there any?
+
+    The first of an input is its batch and gets that name.  The inference would reckon with them as with numbers.
+    """
+    found = False
+    graph = proto.graph
+    for values, name in ((graph.input, "batch"), (graph.value_info, ""), (graph.output, "")):
+        for v in values:
+            for axis, size in enumerate(v.type.tensor_type.shape.dim):
+                if size.dim_value < 0:
+                    found = True
+                    size.ClearField("dim_value")
+                    if name and axis == 0:
+                        size.dim_param = name
+    return found
+
+
 def lightened(proto: Any) -> Any:
     """The same model without the numbers of large weights."""
     light = type(proto)(ir_version=proto.ir_version)
