@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
 from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.place import ending_of
 
 if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.shown import Shown
 
 _SHAPE_HELP = "the shape of an input, batch first: 1x3x224x224; several with commas between them, or name=1x8"
+# as `show` knows them, whose import takes seconds
+ENDINGS = (".html", ".png", ".svg", ".json", ".pdf")
+MAP_ENDINGS = (*ENDINGS, ".dot")
 _COLOR_HELP = "what boxes are colored by: parameters, flops, memory, time, field, zeros, ...; empty: family"
 
 
@@ -42,6 +46,8 @@ def map(
     from pellucid.surfaces import unrun_map
 
     _refuse(shape, input, compare, depth, color, weights)
+    if output:
+        ending_of(output, ENDINGS if compare or weights else MAP_ENDINGS)
     as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
     if as_written and unrun_map.mapped(model, output, color or "", depth, quiet=quiet):
         return 0
@@ -52,7 +58,7 @@ def map(
     given: Any = parsed_shape(shape) if shape else input
     if output:
         check_place(output, _kind(compare, weights))
-    with watched(seed=seed, quiet=quiet or json):
+    with watched(seed=seed, quiet=quiet or json, keeps=False):
         net = stated(model, architecture, preparation, trust_file)
         found = _found(net, given, _other(compare, architecture), weights, depth, color)
         if output:
