@@ -45,9 +45,7 @@ def map(
 
     from pellucid.surfaces import unrun_map
 
-    _refuse(shape, input, compare, depth, color, weights)
-    if output:
-        ending_of(output, ENDINGS if compare or weights else MAP_ENDINGS)
+    _refuse(shape, input, compare, depth, color, weights, output)
     as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
     if as_written and unrun_map.mapped(model, output, color or "", depth, quiet=quiet):
         return 0
@@ -67,9 +65,10 @@ def map(
 
 
 def _refuse(
-    shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool
-) -> None:
-    """Raise `BadOption` for what cannot be meant, before anything is opened."""
+    shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool,
+    output: str | None,
+) -> None:  # fmt: skip
+    """Raise `BadOption` for what cannot be meant, `BadInput` for a wrong ending, before anything is opened."""
     if shape and input:
         raise BadOption("--shape and --input were both given.", "A picture has its shape: give one of them.")
     if compare and weights:
@@ -78,6 +77,8 @@ def _refuse(
         raise BadOption(f"--depth {depth}: expected at least 1.")
     if color and (compare or weights):
         raise BadOption("--color belongs to a map alone.", "Leave it out.")
+    if output:
+        ending_of(output, ENDINGS if compare or weights else MAP_ENDINGS)
 
 
 def _kind(compare: str | None, weights: bool) -> type[Shown]:
