@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 import pellucid as pl
+from pellucid.core.errors import BadInput
 from pellucid.core.names import named_weights
 from pellucid.render.graph.boxes import group_box
 from pellucid.render.graph.outline import outline
@@ -56,3 +58,19 @@ def test_a_layer_is_one_box_of_its_family_in_keras_s_own_order_of_axes() -> None
     assert {graph.groups.path[g] for g in opened} == {"", "block_0"}  # equal models are opened as one
     made = [graph.nodes.shape[i] for i in tree.inside(paths["block_0.norm"])]
     assert made[-1] == (1, 16, 16, 4)
+
+
+def test_the_state_of_a_generator_is_no_parameter() -> None:
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(5), layers.Dropout(0.5), layers.Dense(2)])
+    assert any(v.path.endswith("seed_generator_state") for v in model.variables)
+    found = pl.map(model, (1, 6)).totals
+    assert (found.parameters, found.unused) == (model.count_params(), 0) == (6 * 5 + 5 + 5 * 2 + 2, 0)
+
+
+def test_an_input_that_is_missing_is_asked_for_by_name() -> None:
+    a, b = keras.Input((6,), name="left"), keras.Input((6,), name="right")
+    net = pl.open(keras.Model([a, b], layers.Dense(3)(layers.Add()([a, b]))))
+    with pytest.raises(BadInput, match="was given left") as why:
+        net.model(torch.rand(1, 6))
+    assert 'pl.explain(net, {"left": ..., "right": ...})' in why.value.hint
+    assert net.model(**{"left": torch.rand(1, 6), "right": torch.rand(1, 6)}).shape == (1, 3)

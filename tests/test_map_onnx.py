@@ -12,13 +12,17 @@ import pytest
 import torch
 
 import pellucid as pl
+from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.graph import shape_text
 from pellucid.architecture.sources.from_onnx import from_onnx
 from pellucid.architecture.unrun import of_onnx
+from pellucid.architecture.weights import Weights
 from pellucid.doors.onnx.file.parse import model as parsed_model
 from pellucid.render.graph.page import built
 from pellucid.render.terminal import terminal
-from pellucid.surfaces.show import view_of
+from pellucid.surfaces.command_map import ENDINGS, MAP_ENDINGS
+from pellucid.surfaces.show import endings, view_of
 from pellucid.views.architecture import totals_words
 
 onnx = pytest.importorskip("onnx")
@@ -204,6 +208,23 @@ def test_the_command_maps_a_file_without_torch_and_numpy(tmp_path: Path) -> None
     assert built() is None or done.stdout.rstrip().endswith("[]")
     assert "8 parameters" in done.stdout and "MatMul" in done.stdout
     assert b"MatMul" in (tmp_path / "map.html").read_bytes()
+
+
+def test_a_wrong_ending_is_refused_without_torch_and_a_false_name_is_told(tmp_path: Path) -> None:
+    path = saved(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", 1, 4)], [value("y", 1, 2)],
+                 [weight("w", 4, 2)])  # fmt: skip
+    lying = path.rename(tmp_path / "net.pt")
+    said = "import sys; from pellucid.surfaces.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    command = [sys.executable, "-c", said, "map", str(lying)]
+    wrong = subprocess.run([*command, "-o", "map.odt"], capture_output=True, text=True, check=True)
+    assert wrong.stdout == "1 False\n" and "'map.odt' ends in .odt" in wrong.stderr
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "an ONNX model (though its name ends in .pt)" in told.stdout and told.stdout.endswith("0 False\n")
+
+
+def test_the_command_knows_what_maps_are_written_as() -> None:
+    assert set(MAP_ENDINGS) == set(endings(Architecture))
+    assert set(ENDINGS) == set(endings(Difference)) == set(endings(Weights))
 
 
 def test_a_pass_on_an_input_keeps_its_name_and_has_gradients(tmp_path):

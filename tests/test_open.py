@@ -16,6 +16,8 @@ import pytest
 import torch
 from torch import nn
 
+from pellucid.architecture.graph import Edges, Graph, nodes, only_root
+from pellucid.architecture.text import to_text
 from pellucid.core.errors import BadInput, BadModel, BadOption, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
@@ -128,6 +130,12 @@ def array_archive() -> bytes:
     return out.getvalue()
 
 
+def array() -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.zeros(3))
+    return out.getvalue()
+
+
 _ONES = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 MODEL_FILES = [
     ("empty.pt", b"", "is empty (0 bytes)"),
@@ -147,7 +155,16 @@ MODEL_FILES = [
     ("program.pt2", zipped(m__archive_format=b"pt2", m__models__model_DOT_json=b"{}"), "holds no graph"),
     ("model.keras", zipped(config_DOT_json=b"{}", metadata_DOT_json=b"{}"), "a configuration that is not Keras's"),
     ("arrays.npz", array_archive(), "a NumPy archive"),
-    ("bag.zip", zipped(readme=b"hi"), "is a ZIP archive"),
+    ("bag.zip", zipped(readme=b"hi", a__net_DOT_onnx=b""), "is a ZIP archive that holds readme, a/net.onnx. Unpack it"),
+    ("full.zip", zipped(a=b"", b=b"", c=b"", d=b"", e=b""), "holds a, b, c and 2 more."),
+    (
+        "cut.keras",
+        zipped(config_DOT_json=b'{"class_name": 1, "config": {"layers": []}}')[:90],
+        "damaged or incomplete ZIP",
+    ),
+    ("one.npy", array(), "one array and no network"),
+    ("notes.onnx", b"Not found", "a text file; it cannot be opened as it is. A download that failed"),
+    ("map.json", to_text(Graph("n", "", nodes("relu"), only_root("Net"), Edges())).encode(), "text.from_text(text)"),
     ("w.safetensors", safetensors({"__metadata__": {}, "a": _ONES}), "and no architecture"),
     ("huge.safetensors", (1 << 31).to_bytes(8, "little") + b'{"a":1}', "a damaged header"),
     (
@@ -159,7 +176,7 @@ MODEL_FILES = [
     ("old.h5", b"\x89HDF\r\n\x1a\n" + bytes(20), "old.h5 is damaged or incomplete"),
     ("llm.gguf", b"GGUF" + bytes(20), "a GGUF language model"),
     ("cat.png", b"\x89PNG\r\n\x1a\n" + bytes(20), "a PNG picture, not a model"),
-    ("page.pt", b"<!doctype html>", "a web page"),
+    ("page.pt", b"<!doctype html>", "a web page (HTML); it cannot be opened as it is. A page was downloaded"),
     ("junk.pt", bytes(range(1, 9)) * 9, "a kind that Pellucid does not know"),
 ]
 

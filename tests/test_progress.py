@@ -88,6 +88,13 @@ def test_progress_is_for_terminals_that_are_not_told_to_be_quiet(stream, quiet, 
     assert current() == Run()
 
 
+def test_where_nothing_can_be_kept_the_first_stop_is_the_last():
+    import signal
+
+    with watched(seed=0, quiet=True, keeps=False), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_what_is_known_is_put_together_after_a_stop():
     import signal
 

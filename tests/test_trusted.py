@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,20 @@ def test_a_preparation_that_cannot_be_meant(text: str, says: str, capsys: pytest
 def test_copies_of_a_class_in_a_script_are_listed_once() -> None:
     names = [Global(f"__torch__.torch.nn.modules.conv{mark}", "Conv2d") for mark in ("", ".___torch_mangle_0")]
     assert described(names) == ["__torch__.torch.nn.modules.conv.Conv2d: a script in the file, would run"]
+
+
+def test_a_whole_module_says_how_it_is_opened_and_what_its_classes_need(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("classes_of_mine.py").write_text("from torch import nn\nclass Mine(nn.Linear): pass\n")
+    mine = importlib.import_module("classes_of_mine")
+    Path("m.pt").write_bytes(saved(mine.Mine(3, 2)))
+    monkeypatch.delitem(sys.modules, "classes_of_mine")
+    Path("classes_of_mine.py").unlink()
+    importlib.invalidate_caches()
+    assert main(["map", "m.pt"]) == 0
+    assert "--trust-file" in capsys.readouterr().out
+    assert main(["map", "m.pt", "--trust-file", "m.pt"]) == 1
+    assert "No module named 'classes_of_mine'" in (said := capsys.readouterr().err) and "PYTHONPATH=." in said

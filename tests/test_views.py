@@ -193,7 +193,7 @@ def test_of_several_samples_the_first_is_shown_and_others_are_folded(net):
     assert "6 samples more" in words(folded)
 
 
-def test_text_is_shown_as_its_tokens():
+def test_text_is_shown_as_its_tokens(net):
     model = nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(20, 3))
     why = pl.methods.input_x_gradient(model, torch.tensor([[3, 1, 4, 1, 5]]), 0)
     named = replace(why, facts={"tokens": ("the", "cat", "<script>", "sat", "")})
@@ -202,6 +202,9 @@ def test_text_is_shown_as_its_tokens():
         assert tokens.tokens == expected
         assert np.allclose(tokens.values, why.maps["input"][0].sum(1))
     assert "<script>" not in page(attribution(named), "t")
+    asked = page(attribution(named), "t")
+    assert "Can this map be trusted?" in asked and "Can this picture" not in asked
+    assert "Can this picture be trusted?" in page(attribution(pl.methods.saliency(net, picture())), "t")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.architecture.sources.from_names import Named, from_names
 from pellucid.architecture.totals import totals
 from pellucid.doors import zoo
+from pellucid.doors.kinds import lie
 from pellucid.doors.weight_files.entries import Entry, Listing
 from pellucid.doors.weight_files.listing import is_listed
 
@@ -22,6 +23,7 @@ _FULL = {
     "an HDF5 file": "Map the network that it belongs to: a .keras file, or a model in Python.",
 }
 _SAY = "Say what it belongs to, and all is mapped: --architecture NAME, or pl.open(path, architecture=...)."
+_WHOLE = " If you trust who made it, it builds itself: --trust-file, or pl.open(path, trusted=True)."
 
 
 def is_there(what: str | Path) -> bool:
@@ -46,10 +48,10 @@ def of_listing(file: Listing, why: str = "") -> Architecture:
     """
     said = (_said(file.metadata),) if _said(file.metadata) else ()
     told = (
-        f"Read from {file.path.name}, {file.kind}.",
+        f"Read from {file.path.name}, {file.kind}{lie(file.path, file.kind)}.",
         *said,
         *file.notes,
-        _TREE + (why or _FULL.get(file.kind, _SAY)),
+        _TREE + (why or _FULL.get(file.kind, _SAY) + (_WHOLE if file.whole else "")),
     )
     return of_names(map(named, file.entries), file.path.name, told, file.metadata)
 

@@ -11,7 +11,7 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.overlay import of_structure
 from pellucid.architecture.text import from_data, to_text
 from pellucid.architecture.totals import Totals, totals
-from pellucid.doors.kinds import kind_of
+from pellucid.doors.kinds import disagreement, kind_of
 from pellucid.doors.onnx import needed
 from pellucid.doors.worker import MEMORY, SECONDS, inspecting
 
@@ -48,7 +48,7 @@ def described(path: Path, color: str = "", depth: int | None = None) -> str:
 
     model = fused(described(path))
     graph = from_onnx(model, path.stem, path.name)
-    notes = [f"Read from {path.name} without running it. {_RUN}"]
+    notes = [*disagreement(path, kind_of(path).name), f"Read from {path.name} without running it. {_RUN}"]
     unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
     if any(flops is None for flops in unknown):
         notes.append("FLOPs are those of the operations whose shapes the file tells.")

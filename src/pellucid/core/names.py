@@ -49,6 +49,15 @@ def named_weights(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+def is_random_state(name: str) -> bool:
+    """Is it a name by which Keras keeps the state of a generator among a layer's weights, which is nothing learned?
+
+    >>> is_random_state("dropout/seed_generator/seed_generator_state"), is_random_state("dense/kernel")
+    (True, False)
+    """
+    return name.rpartition("/")[2] == "seed_generator_state"
+
+
 def _keras_weights(model: Any) -> dict[str, Tensor]:
     """Keras's weights by path; where several have one, as in models within a model, by where their layer is as well."""
     weights = list(getattr(model, "weights", ()))

@@ -28,6 +28,18 @@ def as_tensors(x: Inputs, names: Sequence[str]) -> Tensors:
     return given
 
 
+def by_name(names: Sequence[str]) -> str:
+    """The hint for a network of these inputs that was not given all of them.
+
+    >>> by_name(["image", "age"])
+    'It takes: image, age. In Python give them by name: pl.explain(net, {"image": ..., "age": ...}).'
+    """
+    if len(names) < 2:
+        return f"It takes: {', '.join(names)}."
+    shown = ", ".join(f'"{name}": ...' for name in names)
+    return f"It takes: {', '.join(names)}. In Python give them by name: pl.explain(net, {{{shown}}})."
+
+
 def _named(x: object, names: Sequence[str]) -> Tensors:
     if isinstance(x, Mapping):
         return dict(x)

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 
+_ZIP = b"PK\x03\x04"
 _ONWARD = ", then pl.open('model.onnx')."
 DISTRIBUTED, SKLEARN = "a distributed checkpoint of torch, in parts", "a joblib or scikit-learn pickle"
 _NONE = "Nothing converts it back: open the model that it was compiled from."
@@ -90,6 +91,12 @@ FORMATS: tuple[Format, ...] = (
         "Convert it: pip install tensorflowjs, tensorflowjs_converter --input_format=tfjs_layers_model "
         "--output_format=keras model.json model.h5, then pl.open('model.h5').",
         words=(b'"modelTopology"',),
+    ),
+    Format(
+        "a map that Pellucid wrote (JSON)",
+        "It draws a network and holds none. Read its graph in Python: pellucid.architecture.text.from_text(text). For "
+        "another picture, map the network itself.",
+        words=(b'{"pellucid":"graph"',),
     ),
     Format(
         "a Keras architecture without weights (JSON)",
@@ -264,8 +271,9 @@ def format_of(name: str, head: bytes) -> Format | None:
     for named in FORMATS:
         if lower in named.names or any(n.endswith(".tfevents") and lower.startswith(n) for n in named.names):
             return named
+    text = not head.startswith(_ZIP)  # of which a member may be stored as it is, with such words in it
     for told in FORMATS:
-        if told.words and all(word in head for word in told.words):
+        if text and told.words and all(word in head for word in told.words):
             return told
     fitting = [(len(e), f) for f in FORMATS for e in f.extensions if lower.endswith(e)]
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None

@@ -151,6 +151,16 @@ def lie(path: Path, kind: str) -> str:
     return f" (though its name ends in {suffix})" if known and kind not in honest else ""
 
 
+def disagreement(path: Path, kind: str) -> tuple[str, ...]:
+    """The note on a file whose name says something else than its contents; nothing where the two agree.
+
+    >>> disagreement(Path("model.pt"), "an ONNX model")
+    ('The file is an ONNX model (though its name ends in .pt).',)
+    """
+    said = lie(path, kind)
+    return (f"The file is {kind}{said}.",) if said else ()
+
+
 _TORCH = ("a PyTorch checkpoint", "a Python pickle", "a TorchScript archive", "an exported program (torch.export)")
 _NAMES = {
     (".onnx",): ("an ONNX model", "an ONNX model, or a damaged one"),

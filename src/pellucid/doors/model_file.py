@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from pellucid.core.errors import BadModel, PellucidError
@@ -20,12 +21,19 @@ _GENERAL = (
     "a gzip archive",
     "a folder",
 )
+_SHOWN = 3  # files of an archive
 _INSIDE = "Name a file inside it, or a network of the zoo."
 _ADVICE = {
     "a damaged or incomplete ZIP archive": "Copy or download it again.",
     "a Git LFS pointer, not the file itself": "Run git lfs pull first.",
     "an ONNX model": "Open the PyTorch or Keras model that it was exported from.",
     "an ONNX model, or a damaged one": "Open the PyTorch or Keras model that it was exported from.",
+    "a web page (HTML)": "A page was downloaded instead of the file. Download it again, by the link to the file.",
+    "a text file": "A download that failed may have left a message in it: read it, and download the file again. What "
+    "is built in Python code is opened there: pl.open(model).",
+    "a NumPy array": "It is one array and no network, an input perhaps: load it with numpy.load. Weights by name are "
+    "a .npz file.",
+    "a gzip archive": "Unpack it first.",
     "a GGUF language model": "See its weights: pl.weights(path). To run it, open the model that it was made from.",
 }
 
@@ -44,5 +52,16 @@ def refusal(path: Path, kind: Kind) -> PellucidError:
             "Open a model first, then read it: net.read(path).",
         )
     more = f" of {size(path.stat().st_size)}" if "damaged" in kind.name else ""
+    if kind.name == "a ZIP archive":
+        return BadModel(f"{shown} is {kind.name} that holds {_held(path)}.", "Unpack it, and open the model in it.")
     advice = _ADVICE.get(kind.name) or "Open a torch module, or a network of the zoo."
     return BadModel(f"{shown} is {kind.name}{more}{lie(path, kind.name)}; it cannot be opened as it is.", advice)
+
+
+def _held(path: Path) -> str:
+    """The names of the first files in a ZIP, of which none is read."""
+    with zipfile.ZipFile(path) as archive:
+        names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    shown = ", ".join(printable(name, 60) for name in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{shown or 'no file'}{more}"

@@ -16,7 +16,7 @@ from pellucid.doors import hub, scikit, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
 from pellucid.doors.keras import model as keras_model
-from pellucid.doors.kinds import door_of, kind_of, lie
+from pellucid.doors.kinds import disagreement, door_of, kind_of
 from pellucid.doors.model_file import refusal
 from pellucid.doors.pictures.prepare import check
 from pellucid.doors.pictures.reading import read
@@ -166,9 +166,7 @@ def _from_file(
     if door is None:
         raise refusal(path, kind)
     net = door.open_file(path, preparation=preparation, trusted=trusted, architecture=architecture)
-    said = lie(path, kind.name)
-    if said:
-        net.notes = (f"The file is {kind.name}{said}.", *net.notes)
+    net.notes = (*disagreement(path, kind.name), *net.notes)
     return net
 
 

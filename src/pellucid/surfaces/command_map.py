@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
 from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.place import ending_of
 
 if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.shown import Shown
 
 _SHAPE_HELP = "the shape of an input, batch first: 1x3x224x224; several with commas between them, or name=1x8"
+# as `show` knows them, whose import takes seconds
+ENDINGS = (".html", ".png", ".svg", ".json", ".pdf")
+MAP_ENDINGS = (*ENDINGS, ".dot")
 _COLOR_HELP = "what boxes are colored by: parameters, flops, memory, time, field, zeros, ...; empty: family"
 
 
@@ -41,7 +45,7 @@ def map(
 
     from pellucid.surfaces import unrun_map
 
-    _refuse(shape, input, compare, depth, color, weights)
+    _refuse(shape, input, compare, depth, color, weights, output)
     as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
     if as_written and unrun_map.mapped(model, output, color or "", depth, quiet=quiet):
         return 0
@@ -52,7 +56,7 @@ def map(
     given: Any = parsed_shape(shape) if shape else input
     if output:
         check_place(output, _kind(compare, weights))
-    with watched(seed=seed, quiet=quiet or json):
+    with watched(seed=seed, quiet=quiet or json, keeps=False):
         net = stated(model, architecture, preparation, trust_file)
         found = _found(net, given, _other(compare, architecture), weights, depth, color)
         if output:
@@ -61,9 +65,10 @@ def map(
 
 
 def _refuse(
-    shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool
-) -> None:
-    """Raise `BadOption` for what cannot be meant, before anything is opened."""
+    shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool,
+    output: str | None,
+) -> None:  # fmt: skip
+    """Raise `BadOption` for what cannot be meant, `BadInput` for a wrong ending, before anything is opened."""
     if shape and input:
         raise BadOption("--shape and --input were both given.", "A picture has its shape: give one of them.")
     if compare and weights:
@@ -72,6 +77,8 @@ def _refuse(
         raise BadOption(f"--depth {depth}: expected at least 1.")
     if color and (compare or weights):
         raise BadOption("--color belongs to a map alone.", "Leave it out.")
+    if output:
+        ending_of(output, ENDINGS if compare or weights else MAP_ENDINGS)
 
 
 def _kind(compare: str | None, weights: bool) -> type[Shown]:

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.render.plain import visible
+
+
+def ending_of(path: str | Path, known: Sequence[str]) -> str:
+    """The ending of a file's name, in lower case; raises `BadInput` for one that is not known.
+
+    >>> ending_of("map.SVG", (".html", ".svg"))
+    '.svg'
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in known:
+        name = visible(Path(path).name)
+        raise BadInput(
+            f"'{name}' ends in {visible(ending) or 'nothing'}; expected one of {', '.join(known)}.", "Rename it."
+        )
+    return ending
 
 
 def writable(path: Path) -> Path:

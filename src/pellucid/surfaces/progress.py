@@ -68,10 +68,11 @@ def unstopped() -> Iterator[None]:
 
 
 @contextmanager
-def watched(*, seed: int, quiet: bool) -> Iterator[None]:
+def watched(*, seed: int, quiet: bool, keeps: bool = True) -> Iterator[None]:
     """Run the block with a seed, progress on the terminal, and Ctrl-C as a request to stop.
 
-    The first Ctrl-C ends the computation at the next pass and keeps what is known; the second ends the program.
+    The first Ctrl-C ends the computation at the next pass and keeps what is known; the second ends the program.  Where
+    no part of a result can be kept (`keeps`), the first one does.
     """
     pressed = threading.Event()
     bar = Bar(sys.stderr)
@@ -83,7 +84,8 @@ def watched(*, seed: int, quiet: bool) -> Iterator[None]:
         pressed.set()
         sys.stderr.write("\nStopping; what is known is kept. Ctrl-C again to leave at once.\n")
 
-    before = signal.signal(signal.SIGINT, stop) if threading.current_thread() is threading.main_thread() else None
+    heard = keeps and threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, stop) if heard else None
     try:
         with running(replace(current(), seed=seed, progress=show, stop=pressed.is_set)):
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.weights import Weights
 from pellucid.core.archive import SUFFIX
-from pellucid.core.errors import BadInput
 from pellucid.core.shown import Shown
 from pellucid.render.dot import dot
 from pellucid.render.graph import page as map_page
@@ -21,14 +20,13 @@ from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
 from pellucid.render.listing import listing, weights_listing
 from pellucid.render.pdf import pdf
-from pellucid.render.plain import visible
 from pellucid.render.png import png
 from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
 from pellucid.surfaces import browser
 from pellucid.surfaces.kept import BY_CLASS
-from pellucid.surfaces.place import writable
+from pellucid.surfaces.place import ending_of, writable
 from pellucid.surfaces.report import report
 from pellucid.views.view import Fold, Heading, Stack, View
 
@@ -53,7 +51,7 @@ def words_of(subject: Shown, width: int) -> View:
 
 def save(subject: Shown, path: str | Path) -> Path:
     """Write a result in the form that the file's ending names; raises `BadInput` for endings that there are not."""
-    ending = _ending(path, type(subject))
+    ending = ending_of(path, endings(type(subject)))
     if ending == SUFFIX:
         return write(path, BY_CLASS[type(subject)].to_bytes(subject))
     own = OWN.get(type(subject), {}).get(ending)
@@ -69,20 +67,14 @@ def check_place(path: str | Path, kind: type[Shown]) -> Path:
     and `PellucidError` where writing is not allowed.  Nothing is left behind.
     """
     path = Path(path)
-    _ending(path, kind)
+    ending_of(path, endings(kind))
     return writable(path)
 
 
-def _ending(path: str | Path, kind: type[Shown]) -> str:
-    ending = Path(path).suffix.lower()
-    more = [e for e in OWN.get(kind, {}) if e not in _WRITERS]
-    known: Sequence[str] = (*_WRITERS, *more, *((SUFFIX,) if kind in BY_CLASS else ()))
-    if ending not in known:
-        name = visible(Path(path).name)
-        raise BadInput(
-            f"'{name}' ends in {visible(ending) or 'nothing'}; expected one of {', '.join(known)}.", "Rename it."
-        )
-    return ending
+def endings(kind: type[Shown]) -> tuple[str, ...]:
+    """What a result of this kind can be written as, by the endings of files' names."""
+    more = (e for e in OWN.get(kind, {}) if e not in _WRITERS)
+    return (*_WRITERS, *more, *((SUFFIX,) if kind in BY_CLASS else ()))
 
 
 def _html(view: View) -> bytes:

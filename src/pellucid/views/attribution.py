@@ -34,7 +34,7 @@ def attribution(explanation: Explanation, checks: Sequence[Check] | None = None,
             *_stopped(explanation),
             *_maps(explanation, 0, cells),
             *_answer(explanation, answers, 0),
-            trust_view(checks, explanation),
+            trust_view(checks, explanation, thing=_thing(explanation)),
             *_other_samples(explanation, answers),
             *_folds(explanation),
         )
@@ -52,7 +52,7 @@ def figure(explanation: Explanation, checks: Sequence[Check] | None = None, *, c
             *_stopped(explanation),
             *(_open_only(v) for v in _maps(explanation, 0, cells)),
             *_answer(explanation, answers, 0),
-            trust_view(checks, folds=False),
+            trust_view(checks, folds=False, thing=_thing(explanation)),
             Text(_origin(explanation), "quiet"),
         )
     )

@@ -109,24 +109,28 @@ def ruler_of(check: Check) -> Ruler | None:
     return Ruler(check.value, (low, high), check.low, check.high, ticks, null, _LABELS.get(check.name, "this map"))
 
 
-def trust_view(checks: Sequence[Check], explanation: Explanation | None = None, *, folds: bool = True) -> View:
+def trust_view(
+    checks: Sequence[Check], explanation: Explanation | None = None, *, folds: bool = True, thing: str = "picture"
+) -> View:
     """All cards with a heading; faithfulness, which comes first, takes the whole width.
 
-    Below them, folded, what the checks ran; with the explanation that they are about, the copies themselves.
+    Below them, folded, what the checks ran; with the explanation that they are about, the copies themselves.  `thing`
+    is what was explained, in a word.
     """
+    heading = Heading("Can this picture be trusted?" if thing == "picture" else "Can this map be trusted?")
     if not checks:
         return Stack(
             (
-                Heading("Can this picture be trusted?"),
+                heading,
                 Text("It was not tested. A map that looks plausible may still be wrong.", "warning"),
             )
         )
-    note = "Each answer is measured on this very picture. None says whether the network itself is right."
+    note = f"Each answer is measured on this very {thing}. None says whether the network itself is right."
     first, rest = checks[0], checks[1:]
     band = " Grey on the ruler: where 95 % of random maps of the same smoothness fall."
     grey = band if first.name == "faithfulness" else ""
     others: tuple[View, ...] = (Columns(tuple(map(card_of, rest))),) if rest else ()
-    head = (Heading("Can this picture be trusted?"), Text(note + grey + spent(checks), "quiet"), card_of(first))
+    head = (heading, Text(note + grey + spent(checks), "quiet"), card_of(first))
     if not folds:
         return Stack((*head, *others))
     return Stack((*head, *_ran(checks[:1], explanation), *others, *_ran(rest, explanation)))

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.errors import BadInput
-from pellucid.core.names import module_paths, named_arguments, named_weights, operation_name
+from pellucid.core.names import is_random_state, module_paths, named_arguments, named_weights, operation_name
 from pellucid.core.recording.fake import faked
 from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.recording.ledger import Ledger, storage_key
@@ -110,7 +110,7 @@ class Recorder:
         self.turned = frozenset(getattr(model, "channels_last_sites", ()))
         buffers = {id(v) for v in model.buffers()}
         for name, v in named_weights(model).items():
-            self.ledger.add(v, "buffer" if id(v) in buffers else "parameter", name)
+            self.ledger.add(v, "buffer" if id(v) in buffers or is_random_state(name) else "parameter", name)
 
     def know_inputs(self, given: Mapping[str, Tensor]) -> None:
         """Give the inputs their names."""

@@ -41,7 +41,9 @@ class Given:
         if wanted is not None and not _fits(found, wanted):
             last = self.turned and self.shape is not None and _fits(found, self.shape)
             why = ", channels before height and width" if last else ""
-            hint = "x.permute(0, 3, 1, 2)." if last else "See net.read(picture)."
+            size = "x".join(map(str, (len(v), v.shape[-1], *v.shape[1:-1])))
+            turn = f"In Python x.permute(0, 3, 1, 2); on the command line --shape {self.name}={size}."
+            hint = turn if last else "See net.read(picture)."
             raise BadInput(f"Input {self.name!r} is {_shown(found)}; this network takes {_shown(wanted)}{why}.", hint)
         return channels_last(v) if self.turned else v
 

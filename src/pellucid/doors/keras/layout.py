@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput
 from pellucid.core.facing import channels_second
 from pellucid.core.names import module_paths
+from pellucid.core.tensors import by_name
 from pellucid.doors.keras.inputs import inputs_of
 
 _ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
@@ -58,11 +59,11 @@ class KerasPictures(nn.Module):
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
         """What the model says to its inputs, in order or by name."""
         names = self.argument_names
-        by_name = dict(zip(names, inputs, strict=False)) | named
-        if (extra := len(inputs) - len(names)) > 0 or set(by_name) != set(names):
-            shown = ", ".join(by_name) + (f" and {extra} more" if extra > 0 else "")
-            raise BadInput(f"The network was given {shown}.", f"It takes: {', '.join(names)}.")
-        return self._outputs(self.keras_model(*self.inputs.packed(by_name), training=False))
+        given = dict(zip(names, inputs, strict=False)) | named
+        if (extra := len(inputs) - len(names)) > 0 or set(given) != set(names):
+            shown = ", ".join(given) + (f" and {extra} more" if extra > 0 else "")
+            raise BadInput(f"The network was given {shown}.", by_name(names))
+        return self._outputs(self.keras_model(*self.inputs.packed(given), training=False))
 
     def _outputs(self, out: Any) -> Any:
         names: Sequence[str] = getattr(self.keras_model, "output_names", None) or ()

@@ -90,7 +90,8 @@ def _loaded(path: Path) -> Any:
         reason = printable(str(error).partition("\n")[0], 120)
         raise BadModel(
             f"{printable(path.name)} could not be unpickled: {type(error).__name__}: {reason}.",
-            "Make the classes that it was saved with importable, and try again.",
+            "Make the classes that it was saved with importable: set PYTHONPATH to the folder of their module "
+            "(PYTHONPATH=. for the one that you are in), and try again.",
         ) from error
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.core.tensors import by_name
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Value
 from pellucid.doors.onnx.running.registry import Operator
@@ -250,7 +251,7 @@ class OnnxModule(Block):
         given = dict(zip(names, values, strict=False)) | named
         missing = [name for name in names if name not in given and name not in self.optional]
         if missing:
-            raise BadInput(f"The model needs an input {missing[0]!r}.", f"It takes: {', '.join(names)}.")
+            raise BadInput(f"The model needs an input {missing[0]!r}.", by_name(names))
         for value in self.inputs:
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
