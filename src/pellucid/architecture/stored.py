@@ -26,7 +26,7 @@ _SAY = "Say what it belongs to, and all is mapped: --architecture NAME, or pl.op
 
 def is_there(what: str | Path) -> bool:
     """Is it a file or a folder, and not the name of a network?"""
-    if str(what) in zoo.names():
+    if str(what) in ("", *zoo.names()):
         return False
     try:
         return Path(what).exists()
