@@ -80,7 +80,7 @@ def check(preparation: Preparation) -> None:
     """Raise `BadOption` for a preparation that cannot be carried out."""
     p = preparation
     if p.size < 1:
-        raise BadOption(f"size={p.size}: expected 1 or more.", "Give the side of the network's input, such as size=224.")
+        raise BadOption(f"size={p.size}: expected 1 or more.", "Give the side of the network's input: size=224.")
     if not 0 < p.crop <= 1:
         raise BadOption(f"crop={p.crop}: expected more than 0, at most 1.", "Try crop=0.875.")
     if p.interpolation not in _FILTERS:
