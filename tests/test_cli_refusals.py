@@ -42,6 +42,7 @@ BAD: dict[str, tuple[int, tuple[str, ...], str]] = {
     "a class that many fit": (1, (*EXPLAIN, "--target", "cat"), "'cat' fits 2 classes: tiger cat (0), Persian cat (1)"),
     "unknown class": (1, (*EXPLAIN, "--target", "zebra"), "'zebra'"),
     "a class's number too high": (1, (*EXPLAIN, "--target", "3"), "classes 0 to 2"),
+    "no class": (1, (*EXPLAIN, "--target", "99"), "Give one of these numbers"),
 }
 BAD_AT_ONCE: dict[str, tuple[int, tuple[str, ...], str]] = {
     "no command": (2, (), "COMMAND"),

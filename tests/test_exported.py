@@ -116,3 +116,23 @@ def test_the_map_of_a_program_shows_the_modules_that_it_came_from(program: tuple
         assert named[path] == ("", sum(p.numel() for p in model.get_submodule(path).parameters()))
     below = [path for path in groups.path if path.startswith("body.0.")]
     assert below and all(groups.path[groups.parent[groups.path.index(path)]] == "body.0" for path in below)
+
+
+def test_an_input_that_the_file_was_not_made_for_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 4 * 4, 5))
+    torch.export.save(torch.export.export(model, (torch.zeros(2, 3, 6, 6),)), tmp_path / "fixed.pt2")
+    net = pl.open(tmp_path / "fixed.pt2")
+    for shape in ((2, 3, 9, 9), (2, 1, 6, 6)):
+        with pytest.raises(BadInput) as said:
+            pl.methods.saliency(net, torch.rand(shape), 0)
+        assert str(list(shape[1:]))[1:] in said.value.what and "[batch, 3, 6, 6]" in said.value.what
+        assert ("size=6" in said.value.hint) == (shape[2] == 9)
+        with pytest.raises(BadInput, match="made for"):
+            pl.map(net, shape)
+
+
+def test_other_sizes_that_do_run_are_run(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torch.export.save(torch.export.export(model, (torch.zeros(2, 3, 6, 6),)), tmp_path / "any.pt2")
+    x = torch.rand(2, 3, 9, 9)
+    assert torch.allclose(pl.open(tmp_path / "any.pt2").model(x), model(x), atol=1e-6)

@@ -176,3 +176,50 @@ def test_a_number_among_the_operations_does_not_stop_the_map():
 
     found = pl.map(Scaled(), torch.rand(1, 3, 8, 8))
     assert {found.graph.nodes.op[i] for i in found.overlay.pictures} == {"conv2d", "mul"}
+
+
+@pytest.mark.parametrize(("by", "words"), [("zeros", "needs an input"), ("time", "time=True"), ("field", "its shape")])
+def test_a_color_that_needs_more_says_what(by, words):
+    found = pl.map(nn.Linear(3, 2))
+    with pytest.raises(pl.BadOption) as said:
+        found.colored(by)
+    assert words in said.value.hint and "There is: parameters" in said.value.hint
+
+
+class Particular(nn.Module):
+    """Refuses what it was not made for, in its own words."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] != 4:
+            raise KeyError("only four")
+        return x
+
+
+@pytest.mark.parametrize("fake", [True, False])
+def test_a_shape_that_does_not_run_is_a_sentence_and_an_input_is_the_networks_own_error(fake):
+    with pytest.raises(pl.BadInput, match="zeros of 2x3: KeyError: 'only four'") as said:
+        pl.map(Particular(), (2, 3), fake=fake)
+    assert isinstance(said.value.__cause__, KeyError) and said.value.hint
+    with pytest.raises(pl.BadInput, match="zeros of x 2x3: KeyError"):
+        pl.map(Particular(), {"x": (2, 3)})
+    with pytest.raises(KeyError):
+        pl.map(Particular(), torch.zeros(2, 3))
+
+
+def test_shapes_without_numbers_or_too_large_to_be_made_are_refused_with_their_sizes():
+    with pytest.raises(pl.BadInput, match="1x0x8x8 holds no numbers"):
+        pl.map(nn.Conv2d(3, 4, 3), (1, 0, 8, 8))
+    side = 1 << 14  # 3 x 4 bytes x 2^28 = 3 GiB
+    with pytest.raises(pl.BadInput, match=f"1x3x{side}x{side} would take 3.0 GiB; at most 2 GiB"):
+        pl.map(nn.Conv2d(3, 4, 3), (1, 3, side, side))
+    with torch.device("meta"):
+        bare = nn.Conv2d(3, 4, 1)
+    assert pl.map(bare, (1, 3, side, side)).graph.nodes.shape[-1] == (1, 4, side, side)
+
+
+@pytest.mark.parametrize("given", [lambda v: v, lambda v: [v], lambda v: {"input": v}])
+def test_an_array_is_refused_by_its_type_and_not_by_its_numbers(given):
+    with pytest.raises(pl.BadInput) as said:
+        pl.map(nn.Linear(3, 2), given(torch.full((1, 3), 0.625).numpy()))
+    assert said.value.what == "A numpy.ndarray of shape (1, 3) is no input for a map."
+    assert "torch.from_numpy" in said.value.hint

@@ -294,4 +294,8 @@ def test_shapes_on_the_command_line():
     assert parsed_shape("1x3x224x224") == (1, 3, 224, 224) and parsed_shape("1×8") == (1, 8)
     assert parsed_shape("1x8,1x8") == ((1, 8), (1, 8))
     assert parsed_shape("ids=1x8, mask=1x8") == {"ids": (1, 8), "mask": (1, 8)}
+    with pytest.raises(pl.BadOption) as said:
+        parsed_shape("1, 3,32,32")
+    assert said.value.hint == "Did you mean 1x3x32x32?"
+    assert parsed_shape("a=8,b=8") == {"a": (8,), "b": (8,)}
     assert pl.map(nn.Linear(8, 2), parsed_shape("1x8")).graph.nodes.shape[0] == torch.Size((1, 8))

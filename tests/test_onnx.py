@@ -299,3 +299,13 @@ def test_a_weight_that_is_one_expanded_number_has_a_fingerprint():
     plain = torch.nn.Linear(1, 1, bias=False)
     plain.weight.data = torch.full((1, 1), 3.0)
     assert pl.open(model).fingerprint == pl.open(plain).fingerprint
+
+
+def test_an_input_that_the_file_was_not_made_for_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 4 * 4, 5)).eval()
+    net = pl.open(exported(model, torch.zeros(1, 3, 6, 6), tmp_path / "fixed.onnx"))
+    with pytest.raises(pl.BadInput, match=r"\[batch, 3, 9, 9\] does not fit: the file was made for \[batch, 3, 6, 6\]"):
+        pl.methods.saliency(net, torch.rand(2, 3, 9, 9), 0)
+    with pytest.raises(pl.BadInput) as said:
+        pl.map(net, (1, 3, 2, 2))
+    assert "--preparation size=6" in said.value.hint

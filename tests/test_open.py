@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+import pellucid as pl
 from pellucid.architecture.graph import Edges, Graph, nodes, only_root
 from pellucid.architecture.text import to_text
 from pellucid.core.errors import BadInput, BadModel, BadOption, Missing
@@ -216,3 +217,24 @@ def test_code_in_a_pickle_never_runs(new: bool, tmp_path: Path) -> None:
         with pytest.raises(BadModel):
             open_network(path)
     assert not canary.exists()
+
+
+@pytest.mark.parametrize("door", [pl.open, pl.map])
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_said_to_be_empty(door: Any, name: str) -> None:
+    with pytest.raises(BadInput, match="name of the network is empty"):
+        door(name)
+
+
+def test_a_preparation_is_refused_for_what_is_wrong_with_it() -> None:
+    for wrong, words in ((pl.Preparation(0), "size=224"), (pl.Preparation(8, crop=2.0), "crop=0.875")):
+        with pytest.raises(pl.BadOption) as said:
+            pl.open(nn.Flatten(), preparation=wrong)
+        assert words in said.value.hint
+
+
+@pytest.mark.parametrize(("classes", "noted"), [(1, False), (2, True), (3, False), (4, False)])
+def test_more_labels_than_classes_are_remarked_on(classes: int, noted: bool) -> None:
+    net = pl.open(nn.Linear(3, classes), labels=("a", "b", "c"))
+    notes = pl.methods.saliency(net, torch.rand(1, 3)).notes
+    assert any(f"3 labels were given for {classes} classes" in n for n in notes) == noted

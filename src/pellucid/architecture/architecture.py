@@ -15,6 +15,14 @@ from pellucid.core.shown import Shown
 if TYPE_CHECKING:
     from pellucid.core.explanation import Explanation
 
+_INPUT = "It needs an input: --input cat.jpg, or pl.map(net, x)."
+_NEEDS = {
+    **dict.fromkeys(("zeros", "low", "high", "mean", "spread", "dead", "saturated", "gradient"), _INPUT),
+    "time": "It needs a run that is timed: pl.map(net, x, time=True).",
+    "trust": "It needs an explanation: found.explained_by(explanation).",
+    "field": "It needs a run: give an input or its shape.",
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Architecture(Shown):
@@ -39,7 +47,9 @@ class Architecture(Shown):
         from pellucid.core.errors import BadOption
 
         if by and by not in self.overlay.measures:
-            raise BadOption(f"There is nothing to color by {by!r}.", f"There is: {', '.join(self.overlay.measures)}.")
+            there = f"There is: {', '.join(self.overlay.measures)}."
+            need = _NEEDS.get(by, "")
+            raise BadOption(f"There is nothing to color by {by!r}.", f"{need} {there}".lstrip())
         return replace(self, color=by)
 
     def explained_by(self, explanation: Explanation) -> Architecture:

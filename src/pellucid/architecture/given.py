@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
+from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.doors.onnx.running.values import named_dtype
+from pellucid.doors.transformers.hugging_face import example
 
 Given: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
+LARGEST = 2 << 30  # bytes of an input that is made of its shape alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,19 @@ class Call:
     real: bool
     said: str = ""
 
+    @property
+    def what(self) -> str:
+        """Words for what it is run on: as it was said, or by its shapes."""
+        named = {str(i): v for i, v in enumerate(self.args)} if self.args else self.kwargs
+        shapes = [(f"{n} " if self.kwargs else "") + _x(tuple(v.shape)) for n, v in named.items()]
+        return self.said or f"zeros of {', '.join(shapes)}"
+
 
 def call_of(x: Any, model: nn.Module) -> Call:
     """The call for an input: tensors, or shapes (a tuple of numbers, several of them, or either by name).
 
     Of a shape zeros are made, whole numbers where the network begins with an embedding.  Raises `BadInput` for anything
-    else.
+    else, for a shape without numbers, and for one of more than 2 GiB.
 
     >>> call_of((1, 3, 8, 8), nn.Conv2d(3, 4, 3)).args[0].shape
     torch.Size([1, 3, 8, 8])
@@ -45,8 +56,18 @@ def call_of(x: Any, model: nn.Module) -> Call:
             return Call((_tensor(x, model),), {}, real=False)
         several = tuple(_tensor(v, model) for v in x)
         return Call(several, {}, all(isinstance(v, Tensor) for v in x))
-    raise BadInput(
-        f"{x!r} is no input for a map.", "Give a tensor, several by name, or a shape such as (1, 3, 224, 224)."
+    raise _no_input(x)
+
+
+def _no_input(x: Any) -> BadInput:
+    """What was given, by its kind where showing it would show all of its numbers."""
+    if hasattr(x, "__array__"):
+        shape = f" of shape {tuple(x.shape)}" if hasattr(x, "shape") else ""
+        what = f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}{shape}"
+        return BadInput(f"A {what} is no input for a map.", "Give a tensor: torch.from_numpy(x).")
+    shown = f"{type(x).__name__} {x!r}" if len(repr(x)) <= 80 else type(x).__name__
+    return BadInput(
+        f"{shown} is no input for a map.", "Give a tensor, several by name, or a shape such as (1, 3, 224, 224)."
     )
 
 
@@ -56,9 +77,24 @@ def _tensor(v: Any, model: nn.Module) -> Tensor:
         if weight is None or v.is_meta:
             return v
         return v.detach().to(weight.device, weight.dtype if v.is_floating_point() else v.dtype)
-    if not isinstance(v, Sequence) or not all(isinstance(n, int) and n >= 0 for n in v):
+    if hasattr(v, "__array__"):
+        raise _no_input(v)
+    if not isinstance(v, Sequence) or isinstance(v, str) or not all(isinstance(n, int) and n >= 0 for n in v):
         raise BadInput(f"{v!r} is no shape.", "Write whole numbers, batch first: (1, 3, 224, 224).")
-    return torch.zeros(tuple(v), dtype=_dtype(model), device=_device(model))
+    dtype, device = _dtype(model), _device(model)
+    _refuse_unusable(tuple(v), dtype, device)
+    return torch.zeros(tuple(v), dtype=dtype, device=device)
+
+
+def _refuse_unusable(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+    if 0 in shape:
+        raise BadInput(f"An input of {_x(shape)} holds no numbers.", "Write sizes of 1 or more, batch first.")
+    size = prod(shape) * dtype.itemsize
+    if size > LARGEST and device.type != "meta":
+        raise BadInput(
+            f"An input of {_x(shape)} would take {size / 2**30:,.1f} GiB; at most {LARGEST / 2**30:.0f} GiB are made.",
+            "Give a smaller shape.",
+        )
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
@@ -78,13 +114,14 @@ def guessed(model: nn.Module, net: Network | None) -> Call | None:
 
     None where it says nothing: a wrong guess would draw a wrong map.
     """
-    if net is not None and net.preparation is not None:
+    dummies = _dummies(model)
+    if net is not None and net.preparation is not None and len(dummies) < 2:
         p = net.preparation
         shape = (1, p.channels, p.size, p.size)
         return Call((_zeros(shape, model),), {}, real=False, said=f"zeros of {_x(shape)}, as its preparation says")
     if size := _usual(model):
         return Call((_zeros(size, model),), {}, real=False, said=f"zeros of {_x(size)}, as its package does")
-    for dummy, who in ((_dummies(model), "configuration"), (_stated(model), "file")):
+    for dummy, who in ((dummies, "configuration"), (_stated(model), "file")):
         if dummy:
             return Call((), dummy, real=False, said=said_of(dummy, who))
     return None
@@ -124,23 +161,22 @@ def _stated(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _dummies(model: nn.Module) -> dict[str, Tensor]:
-    """What a Hugging Face model is called with: pixels of its own size, or token ids."""
-    config, main = getattr(model, "config", None), getattr(model, "main_input_name", "")
-    vision = getattr(config, "vision_config", None) or config
-    size, channels = getattr(vision, "image_size", None), getattr(vision, "num_channels", None)
-    found: dict[str, Tensor] = {}
-    if isinstance(size, list | tuple) and len(size) == 2:
-        size = tuple(size)
-    elif isinstance(size, int):
-        size = (size, size)
-    if main == "pixel_values" and size and channels:
-        found[main] = _zeros((1, channels, *size), model)
-    elif main == "input_ids":
-        ids = torch.arange(3, 11, device=_device(model))[None]
-        found[main] = ids
-        text = getattr(config, "text_config", None) or config
-        if getattr(text, "is_encoder_decoder", False):
-            found["decoder_input_ids"] = ids
-        if getattr(config, "vision_config", None) is not None and size and channels:
-            found["pixel_values"] = _zeros((1, channels, *size), model)
-    return found
+    """What a transformers model is called with, or the one that another holds: as a map of its configuration has it."""
+    known = next((m for m in (model, getattr(model, "clip", None)) if _is_transformers(m)), None)
+    if known is None:
+        return {}
+    takes = signature(model.forward).parameters
+    weight = next((p.dtype for p in known.parameters() if p.is_floating_point()), torch.float32)
+    try:
+        made = example(known)
+    except (AttributeError, TypeError, ValueError):  # a configuration of another kind: nothing is known
+        return {}
+    return {
+        name: t.to(_device(model), weight if t.is_floating_point() else t.dtype)
+        for name, t in made.items()
+        if name in takes
+    }
+
+
+def _is_transformers(model: Any) -> bool:
+    return isinstance(model, nn.Module) and hasattr(model, "config") and hasattr(model, "main_input_name")

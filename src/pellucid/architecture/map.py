@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import nn
@@ -24,12 +24,13 @@ from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
-from pellucid.core.errors import PellucidError
+from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.misfit import misfit
 from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.doors.files import printable
 from pellucid.doors.hub import PACKAGES
 from pellucid.doors.kinds import kind_of
 from pellucid.doors.open import open as open_network
@@ -155,8 +156,8 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
         try:
             tape = _recorded(model, call, fake=shapes_only, again=fake is None)
         except Exception as error:
-            if x is not None or isinstance(error, KeyboardInterrupt):
-                raise
+            if x is not None:
+                _refuse(error, call)
             why = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
             return _tree(model, net.name, net.source, (*net.notes, why))
         found = of_tape(tape, net.name, net.source, notes)
@@ -180,12 +181,24 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
         return _tree(twin, type(model).__name__, "", (note, HOW))
     try:
         tape = _recorded(twin, call, fake=True, again=False)
-    except PellucidError as error:
+    except Exception as error:
         if x is not None:
-            raise
-        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {error.what}"))
+            _refuse(error, call)
+        reason = error.what if isinstance(error, PellucidError) else f"{type(error).__name__}."
+        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {reason}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
+
+
+def _refuse(error: Exception, call: Call) -> NoReturn:
+    """Raise an error of a pass: as it is where numbers were given, else as a sentence about the shape."""
+    if call.real or isinstance(error, PellucidError):
+        raise error
+    first = printable(str(error).partition("\n")[0], 240).rstrip(".")
+    raise BadInput(
+        f"It could not be run on {call.what}: {type(error).__name__}: {first}.",
+        "Give a shape that the network takes, batch first, or an input: pl.map(net, x).",
+    ) from error
 
 
 def _tree(model: nn.Module, name: str, source: str, notes: tuple[str, ...]) -> Architecture:

@@ -28,7 +28,7 @@ _WHOLE = " If you trust who made it, it builds itself: --trust-file, or pl.open(
 
 def is_there(what: str | Path) -> bool:
     """Is it a file or a folder, and not the name of a network?"""
-    if str(what) in zoo.names():
+    if str(what) in ("", *zoo.names()):
         return False
     try:
         return Path(what).exists()

@@ -135,7 +135,7 @@ class Method(Generic[P]):
         since = time.monotonic()
         given = self._enough(like_the_model(as_tensors(x, net.inputs), model))
         inputs, sites = embedded(net, model, given)
-        of = _target(net, model, inputs, sites, target)
+        of, classes = _target(net, model, inputs, sites, target)
         f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)
         found = self._find(f, inner or inputs, options)
         return Explanation(
@@ -156,7 +156,7 @@ class Method(Generic[P]):
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
             facts={**_tokens(net, given), **found.facts},
-            notes=(*_notes(net, given, found.maps), *found.notes),
+            notes=(*_notes(net, given, found.maps, classes), *found.notes),
             net=net,
             score=replace(f, model=None, inner=f.inner and f.inner.anew()),
             again=self,
@@ -201,23 +201,24 @@ def like_the_model(x: Tensors, model: nn.Module) -> Tensors:
 
 def _target(
     net: Network, model: nn.Module, x: Tensors, sites: Mapping[str, Any], target: Target | int | str | None
-) -> Target:
+) -> tuple[Target, int]:
+    """What is explained, and the number of classes where the network had to be run to know; else 0."""
     if isinstance(target, Target):
-        return target.named(net)
+        return target.named(net), 0
     if target is not None and not net.continues:
-        return logit(target).named(net)
+        return logit(target).named(net), 0
     outputs = Score(net, logit(0), embedded=sites, model=model).outputs(x)
     if net.continues and outputs.ndim == 3:
-        return next_token(net, outputs, x, target)
+        return next_token(net, outputs, x, target), 0
     if target is not None:
-        return logit(target).named(net)
+        return logit(target).named(net), 0
     if outputs.ndim != 2:
         raise BadModel(
             f"{net.name} puts out {tuple(outputs.shape)}, so there is no top class to explain.",
             "Say in Python what to explain: pl.token(position, class), pl.region, pl.channel or pl.scalar.",
         )
     top = tuple(int(i) for i in outputs.argmax(1))
-    return logit(top[0]) if len(set(top)) == 1 else logit(top)
+    return logit(top[0] if len(set(top)) == 1 else top), outputs.shape[1]
 
 
 def _at(f: Score, at: Site | str | None, x: Tensors) -> tuple[Score, Tensors]:
@@ -248,8 +249,10 @@ def _refuse_nonsense(maps: Tensors, name: str) -> None:
             raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
 
 
-def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
+def _notes(net: Network, x: Tensors, maps: Tensors, classes: int) -> tuple[str, ...]:
     notes = list(net.notes)
+    if 1 < classes < len(net.labels):  # one output may well have two names: no and yes
+        notes.append(f"{len(net.labels)} labels were given for {classes} classes: the names may be those of others.")
     if net.preparation is not None:
         notes.extend(filter(None, (net.preparation.unlike(v) for v in x.values() if v.ndim == 4)))
     if all(not bool(v.any()) for v in maps.values()):

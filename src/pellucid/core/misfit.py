@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +20,8 @@ def misfit(error: Exception, model: nn.Module, x: Tensors) -> PellucidError | No
 
     Only what can be checked is claimed: an exception out of the user's own code is never explained away.
     """
+    if (stated := _unlike_stated(model, x)) is not None:
+        return stated
     layer, given = _refused(error.__traceback__)
     if layer is None or not isinstance(given, Tensor):
         return None
@@ -31,6 +34,24 @@ def misfit(error: Exception, model: nn.Module, x: Tensors) -> PellucidError | No
     # samples come in by the first axis, however many go through at once
     shapes = ", ".join(f"{name!r} [{', '.join(['batch', *map(str, v.shape[1:])])}]" for name, v in x.items())
     return BadInput(f"Input {shapes} does not fit: {at} {what}.", hint)
+
+
+def _unlike_stated(model: nn.Module, x: Tensors) -> BadInput | None:
+    """For a model that a file states the inputs of: the one whose shape differs, but for the number of samples."""
+    fixed: Mapping[str, tuple[int | None, ...]] = getattr(model, "fixed_axes", {})
+    for name, v in x.items():
+        sizes, shape = fixed.get(name, ()), tuple(v.shape)
+        if len(sizes) != len(shape) or all(n in (None, s) for n, s in zip(sizes[1:], shape[1:], strict=True)):
+            continue
+        wanted = ", ".join(["batch", *("any" if n is None else str(n) for n in sizes[1:])])
+        given = ", ".join(["batch", *map(str, shape[1:])])
+        picture = len(sizes) == 4 and sizes[2] == sizes[3] and sizes[2] is not None and sizes[2:] != shape[2:]
+        hint = f"Prepare pictures at its size: pl.Preparation({sizes[2]}), --preparation size={sizes[2]}."
+        return BadInput(
+            f"Input {name!r} [{given}] does not fit: the file was made for [{wanted}], and this does not run.",
+            hint if picture else f"Give an input of [{wanted}].",
+        )
+    return None
 
 
 def _refused(trace: TracebackType | None) -> tuple[nn.Module | None, Any]:

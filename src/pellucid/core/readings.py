@@ -46,7 +46,8 @@ def _index(answer: Answer, which: int | str | Sequence[int], classes: int) -> Te
     chosen = (which,) * (int(answer.rows.max()) + 1) if isinstance(which, int) else tuple(which)
     bad = next((c for c in chosen if not 0 <= c < classes), None)
     if bad is not None:
-        raise BadTarget(f"Class {bad} was asked for; this network has classes 0 to {classes - 1}.")
+        there = f"this network has classes 0 to {classes - 1}"
+        raise BadTarget(f"Class {bad} was asked for; {there}.", "Give one of these numbers, or none: the top class.")
     if len(chosen) <= int(answer.rows.max()):
         raise BadTarget(f"{len(chosen)} classes were given for {int(answer.rows.max()) + 1} samples.")
     return torch.tensor(chosen, device=answer.rows.device)[answer.rows]

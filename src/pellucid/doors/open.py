@@ -132,6 +132,8 @@ def _named(
     what: str | Path, preparation: Preparation | None, architecture: nn.Module | str | None, trusted: bool
 ) -> Network:
     text = str(what)
+    if not text.strip():
+        raise BadInput("The name of the network is empty.", "Give a file, or a name such as efficientnet_lite0.")
     if text in zoo.names():
         return zoo.open(text, preparation=preparation)
     if text.partition(":")[0] in hub.PACKAGES:

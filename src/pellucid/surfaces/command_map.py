@@ -140,6 +140,9 @@ def parsed_shape(text: str) -> Any:
             raise BadOption(f"--shape {text!r}: all inputs are named, or none.", "Write ids=1x8,mask=1x8.")
         return named
     shapes = tuple(_numbers(text, part) for part in parts)
+    if len(shapes) > 1 and all(len(shape) == 1 for shape in shapes):
+        meant = "x".join(parts)
+        raise BadOption(f"--shape {text!r} names {len(shapes)} inputs of one axis.", f"Did you mean {meant}?")
     return shapes[0] if len(shapes) == 1 else shapes
 
 

@@ -79,10 +79,10 @@ def cut_note(height: int, width: int, preparation: Preparation) -> str:
 def check(preparation: Preparation) -> None:
     """Raise `BadOption` for a preparation that cannot be carried out."""
     p = preparation
-    if p.size < 1 or not 0 < p.crop <= 1:
-        raise BadOption(
-            f"size={p.size}, crop={p.crop}: expected size of 1 or more, crop from 0 to 1.", "Try crop=0.875."
-        )
+    if p.size < 1:
+        raise BadOption(f"size={p.size}: expected 1 or more.", "Give the side of the network's input: size=224.")
+    if not 0 < p.crop <= 1:
+        raise BadOption(f"crop={p.crop}: expected more than 0, at most 1.", "Try crop=0.875.")
     if p.interpolation not in _FILTERS:
         raise BadOption(f"interpolation={p.interpolation!r}.", f"Expected one of {', '.join(_FILTERS)}.")
     if p.channels not in (1, 3) or len(p.std) != p.channels or not all(p.std):

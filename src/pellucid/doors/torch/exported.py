@@ -55,6 +55,7 @@ class Program(nn.Module):
         self.names = tuple(code.pytree_info.orig_args)
         self.specs = (code.pytree_info.in_spec, code.pytree_info.out_spec)
         self.takes: dict[str, tuple[tuple[int, ...], str]] = {}
+        self.fixed_axes: dict[str, tuple[int | None, ...]] = {}
         self.steps = [_step(self, node, graph) for node in graph.graph.nodes]
 
     @property
@@ -216,6 +217,9 @@ def open_file(
     finally:
         logger.setLevel(level)
     model.takes = _takes(program, model)
+    shapes = (value.shape for value in _inputs_of(program).values())
+    fixed = (tuple(n if isinstance(n, int) else None for n in shape) for shape in shapes)
+    model.fixed_axes = dict(zip(model.names, fixed, strict=False))
     return Network(
         model,
         inputs=model.names,

@@ -241,6 +241,11 @@ class OnnxModule(Block):
             found[v.name] = (fixed, v.dtype)
         return found
 
+    @property
+    def fixed_axes(self) -> dict[str, tuple[int | None, ...]]:
+        """The sizes that the file fixes of every input; None for a free axis."""
+        return {v.name: tuple(n if isinstance(n, int) and n > 0 else None for n in v.shape or ()) for v in self.inputs}
+
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
         """Run the model.  Raises `BadInput` when an input is missing, unknown, or has too many or too few axes."""
         names = [v.name for v in self.inputs]
