@@ -158,5 +158,5 @@ def _gated(net: Network, channels: tuple[int, ...], value: Tensor) -> Tensor:
         shape = [1] * value.ndim
         shape[axis] = -1
         value = value.clone()
-        value.register_hook(lambda g: g * keep.view(shape))  # type: ignore[no-untyped-call]
+        value.register_hook(lambda g: g * keep.view(shape))  # type: ignore[no-untyped-call]  # torch does not type it
     return value

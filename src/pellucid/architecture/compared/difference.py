@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,7 @@ from pellucid.core.names import named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.core.site import Site
-from pellucid.core.tensors import Tensors, as_tensors
+from pellucid.core.tensors import Inputs, Tensors, as_tensors
 from pellucid.doors.open import open as open_network
 from pellucid.doors.pictures.reading import reading
 from pellucid.doors.weight_files.entries import Entry, Listing
@@ -82,10 +83,10 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     weights = sorted(_weights(left, right, parts), key=_by_change)
     notes, found, size = [], None, 0
     if x is not None and _has_numbers(x):
-        given = as_tensors(x, left.inputs)  # type: ignore[arg-type]  # tensors: that was asked just now
+        given = as_tensors(x, left.inputs)
         size = len(next(iter(given.values())))
         if size >= FEWEST:
-            found = _similar(left, right, of_a, of_b, given, as_tensors(x, right.inputs))  # type: ignore[arg-type]
+            found = _similar(left, right, of_a, of_b, given, as_tensors(x, right.inputs))
         else:
             notes.append(f"Activations were not compared: {size} samples were given, at least {FEWEST} are needed.")
     if found is None:
@@ -165,7 +166,7 @@ def _structure(x: Given | None) -> Given | None:
     return x
 
 
-def _has_numbers(x: Given) -> bool:
+def _has_numbers(x: Given) -> TypeGuard[Inputs]:
     values: Sequence[object] = [x] if isinstance(x, Tensor) else list(x.values() if isinstance(x, Mapping) else x)
     return all(isinstance(v, Tensor) and not v.is_meta for v in values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import torch
@@ -151,13 +152,17 @@ def _as_matrix(x: Tensor, axis: int) -> Tensor:
     return x.reshape(prod(x.shape[:axis]), -1)
 
 
+def _of_matrix(function: Callable[[Tensor, int], Tensor], node: Node, x: Tensor) -> Tensor:
+    axis = node.get("axis", 1)
+    if axis in (-1, x.dim() - 1):  # as it is, so that rules see one softmax over one axis
+        return function(x, -1)
+    return function(_as_matrix(x, axis), -1).reshape(x.shape)
+
+
 @operator("Softmax", since=1)
 def softmax_of_matrix(node: Node, x: Tensor) -> Tensor:
     """Softmax over all axes from `axis` on together."""
-    axis = node.get("axis", 1)
-    if axis in (-1, x.dim() - 1):
-        return F.softmax(x, -1)
-    return F.softmax(_as_matrix(x, axis), -1).reshape(x.shape)
+    return _of_matrix(F.softmax, node, x)
 
 
 @operator("Softmax", since=13)
@@ -169,10 +174,7 @@ def softmax(node: Node, x: Tensor) -> Tensor:
 @operator("LogSoftmax", since=1)
 def log_softmax_of_matrix(node: Node, x: Tensor) -> Tensor:
     """The logarithm of softmax over all axes from `axis` on together."""
-    axis = node.get("axis", 1)
-    if axis in (-1, x.dim() - 1):
-        return F.log_softmax(x, -1)
-    return F.log_softmax(_as_matrix(x, axis), -1).reshape(x.shape)
+    return _of_matrix(F.log_softmax, node, x)
 
 
 @operator("LogSoftmax", since=13)
