@@ -1,4 +1,4 @@
-"""The preparation that a folder states, against the processors (Pillow's, which round to whole 0..255 twice in resizing)."""
+"""The preparation that a folder states, against the processors: Pillow's, which round to 0..255 twice in resizing."""
 
 from __future__ import annotations
 
