@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pellucid.architecture.overlay import Measure
-from pellucid.render.colormap import colors, ramp
+from pellucid.render.colormap import levels, ramp, table
 from pellucid.render.font import width_of
 from pellucid.render.graph.lettering import LINE
 from pellucid.render.marks import Box, Drawing, Mark, Pixels, Words, moved
@@ -21,8 +21,9 @@ STRIP = 60.0  # how wide the colors of activations are
 
 
 def shade(shares: Array) -> Array:
-    """Colors for shares from 0 to 1, pale for little and dark for much."""
-    return colors(1 - shares, (0.0, 1.0), signed=False)
+    """Colors for shares from 0 to 1, dark for little and bright for much, as on the page that moves."""
+    out: Array = table("viridis")[levels(shares, (0.0, 1.0))]
+    return out
 
 
 def share(value: float, measure: Measure) -> float:
