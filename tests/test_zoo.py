@@ -116,7 +116,7 @@ def test_all_photographs_are_mostly_recognized(name: str) -> None:
 @pytest.mark.slow
 def test_wrong_preparation_loses_accuracy_as_a_control(lite0: Network) -> None:
     """The oracle can fail: with pictures turned upside down, fewer are recognized."""
-    turned = Network(nn.Sequential(Flip(), lite0.model), preparation=lite0.preparation, reader=lite0._reader)
+    turned = Network(nn.Sequential(Flip(), lite0.model), preparation=lite0.preparation, reader=lite0.reader)
     assert accuracy(turned, every=16)[0] < accuracy(lite0, every=16)[0] - 0.1
 
 
