@@ -93,6 +93,55 @@ def test_a_bias_that_two_paths_read_counts_for_both() -> None:
     assert max(found.gap) < 1e-10
 
 
+SPELLED = {
+    "in steps": lambda v, m, s, w, b: (v - m) / s * w + b,
+    "in one scale": lambda v, m, s, w, b: torch.add(v * (w / s), b - m * w / s),
+    "in place": lambda v, m, s, w, b: v.subtract(m).mul_(w / s).add_(b),
+    "the other way round": lambda v, m, s, w, b: b - (m - v) * (w / s),
+    "numbers too": lambda v, m, s, w, b: ((2 - v) / 2 - 1 + m / 2).mul(-2 * w / s).add(b),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_a_normalization_that_is_spelled_out_is_the_layer_it_stands_for(spelling: str, kind: str) -> None:
+    conv, norm = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)
+    net = lively(nn.Sequential(conv, norm, nn.ReLU(), Of(lambda v: v.square().mean((2, 3))))).double()
+    mean, deviation, weight, bias = (
+        v.detach().reshape(3, 1, 1)
+        for v in (norm.running_mean, (norm.running_var + norm.eps).sqrt(), norm.weight, norm.bias)
+    )
+    spelled = Of(lambda v: SPELLED[spelling](v, mean, deviation, weight, bias))
+    x = picture(1).double()
+    wanted = full_grad(net, x, 1, kind=kind)
+    found = full_grad(nn.Sequential(conv, spelled, *net[2:]), x, 1, kind=kind)
+    torch.testing.assert_close(found.values, wanted.values, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_into_a_result_ends_its_layer(kind: str) -> None:
+    """ReLU in place leaves the same tensor behind, which is the layer's no more."""
+    conv, norm = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)
+    tail = (norm, nn.ReLU(), Of(lambda v: v.square().mean((2, 3))))
+    nets = [lively(nn.Sequential(conv, nn.ReLU(inplace=writes), *tail)).double() for writes in (True, False)]
+    found, wanted = (full_grad(net, picture(1).double(), 1, kind=kind) for net in nets)
+    torch.testing.assert_close(found.values, wanted.values, rtol=1e-9, atol=1e-9)
+
+
+def test_a_layer_that_two_normalizations_read_counts_once_for_each() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.one, self.other = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.conv(x)
+            return (self.one(a).relu() + self.other(a).tanh() + (a * 2 + 1).relu()).mean((2, 3))
+
+    found = full_grad(lively(Two()).double(), picture(1).double(), 1, kind="signed")
+    assert max(found.gap) < 1e-10
+
+
 @pytest.mark.parametrize("target", [probability(1), log_odds(2), logit(0) - logit(2)], ids=str)
 def test_a_target_has_biases_too(target: pl.Target) -> None:
     found = full_grad(Net(block="gate", seed=4).double(), picture(2).double(), target)

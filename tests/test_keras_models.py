@@ -90,7 +90,7 @@ RELEVANCE: list[tuple[str, dict[str, Any]]] = [
     *[("lrp", {"preset": p}) for p in ("epsilon", "epsilon_plus_flat", "epsilon_gamma_box", "alpha2_beta1", "w2")],
     *[("excitation_backprop", {"contrast": contrast}) for contrast in (False, True)],
     ("deep_lift", {}),
-    ("full_grad", {"kind": "signed"}),
+    *[("full_grad", {"kind": kind}) for kind in ("layers", "channels", "signed")],
 ]
 
 

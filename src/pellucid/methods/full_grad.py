@@ -4,8 +4,9 @@ $$f(x) = \sum_i x_i \frac{\partial f}{\partial x_i} + \sum_{\text{operations}} b
 \qquad y = J x + b\ \text{near } x$$
 
 Biases are those of layers, the shifts of normalizations, constants that are added, and what bends leave (a SiLU is
-$y = y'(x)\,x + b$ near $x$), each with a map of its own wherever its operation keeps places apart.  The picture that
-the paper draws adds up the sizes of all of them, each set to 0..1 so that no layer drowns the others:
+$y = y'(x)\,x + b$ near $x$), each with a map of its own wherever its operation keeps places apart.  A layer and the
+normalization behind it have one, however that is spelled: what adds numbers or multiplies by them goes on with a layer.
+The picture that the paper draws adds up the sizes of all of them, each set to 0..1 so that no layer drowns the others:
 $\psi(x\odot\nabla f) + \sum\psi(b \odot \partial f/\partial y)$, with $\psi$ = size, to 0..1, enlarged.
 
 Good for: a map that is both sharp and about objects, for one gradient pass; counting what biases say.
@@ -27,9 +28,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.method import Finding, Promise, method
+from pellucid.core.names import operation_name
 from pellucid.core.run import current, running
 from pellucid.core.score import Score
 from pellucid.core.tensors import Tensors, total
+from pellucid.rules.affine import step_by_numbers
 from pellucid.rules.biases import Biases, Term
 
 Kind = Literal["layers", "channels", "signed"]
@@ -193,7 +196,7 @@ class _Slowly(TorchFunctionMode):
         super().__init__()
         self.terms: dict[int, Tensor] = {}
         self.done = 0
-        self.before: tuple[Any, Callable[[Tensor], Tensor], Tensor, int] | None = None  # the layer just run
+        self.before: tuple[Any, Callable[[Tensor], Tensor], Tensor, int] | None = None  # what was run just before
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation and keep its bias times the gradient on it."""
@@ -210,7 +213,7 @@ class _Slowly(TorchFunctionMode):
         function: Callable[..., Tensor] = again
         inputs = tuple(args[i].detach() for i in varying)
         self.terms[self.done] = torch.zeros(())
-        if func is F.batch_norm and self.before is not None and args[0] is self.before[0]:
+        if self.before is not None and args[varying[0]] is self.before[0] and _goes_on(func, args, kwargs or {}):
             _, layer, start, earlier = self.before
             del self.terms[earlier]  # one layer with this
             function, inputs = partial(_after, again, layer), (start,)
@@ -221,8 +224,13 @@ class _Slowly(TorchFunctionMode):
         bias = out.detach() - sum(along)
         bias = bias * (bias.abs() > 1e-12 * out.detach().abs().max())  # rounding
         y: Tensor = _Ear.apply(out, bias, self.terms, self.done)  # type: ignore[no-untyped-call]  # torch's own
-        self.before = (y, again, inputs[0], self.done)
+        begins = func in (F.conv2d, F.linear) or _goes_on(func, args, kwargs or {})
+        self.before = (y, function, inputs[0], self.done) if begins else None
         return y
+
+
+def _goes_on(func: Any, args: Any, kwargs: Any) -> bool:
+    return func is F.batch_norm or step_by_numbers(operation_name(func), args, kwargs) is not None
 
 
 def _after(second: Callable[..., Tensor], first: Callable[..., Tensor], v: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from pellucid.core.operations.kinds import Operation, activation
 from pellucid.core.operations.of_many import named
 from pellucid.core.run import current
 from pellucid.core.structure import leaves, rebuilt
+from pellucid.rules.affine import Affine, Step, step_by_numbers
 from pellucid.rules.expansions import BLOCKS
 
 _CONVOLUTIONS = named("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -64,14 +65,15 @@ class Term:
 class Biases(TorchFunctionMode):
     """Watches a pass of one sample; when its score is differentiated, `tell` is told what each operation added.
 
-    A layer's bias and the batch normalization that directly follows it count as one.
+    A layer's bias counts as one with what directly follows it: batch normalization, also one that is spelled out, and
+    whatever else adds numbers or multiplies by them.
     """
 
     def __init__(self, tell: Callable[[Term], None]) -> None:
         super().__init__()
         self.tell = tell
         self.axes = WeakIdKeyDictionary()  # tensor -> what its axes are
-        self.last: tuple[Tensor, Tensor, list[Tensor]] | None = None  # a layer's result, its bias, what is taken of it
+        self.affine = WeakIdKeyDictionary()  # the result of a layer and of steps behind it -> its `Affine`
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, and listen for the gradient on its result where it has a bias."""
@@ -84,29 +86,47 @@ class Biases(TorchFunctionMode):
                 out = BLOCKS[func](*args, **kwargs)
             if out is not NotImplemented:
                 return out
-        name, taken, layer = operation_name(func), list[Tensor](), func in _CONVOLUTIONS or func is F.linear
+        name, layer = operation_name(func), func in _CONVOLUTIONS or func is F.linear
+        step = step_by_numbers(name, args, kwargs)
+        before = None if step is None else self.affine_of(step.x)
         if func is F.batch_norm:
             args, kwargs, biases = self.normalization(args, kwargs)
         elif layer:
             biases = _of_layer(func, args, kwargs)
+        elif step is not None:
+            biases = _of_step(step, before)
         else:
             biases = _biases(func, name, args, kwargs)
         out = func(*args, **kwargs)
         self.follow(name, (*args, *kwargs.values()), out)
         for y, bias in zip(_results(out), biases(out), strict=False):
             if bias is not None:
+                here = Affine(bias, y._version)
                 known: Order | None = self.axes.get(y, None)  # type: ignore[no-untyped-call]  # torch's own
-                hear = partial(self.hear, name, bias, known, taken)
+                hear = partial(self.hear, name, known, here, None if before is None or step is None else (before, step))
                 y.register_hook(hear)  # type: ignore[no-untyped-call]  # torch does not type it
-                self.last = (y, bias, taken) if layer else self.last
+                if layer or step is not None or func is F.batch_norm:
+                    self.affine[y] = here
         return out
 
-    def hear(self, name: str, bias: Tensor, order: Order | None, taken: list[Tensor], up: Tensor | None) -> None:
-        """Tell what a bias adds to the score, less what is `taken` by the normalization behind it."""
+    def affine_of(self, x: Tensor) -> Affine | None:
+        """What is known of a tensor that a layer or a step put out, unless something wrote into it since."""
+        found: Affine | None = self.affine.get(x, None)  # type: ignore[no-untyped-call]  # torch's own
+        return found if found is not None and found.version == x._version else None
+
+    def hear(
+        self, name: str, order: Order | None, here: Affine, behind: tuple[Affine, Step] | None, up: Tensor | None
+    ) -> None:
+        """Tell what a bias adds to the score, less what steps further on have taken; tell the step before the same."""
         if up is None:  # quantized operations look differentiable and are not
             return
-        if not taken or not torch.equal(up, taken[0]):
-            self.tell(Term(name, ((up - taken[0] if taken else up) * bias).detach(), order))
+        if behind is not None:
+            before, step = behind
+            before.taken.append(step.back(up.detach()))
+        taken = torch.stack(here.taken).sum(0) if len(here.taken) > 1 else next(iter(here.taken), None)
+        here.taken.clear()
+        if taken is None or not torch.equal(up, taken):
+            self.tell(Term(name, ((up if taken is None else up - taken) * here.bias).detach(), order))
 
     def follow(self, name: str, args: tuple[Any, ...], out: Any) -> None:
         """Note what the axes of a result are."""
@@ -132,13 +152,13 @@ class Biases(TorchFunctionMode):
         scale = scale if given.get("weight") is None else scale * given["weight"]
         shift = -given["running_mean"] * scale + (0.0 if given.get("bias") is None else given["bias"])
         bias = shift.detach().reshape(shape)
-        if self.last is not None and self.last[0] is x:
-            _, before, taken = self.last
-            bias = bias + before * scale.detach().reshape(shape)
+        before = self.affine_of(x)
+        if before is not None:
+            bias = bias + before.bias * scale.detach().reshape(shape)
             # a tensor of its own, so that what comes back this way is told apart (torch 2.13's `view` does not do: the
             # gradient through it and a normalization is wrong where channels lie last)
             given["input"] = torch.ops.aten.alias(x)
-            given["input"].register_hook(taken.append)
+            given["input"].register_hook(before.taken.append)
             if x in self.axes:
                 self.axes[given["input"]] = self.axes[x]
         return (), given, lambda _: [bias]
@@ -155,6 +175,13 @@ def _of_layer(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> La
     bias: Tensor | None = given.get("bias")
     if bias is not None:
         bias = bias.detach() if func is F.linear else bias.detach().reshape(-1, *[1] * (given["weight"].ndim - 2))
+    return lambda _: [bias]
+
+
+def _of_step(step: Step, before: Affine | None) -> Later:
+    if before is None and not step.is_sum:
+        return lambda _: []
+    bias = step.run(step.x.new_zeros(()) if before is None else before.bias).detach()
     return lambda _: [bias]
 
 
