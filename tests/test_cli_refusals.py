@@ -48,6 +48,7 @@ BAD_AT_ONCE: dict[str, tuple[int, tuple[str, ...], str]] = {
     "no command": (2, (), "COMMAND"),
     "unknown command": (2, ("explian",), "'explian'"),
     "no picture": (2, ("explain",), "image"),
+    "two files": (2, (*EXPLAIN, "-o", "a.html", "--output", "b.png"), "given twice, a.html and b.png"),
     "unknown flag": (2, (*EXPLAIN, "--frobnicate"), "--frobnicate"),
     "flag without value": (2, (*EXPLAIN, "--target"), "--target"),
     "seed that is no number": (2, (*EXPLAIN, "--seed", "x"), "seed='x': expected int"),

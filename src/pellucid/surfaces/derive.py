@@ -22,6 +22,16 @@ class _Parser(argparse.ArgumentParser):
         raise BadOption(f"{message[:1].upper()}{message[1:]}.", f"{self.prog} --help lists what there is.")
 
 
+class _OneFile(argparse.Action):
+    """An option whose second value would silently take the place of the first, and a file would be missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        before = getattr(namespace, self.dest)
+        if before != self.default:
+            parser.error(f"--{self.dest} was given twice, {before} and {values}: one file is written")
+        setattr(namespace, self.dest, values)
+
+
 def parser(commands: Mapping[str, Command], description: str, epilog: str, version: str) -> argparse.ArgumentParser:
     """A parser with one sub-command for each function; the parsed `run` is the function.
 
@@ -64,8 +74,9 @@ def _add(one: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) 
         one.add_argument(_flag(parameter.name), action="store_true", help=option.doc)
     else:
         shown = "" if option.default in (None, "") else f" (default: {option.default})"
-        names = ["-o", "--output"] if parameter.name == "output" else [_flag(parameter.name)]
-        one.add_argument(*names, type=_parse(option), default=option.default, help=option.doc + shown)
+        is_file = parameter.name == "output"
+        names, action = (["-o", "--output"], _OneFile) if is_file else ([_flag(parameter.name)], "store")
+        one.add_argument(*names, action=action, type=_parse(option), default=option.default, help=option.doc + shown)
 
 
 def _flag(name: str) -> str:
