@@ -121,7 +121,7 @@ function menu(name: string, entries: [string, () => void][]): HTMLElement {
 }
 
 /** Something that unfolds under its name, and goes with Escape or when something else is pressed or has the focus. */
-function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
+export function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
   const summary = make("summary", {}, name);
   const details = make("details", { class: "menu" }, summary, content);
   details.addEventListener("focusout", ({ relatedTarget: next }) => {
@@ -150,6 +150,6 @@ function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
 function helpOf(): HTMLDialogElement {
   const rows = KEYS.flatMap(([keys, what]) => [make("dt", {}, keys), make("dd", {}, what)]);
   const dialog = make("dialog", { class: "help", "aria-label": "Keys" }, make("h2", {}, "Ways around"), make("dl", {}, ...rows));
-  dialog.append(make("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close"));
+  dialog.append(make("button", { type: "button", onclick: () => dialog.close() }, "Close"));
   return dialog;
 }
