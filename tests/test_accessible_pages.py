@@ -1,4 +1,4 @@
-"""Reports for screen readers and keyboards: headings in order, columns with names, tables that scroll reached by Tab."""
+"""Reports for screen readers and keyboards: headings in order, columns with names, wide tables reached by Tab."""
 
 from __future__ import annotations
 
