@@ -216,9 +216,18 @@ def _table(view: Table) -> str:
     right = [' class="number"' if numeric else "" for numeric in _numeric(view)]
     many = ' class="many"' if len(view.columns) > MANY else ""
     caption = f"<caption>{safe(view.caption)}</caption>" if view.caption else ""
-    head = "".join(f'<th scope="col"{r}>{safe(c)}</th>' for c, r in zip(view.columns, right, strict=True))
+    head = "".join(_head(name, r) for name, r in zip(view.columns, right, strict=True))
     rows = "".join(f"<tr>{_row(row, right)}</tr>" for row in view.rows)
-    return f'<div class="wide"><table{many}>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    stop = (
+        f' tabindex="0" role="group" aria-label="{safe(view.caption or "Table")}"' if many else ""
+    )  # arrows scroll it
+    table = f"<table{many}>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="wide"{stop}>{table}</div>'
+
+
+def _head(name: str, right: str) -> str:
+    """The head of a column; one without a name heads nothing."""
+    return f'<th scope="col"{right}>{safe(name)}</th>' if name.strip() else "<td></td>"
 
 
 def _row(row: tuple[Cell, ...], right: list[str]) -> str:

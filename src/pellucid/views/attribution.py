@@ -105,7 +105,7 @@ def _maps(explanation: Explanation, sample: int, cells: bool) -> tuple[View, ...
     views: list[View] = []
     for name in explanation.maps:
         if len(explanation.maps) > 1:
-            views.append(Heading(f"Input {name}", 3))
+            views.append(Heading(f"Input {name}", 2))
         views.append(input_view(explanation, name, sample, cells))
     return tuple(views)
 

@@ -90,7 +90,7 @@ def _panel(explanation: Explanation, rank: str) -> View:
     check = _faithfulness(explanation)
     said = f"{summary_of(explanation.checks)}" + (f", r = {number(check.value, 2)}" if check is not None else "")
     picture = thumbnail(explanation, 0, SIDE) or input_view(explanation, next(iter(explanation.maps)), 0)
-    return Stack((Heading(f"{rank}. {method_title(explanation)}", 3), Text(said), _untitled(picture)))
+    return Stack((Heading(f"{rank}. {method_title(explanation)}", 2), Text(said), _untitled(picture)))
 
 
 def _untitled(view: View) -> View:

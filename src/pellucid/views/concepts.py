@@ -117,7 +117,7 @@ def _concept(found: Concepts, k: int) -> tuple[View, ...]:
     chance = " (more than shuffled channels do)" if found.beats_chance()[k] else " (no more than shuffled channels do)"
     moves = f"Without it the score {'falls' if falls >= 0 else 'rises'} by {number(abs(falls))} on average{chance}."
     best = found.best_crops(k, CROPS)
-    head = Heading(f"Concept {k + 1}: {percent(value)} of the variance", 3)
+    head = Heading(f"Concept {k + 1}: {percent(value)} of the variance", 2)
     if not best:
         return head, Text("No crop holds any of it.", "quiet")
     tiles = tuple(

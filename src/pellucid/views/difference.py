@@ -30,7 +30,7 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
         views += _similarity(found)
     sides = ((a, found.a, changes(found, second=False)), (b, found.b, changes(found, second=True)))
     maps = [
-        part for name, m, by in sides for part in (Heading(name, 3), Map(m.graph, None, by, alt=f"The map of {name}"))
+        part for name, m, by in sides for part in (Heading(name, 2), Map(m.graph, None, by, alt=f"The map of {name}"))
     ]
     return Stack((*views, *(maps if still else [Fold("Both maps", Stack(tuple(maps)))])))
 

@@ -9,14 +9,16 @@ import { savePng, saveSvg } from "./export.ts";
 import { Inspector } from "./inspector.ts";
 import { legend } from "./legend.ts";
 import { type Shown, coloring, measuresOf } from "./measures.ts";
+import { onPrint } from "./paper.ts";
 import { follow } from "./pointer.ts";
 import { Screen } from "./screen.ts";
 import { Search } from "./search.ts";
 import { type Shell, shell } from "./shell.ts";
 import { type Item, State, itemOf } from "./state.ts";
 import { themeOf } from "./theme.ts";
+import { beside } from "./tip.ts";
 import { Tree } from "./tree.ts";
-import { type Way, step } from "./walk.ts";
+import { type Way, modified, step } from "./walk.ts";
 
 const WAYS: Record<"down" | "right", Record<string, Way>> = {
   down: { ArrowDown: "on", ArrowUp: "back", ArrowLeft: "left", ArrowRight: "right" },
@@ -40,11 +42,12 @@ export class App {
     into.append(this.shell.root);
     this.screen = new Screen(this.state, this.shell);
     const { canvas, tree, search, found, status, inspector } = this.shell;
+    const onMap = <T extends unknown[]>(deed: (...of: T) => unknown) => (...of: T): void => (canvas.focus(), void deed(...of)); // the button may go
     this.inspector = new Inspector(inspector, this.state, this.measures, {
-      select: (b) => this.select(b, true),
-      toggle: (b) => this.toggle(b),
-      unfold: (group) => this.change(() => (this.state.unfold(group), this.state.close(group)), false, ~group),
-      leave: () => this.select(-1),
+      select: onMap((b) => this.select(b, true)),
+      toggle: onMap((b) => this.toggle(b)),
+      unfold: onMap((group) => this.change(() => (this.state.unfold(group), this.state.close(group)), false, ~group)),
+      leave: onMap(() => this.select(-1)),
     });
     this.search = new Search(graph, search, found, status, (item) => void this.goTo(item));
     new Tree(tree, this.state, (item) => void this.goTo(item, false));
@@ -54,6 +57,7 @@ export class App {
       changed: () => this.screen.glide(),
     });
     document.addEventListener("keydown", (event) => this.key(event));
+    onPrint(this.shell, this.screen, this.state, (dark) => this.wear(dark));
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     scheme.addEventListener("change", () => this.wear(scheme.matches));
     if (this.measures.has(graph.show?.color ?? "")) this.colorBy = graph.show!.color!;
@@ -174,10 +178,9 @@ export class App {
     if (at && b >= 0) {
       const box = screen.stage.view.boxes[b];
       tip.textContent = [box.title, this.state.pathOf(box), ...box.lines.slice(1)].filter(Boolean).join("\n");
-      tip.style.left = `${Math.min(at.x + 14, screen.camera.width - 240)}px`;
-      tip.style.top = `${at.y + 18}px`;
     }
     tip.hidden = b < 0;
+    if (at && b >= 0) beside(tip, at, screen.camera);
     if (b === screen.hovered || screen.slow) return;
     screen.hovered = b;
     screen.draw();
@@ -185,7 +188,7 @@ export class App {
 
   private key(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
-    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, dialog, [role=tree]")) return;
+    if (modified(event) || target.closest("input, select, dialog, [role=tree]")) return;
     const way = WAYS[this.state.direction][event.key];
     const press = target.closest("button, summary") && event.key === "Enter";
     const deed = way ? (): void => this.walk(way) : press ? undefined : this.deeds[event.key];

@@ -2,6 +2,7 @@
 // vik on a light page and berlin on a dark one, measures by viridis.
 
 import tables from "colors:tables";
+import { make } from "./dom.ts";
 
 export type Rgb = [number, number, number];
 
@@ -37,8 +38,7 @@ export function inkOn([r, g, b]: Rgb): string {
 
 /** A strip of the colors from one end of a scale to the other. */
 export function strip(of: (share: number) => Rgb, width: number, said: string): HTMLCanvasElement {
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width, height: 10, role: "img", ariaLabel: said });
+  const canvas = make("canvas", { width, height: 10, role: "img", "aria-label": said });
   const to = canvas.getContext("2d")!;
   for (let x = 0; x < width; x++) {
     to.fillStyle = css(of(x / (width - 1)));

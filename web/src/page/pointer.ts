@@ -3,6 +3,7 @@
 import type { Camera, Place } from "./camera.ts";
 
 const STILL = 4; // a press that moves less is a click
+const LINE = 20; // pixels of a line, in which some browsers count turns of the wheel
 
 export interface Pointed {
   press(at: Place): void;
@@ -10,19 +11,31 @@ export interface Pointed {
   changed(): void;
 }
 
-export function follow(canvas: HTMLCanvasElement, camera: Camera, to: Pointed): void {
+/** What Safari on a Mac tells of two fingers on the trackpad, where others tell a wheel with Ctrl. */
+interface Gesture extends MouseEvent {
+  scale: number; // since the fingers were laid down
+}
+
+export function follow(canvas: HTMLElement, camera: Camera, to: Pointed): void {
   const fingers = new Map<number, Place>();
-  let far = false;
   const at = (event: MouseEvent): Place => {
     const { left, top } = canvas.getBoundingClientRect();
     return { x: event.clientX - left, y: event.clientY - top };
   };
+  press(canvas, camera, to, fingers, at);
+  turn(canvas, camera, to, at);
+  pinch(canvas, camera, to, fingers, at);
+}
+
+type At = (event: MouseEvent) => Place;
+
+function press(canvas: HTMLElement, camera: Camera, to: Pointed, fingers: Map<number, Place>, at: At): void {
+  let far = false;
+  let start: Place = { x: 0, y: 0 };
   const spread = (): [Place, number] => {
     const [a, b] = [...fingers.values()];
     return [{ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 }, Math.hypot(a.x - b.x, a.y - b.y)];
   };
-  let start: Place = { x: 0, y: 0 };
-
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
@@ -57,16 +70,30 @@ export function follow(canvas: HTMLCanvasElement, camera: Camera, to: Pointed): 
   canvas.addEventListener("pointerup", released);
   canvas.addEventListener("pointercancel", released);
   canvas.addEventListener("pointerleave", () => to.hover(null));
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      event.preventDefault();
-      const lines = event.deltaMode === 1 ? 20 : 1;
-      if (event.shiftKey) camera.x -= (event.deltaX || event.deltaY) * lines;
-      else camera.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0018)), at(event));
-      if (!event.shiftKey && event.deltaX) camera.x -= event.deltaX * lines;
-      to.changed();
-    },
-    { passive: false },
-  );
+}
+
+function turn(canvas: HTMLElement, camera: Camera, to: Pointed, at: At): void {
+  const moved = (event: WheelEvent): void => {
+    event.preventDefault();
+    const unit = [1, LINE, camera.height][event.deltaMode]; // asked first: then Firefox counts lines, as it says
+    if (event.shiftKey) camera.x -= (event.deltaX || event.deltaY) * unit;
+    else camera.zoom(Math.exp(-event.deltaY * unit * (event.ctrlKey ? 0.01 : 0.0018)), at(event));
+    if (!event.shiftKey && event.deltaX) camera.x -= event.deltaX * unit;
+    to.changed();
+  };
+  canvas.addEventListener("wheel", moved, { passive: false });
+}
+
+function pinch(canvas: HTMLElement, camera: Camera, to: Pointed, fingers: Map<number, Place>, at: At): void {
+  let before = 1;
+  const moved = (event: Event): void => {
+    event.preventDefault(); // else the whole page is zoomed
+    if (event.type === "gesturestart") before = 1;
+    if (event.type !== "gesturechange" || fingers.size) return; // fingers on the screen itself are followed one by one
+    const { scale } = event as Gesture;
+    camera.zoom(scale / before, at(event as Gesture));
+    before = scale;
+    to.changed();
+  };
+  for (const type of ["gesturestart", "gesturechange", "gestureend"]) canvas.addEventListener(type, moved);
 }

@@ -21,6 +21,7 @@ const NOWHERE: Stage["placed"] = {
 
 const SLOW = 40; // milliseconds of one picture above which moving shows the last one moved
 const REST = 140; // milliseconds without a move after which it is drawn anew
+const PAPER = { width: 1000, height: 1250 }; // of a printed page, in pixels in which letters have the sizes they have on screen
 
 export class Screen {
   readonly camera = new Camera();
@@ -68,6 +69,15 @@ export class Screen {
     if (share >= 1) this.moving = null;
     const moving = this.moving ? between(this.moving, share) : null;
     return { stage, near, sheet, moving, theme, coloring, selected, hovered, found, scale: camera.scale, seen: camera.seen };
+  }
+
+  /** What is printed, dark on light: all of the map in columns for a page where all of it is seen, else what is seen. */
+  onPaper(): Look {
+    const { stage, camera, whole, folded } = this;
+    const sheet = whole ? Sheet.of(stage, PAPER.width, PAPER.height, folded) : this.sheet;
+    const seen: Look["seen"] = whole ? [0, 0, sheet.width, sheet.height] : camera.seen;
+    const scale = Math.min(PAPER.width / (seen[2] - seen[0]), PAPER.height / (seen[3] - seen[1]), Math.max(camera.scale, 1));
+    return { ...this.look(), sheet, seen, scale, theme: themeOf(false), moving: null, selected: -1, hovered: -1, found: new Set() };
   }
 
   /** Ask for a new picture, once for each frame of the screen. */
@@ -201,6 +211,7 @@ export class Screen {
     const { stage, canvas } = this.shell;
     const { camera } = this;
     const { clientWidth, clientHeight } = stage;
+    if (this.shell.paper.firstChild) return; // the size of the paper is none of the screen
     const ratio = devicePixelRatio || 1;
     const [width, height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
     if (width === canvas.width && height === canvas.height) return; // an observer tells what it sees at first, too

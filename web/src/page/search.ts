@@ -37,19 +37,26 @@ export class Search {
   ) {
     input.addEventListener("input", () => this.look());
     input.addEventListener("keydown", (event) => this.key(event));
-    input.addEventListener("focus", () => (list.hidden = !this.found.length));
+    input.addEventListener("focus", () => this.unfold(this.found.length > 0));
     list.addEventListener("mousedown", (event) => event.preventDefault()); // keeps the focus where it is
-    input.addEventListener("blur", () => (list.hidden = true));
+    input.addEventListener("blur", () => this.unfold(false));
   }
 
   private look(): void {
     this.found = find(this.graph, this.input.value);
     this.at = -1;
     fill(this.list, ...this.found.slice(0, 50).map((item, i) => this.option(item, i)));
-    this.list.hidden = !this.found.length;
+    this.input.removeAttribute("aria-activedescendant");
+    this.unfold(this.found.length > 0);
     const many = this.found.length >= MOST ? `more than ${MOST}` : String(this.found.length);
     this.status.textContent = this.input.value ? `${many} found` : "";
-    this.input.setAttribute("aria-expanded", String(!this.list.hidden));
+  }
+
+  /** Show the list or hide it; assistive technology must not be sent to options that are hidden. */
+  private unfold(open: boolean): void {
+    this.list.hidden = !open;
+    this.input.setAttribute("aria-expanded", String(open));
+    if (!open) this.input.removeAttribute("aria-activedescendant");
   }
 
   private option(item: Item, i: number): HTMLElement {
@@ -82,7 +89,7 @@ export class Search {
   /** Go to a match; the list closes, and [ and ] walk through the rest. */
   choose(at: number): void {
     this.at = at;
-    this.list.hidden = true;
+    this.unfold(false);
     this.input.blur();
     this.go(this.found[at]);
   }

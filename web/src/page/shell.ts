@@ -26,6 +26,7 @@ export interface Shell {
   stage: HTMLElement;
   canvas: HTMLCanvasElement;
   minimap: HTMLCanvasElement;
+  paper: HTMLElement; // what is printed in place of the canvas
   inspector: HTMLElement;
   legend: HTMLElement;
   tip: HTMLElement;
@@ -64,7 +65,8 @@ export function shell(state: State, measures: Map<string, Shown>, deeds: Deeds):
   const color = colorsOf(measures, deeds);
   const status = make("p", { class: "status", role: "status", "aria-live": "polite" });
   const help = helpOf();
-  const stage = make("main", {}, canvas, minimap, legend, tip);
+  const paper = make("div", { class: "paper" });
+  const stage = make("main", {}, canvas, minimap, paper, legend, tip);
   const root = make(
     "div",
     { class: "pellucid-map" },
@@ -73,7 +75,7 @@ export function shell(state: State, measures: Map<string, Shown>, deeds: Deeds):
     status,
     help,
   );
-  return { root, stage, canvas, minimap, inspector, legend, tip, tree, treePanel, search, color, found, status, help };
+  return { root, stage, canvas, minimap, paper, inspector, legend, tip, tree, treePanel, search, color, found, status, help };
 }
 
 function colorsOf(measures: Map<string, Shown>, deeds: Deeds): HTMLSelectElement {
@@ -89,7 +91,7 @@ function header(state: State, deeds: Deeds, search: HTMLElement, color: HTMLElem
     "header",
     { class: "bar" },
     button("☰", "The network as a tree", deeds.tree, { class: "tree-button" }),
-    make("h1", {}, state.graph.name || "network"),
+    make("h1", { title: state.graph.name }, state.graph.name || "network"),
     make("div", { class: "totals" }, ...totals),
     ...notesOf(state),
     search,
@@ -118,11 +120,29 @@ function menu(name: string, entries: [string, () => void][]): HTMLElement {
   return details;
 }
 
-/** Something that unfolds under its name, and goes when the focus goes elsewhere. */
-function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
-  const details = make("details", { class: "menu" }, make("summary", {}, name), content);
-  details.addEventListener("focusout", (event) => {
-    if (!details.contains(event.relatedTarget as Node | null)) details.open = false;
+/** Something that unfolds under its name, and goes with Escape or when something else is pressed or has the focus. */
+export function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
+  const summary = make("summary", {}, name);
+  const details = make("details", { class: "menu" }, summary, content);
+  details.addEventListener("focusout", ({ relatedTarget: next }) => {
+    // Browsers on a Mac give no focus to a button that is pressed: no next one does not mean one elsewhere.
+    if (next && !details.contains(next as Node)) details.open = false;
+  });
+  document.addEventListener("pointerdown", ({ target }) => {
+    if (!details.contains(target as Node)) details.open = false;
+  });
+  details.addEventListener("keydown", (event) => {
+    if (!details.open || !["Escape", "ArrowDown", "ArrowUp"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.key === "Escape") {
+      details.open = false;
+      return summary.focus();
+    }
+    const entries = [...content.querySelectorAll("button")];
+    const at = entries.indexOf(document.activeElement as HTMLButtonElement);
+    if (event.key === "ArrowDown") entries[(at + 1) % entries.length]?.focus();
+    else entries[at > 0 ? at - 1 : entries.length - 1]?.focus();
   });
   return details;
 }
@@ -130,6 +150,6 @@ function unfolding(name: string, content: HTMLElement): HTMLDetailsElement {
 function helpOf(): HTMLDialogElement {
   const rows = KEYS.flatMap(([keys, what]) => [make("dt", {}, keys), make("dd", {}, what)]);
   const dialog = make("dialog", { class: "help", "aria-label": "Keys" }, make("h2", {}, "Ways around"), make("dl", {}, ...rows));
-  dialog.append(make("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close"));
+  dialog.append(make("button", { type: "button", onclick: () => dialog.close() }, "Close"));
   return dialog;
 }

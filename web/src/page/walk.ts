@@ -4,6 +4,12 @@ import type { Stage } from "./state.ts";
 
 export type Way = "on" | "back" | "left" | "right";
 
+/** Is a key more than what it writes?  On many keyboards [ and ] are only reached with AltGr, or Option on a Mac. */
+export function modified(event: KeyboardEvent): boolean {
+  if (event.getModifierState("AltGraph")) return false;
+  return event.ctrlKey || event.metaKey || (event.altKey && !"[]/".includes(event.key));
+}
+
 /** The box to go to from a box, or -1 where there is none. */
 export function step({ view, placed }: Stage, b: number, way: Way): number {
   if (b < 0) return view.boxes.length ? 0 : -1;
