@@ -133,6 +133,11 @@ class Graph:
             group = self.groups.parent[group]
         return found
 
+    def is_stretch(self, group: int) -> bool:
+        """Is it no module, but a stretch of a long list of operations in one, whose path and run it has?"""
+        parent, g = self.groups.parent[group], self.groups
+        return parent >= 0 and g.path[group] == g.path[parent] and g.call[group] == g.call[parent]
+
     def site_of(self, group: int) -> str:
         """The address of what a group puts out."""
         call = self.groups.call[group]

@@ -58,7 +58,7 @@ def changes(found: Difference, *, second: bool) -> Measure:
     for group in range(len(groups) - 1, 0, -1):
         parent = graph.groups.parent[group]
         groups[parent] = max(groups[parent], groups[group])
-    return Measure("Change", "", nodes, tuple(groups), "share")
+    return Measure("Change", "", nodes, tuple(groups), "share", "largest")
 
 
 def _names(found: Difference) -> tuple[str, str]:

@@ -70,6 +70,13 @@ export interface Graph {
 
 export const ROOT = 0;
 
+/** Is a group no module, but a stretch of a long list of operations in one, whose path and run it has? */
+export function isStretch(graph: Graph, group: number): boolean {
+  const { parent, path, call } = graph.groups;
+  const above = parent[group];
+  return above >= 0 && path[group] === path[above] && call[group] === call[above];
+}
+
 /** How many groups each group lies in. */
 export function depths(graph: Graph): Int32Array {
   const parent = graph.groups.parent;

@@ -1,7 +1,7 @@
 // The hierarchy of a graph made ready for scenes: what each group holds in order of running, and what repeats.
 // An item is an operation i, written i, or a group g, written ~g.
 
-import { type Graph, depths } from "./graph.ts";
+import { type Graph, depths, isStretch } from "./graph.ts";
 
 const TOGETHER = 4; // inputs or outputs in a row that share a card
 const SIDE_BY_SIDE = 8; // that many alike groups which do not follow each other (experts) are folded too
@@ -45,9 +45,12 @@ export function inside(tree: Outline, group: number): number[] {
 
 /** The family of a group that is one layer, by its class, in however many operations it is written. */
 export function layer(tree: Outline, group: number): string | undefined {
-  const alone = tree.items[group].every((item) => item >= 0);
+  const alone = tree.items[group].every((item) => item >= 0) && !isStretch(tree.graph, group);
   return alone ? tree.graph.kinds?.[tree.graph.groups.kind[group]] : undefined;
 }
+
+/** Is it a stretch of a long list that nothing repeats? */
+export const merelyCut = (tree: Outline, group: number): boolean => isStretch(tree.graph, group) && !tree.run.has(group);
 
 /** Is there more than one thing to see inside? */
 export function opens(tree: Outline, group: number): boolean {

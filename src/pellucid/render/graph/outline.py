@@ -48,8 +48,12 @@ class Outline:
 
     def layer(self, group: int) -> Family | None:
         """The family of a group that is one layer, by its class, in however many operations it is written."""
-        alone = all(item >= 0 for item in self.items[group])
+        alone = all(item >= 0 for item in self.items[group]) and not self.graph.is_stretch(group)
         return family_of_kind(self.graph.groups.kind[group]) if alone else None
+
+    def merely_cut(self, group: int) -> bool:
+        """Is it a stretch of a long list that nothing repeats?"""
+        return self.graph.is_stretch(group) and group not in self.run
 
     def opens(self, group: int) -> bool:
         """Is there more than one thing to see inside?"""
