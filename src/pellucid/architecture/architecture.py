@@ -79,7 +79,9 @@ class Architecture(Shown):
         if self.totals.tensors:  # names of weights say more than what would be made of them
             return self
         graph, was = folded(self.graph)
-        return self if graph is self.graph else replace(self, graph=graph, overlay=spread_over(self.overlay, graph, was))
+        return (
+            self if graph is self.graph else replace(self, graph=graph, overlay=spread_over(self.overlay, graph, was))
+        )
 
     @property
     def text(self) -> str:

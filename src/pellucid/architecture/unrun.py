@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pellucid.architecture.architecture import Architecture
@@ -24,7 +25,9 @@ _TASK = "pellucid.architecture.unrun:described"
 def of_onnx(path: Path) -> Architecture:
     """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
     with reading(path) as found:
-        return of_text(found())
+        drawn = of_text(found())
+    graph = unfolded(drawn.graph)
+    return drawn if graph is drawn.graph else replace(drawn, graph=graph, overlay=of_structure(graph))
 
 
 @contextmanager
@@ -56,13 +59,15 @@ def described(path: Path, color: str = "", depth: int | None = None) -> str:
         notes.append("FLOPs are those of the operations whose shapes the file tells.")
     sums = totals(graph, 0, stored_bytes(model.graph))
     Architecture(graph, sums, of_structure(graph)).colored(color)  # raises for a color that there is not
-    return to_text(folded(graph)[0], sums, None, notes, {"color": color, "depth": depth})  # the page knows such measures
+    return to_text(
+        folded(graph)[0], sums, None, notes, {"color": color, "depth": depth}
+    )  # the page knows such measures
 
 
 def of_text(text: str) -> Architecture:
-    """The map that was described."""
+    """The map that was described, as it is drawn."""
     found = json.loads(text)
-    graph, show = unfolded(from_data(found)), found["show"]
+    graph, show = from_data(found), found["show"]
     notes = tuple(found["notes"])
     return Architecture(graph, Totals(**found["totals"]), of_structure(graph), notes, show["color"], show["depth"])
 

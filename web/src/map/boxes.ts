@@ -72,7 +72,8 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
     if (label) lines.push(shortened(label));
   } else {
     family = layer(tree, group) ?? (stretch ? mainFamily(tree, group) : family);
-    if (parameters) lines.push(`${amount(parameters)} parameter${parameters === 1 ? "" : "s"}`);
+    if (parameters) lines.push(amountOf(parameters, "parameter"));
+    else if (stretch) lines.push(amountOf(tree.size[group], "operation"));
   }
   const framed = known && name !== kind ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(said) && count === 1 && name) {
@@ -81,6 +82,8 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   }
   return { family, title: shortened(kind), lines, framed: shortened(framed) };
 }
+
+const amountOf = (number: number, what: string): string => `${amount(number)} ${what}${number === 1 ? "" : "s"}`;
 
 /** The family of what counts most in a stretch of operations, which has its color. */
 function mainFamily(tree: Outline, group: number): string {

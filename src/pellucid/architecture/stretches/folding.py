@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pellucid.architecture.graph import ROOT, Graph, Groups
+from pellucid.architecture.graph import Graph, Groups
 from pellucid.architecture.sources.alike import alike
 from pellucid.architecture.stretches.dividing import divided
 from pellucid.architecture.stretches.numbering import with_groups
-from pellucid.architecture.stretches.repeats import Quality, repeats
+from pellucid.architecture.stretches.repeats import Quality, Repeat, repeats
 from pellucid.architecture.stretches.rows import Item, Row, Rows, Stretch, long_lists
 from pellucid.architecture.stretches.titles import ROOM, title
 
 MANY = 60  # boxes in one group: from here on it is folded
-WHOLE, PART = 56, 16  # stretches that the network itself, and that another group, is divided into
+WHOLE, PART = 56, 16  # stretches that all groups together, and that one at least, are divided into
 LONGEST, INNER = 24, 12  # rows in a stretch that is not divided again, and into how many it is
 PATTERN = 40  # rows of a pattern that repeats and is not divided
 REPEATED = ROOM - 5  # letters beside "×12"
@@ -36,11 +36,11 @@ def folded(graph: Graph) -> tuple[Graph, tuple[int, ...]]:
     >>> found.groups.kind[1], len(found.groups)
     ('conv → relu', 51)
     """
-    lists = long_lists(graph, MANY)
+    done = any(map(graph.is_stretch, range(len(graph.groups))))
+    lists = {} if done else long_lists(graph, MANY)
     if not lists:
         return graph, tuple(range(len(graph.groups)))
-    whole = _whole(graph)
-    held = {group: _divided(rows, WHOLE if group in whole else PART) for group, rows in lists.items()}
+    held = {group: _divided(rows, _wanted(rows, len(graph.nodes))) for group, rows in lists.items()}
     return with_groups(graph, held)
 
 
@@ -64,17 +64,9 @@ def unfolded(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes, groups=Groups(**columns))
 
 
-def _whole(graph: Graph) -> set[int]:
-    """The network itself, and what is all that it holds."""
-    found = {ROOT}
-    children, own = graph.children, [0] * len(graph.groups)
-    for group, family in zip(graph.nodes.group, graph.nodes.family, strict=True):
-        own[group] += family != "io"
-    group = ROOT
-    while not own[group] and len(children[group]) == 1:
-        (group,) = children[group]
-        found.add(group)
-    return found
+def _wanted(listed: Rows, every: int) -> int:
+    """Into how many stretches a group is divided at most: as many as its share of all operations."""
+    return max(PART, -(-WHOLE * sum([row.size for row in listed.rows]) // every))
 
 
 def _divided(listed: Rows, wanted: int) -> list[Item]:
@@ -97,11 +89,11 @@ def _repeated(listed: Rows) -> list[Row]:
             break
         kept: list[Row] = []
         at = 0
-        for start, period, count in found:
+        for start, period, times in found:
             kept += rows[at:start]
-            at = start + period * count
+            at = start + period * times
             pattern = rows[start : start + period]
-            key = (*(row.look for row in pattern), -count)
+            key = (*(row.look for row in pattern), -times)
             look = -1 - numbers.setdefault(key, len(numbers))
             kept.append(_repeat(listed, rows[start:at], period, look))
         rows = [*kept, *rows[at:]]
@@ -113,7 +105,9 @@ def _repeat(listed: Rows, rows: Sequence[Row], period: int, look: int) -> Row:
     times = [rows[i : i + period] for i in range(0, len(rows), period)]
     said = [_stretch(listed, one, REPEATED) for one in times]
     if period > PATTERN:  # divided where the last one is, so that all are alike
-        parts = divided([row.size for row in times[-1]], [_strength(listed, row, False) for row in times[-1]], PATTERN // 2)
+        parts = divided(
+            [row.size for row in times[-1]], [_strength(listed, row, False) for row in times[-1]], PATTERN // 2
+        )
         for stretch, one in zip(said, times, strict=True):
             stretch.items = [_part(listed, one[start:end]) for start, end in parts]
     return Row(list(said), look, said[0].title, sum([row.size for row in rows]), 1, True, rows[0].start)
@@ -132,15 +126,22 @@ def _stretch(listed: Rows, rows: Sequence[Row], room: int = ROOM) -> Stretch:
 
 def _cut(listed: Rows, row: Row) -> Quality:
     """How bad it is to cut before a row."""
-    return max(listed.crossing[row.start], 1), int(not row.head)
+    start = row.start
+    return max(listed.crossing[start], 1), int(not row.head), int(start > 0 and not listed.forks[start - 1])
 
 
 def _bounds(listed: Rows, rows: Sequence[Row]) -> list[Row]:
     """The rows with which something begins that repeats but for its sizes."""
     cuts = [_cut(listed, row) for row in rows]
     found = repeats([row.name for row in rows], cuts, shortest=2)
-    good = [one for one in found if cuts[one.start] == min(cuts[one.start : one.start + one.period])]
+    good = [one for one in found if _worth(rows, cuts, one)]
     return [rows[at] for one in good for at in range(one.start, min(one.end + 1, len(rows)), one.period)]
+
+
+def _worth(rows: Sequence[Row], cuts: Sequence[Quality], one: Repeat) -> bool:
+    """Is it a pattern of different operations, and does it begin where it is best to cut?"""
+    places = range(one.start, one.start + one.period)
+    return len({rows[at].name for at in places}) > 1 and cuts[one.start] == min(cuts[at] for at in places)
 
 
 def _strength(listed: Rows, row: Row, begins: bool) -> int:
@@ -163,5 +164,3 @@ def _stretched(listed: Rows, rows: list[Row], strength: list[int], wanted: int) 
         size = sum([row.size for row in held])
         found.append(Row([stretch], 0, stretch.title, size, 1, held[0].head, held[0].start))
     return found
-
-

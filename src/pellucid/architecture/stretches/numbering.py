@@ -31,8 +31,8 @@ def with_groups(graph: Graph, held: Mapping[int, Sequence[Item]]) -> tuple[Graph
             order.append(each)
 
     old = graph.groups
-    for group, parent in enumerate(old.parent):
-        around[group] = inside.get(~group, parent)
+    for group, above in enumerate(old.parent):
+        around[group] = inside.get(~group, above)
         enter(group)
     for stretch in [one for one in around if isinstance(one, Stretch) and one not in numbers]:
         if stretch not in numbers:
@@ -70,7 +70,7 @@ def _places(held: Mapping[int, Sequence[Item]]) -> tuple[dict[Stretch | int, Str
 def summed(
     parent: Sequence[int], was: Sequence[int], groups: Sequence[Any], nodes: Sequence[Any], group_of: Sequence[int]
 ) -> tuple[Any, ...]:
-    """A column of sums: as it was for groups that were there, of what they hold for new ones; None where none is known."""
+    """A column of sums: as it was for groups that were there, for new ones of what they hold; None where none is."""
     found = [groups[old] if old >= 0 else None for old in was]
 
     def add(group: int, value: Any) -> None:

@@ -13,16 +13,16 @@ GRAMS = (1, 2, 4, 8)  # so many places together tell one place from another
 
 
 class Repeat(NamedTuple):
-    """A pattern of `period` places that stands `count` times in a row from `start` on."""
+    """A pattern of `period` places that stands `times` times in a row from `start` on."""
 
     start: int
     period: int
-    count: int
+    times: int
 
     @property
     def end(self) -> int:
         """The place behind it."""
-        return self.start + self.period * self.count
+        return self.start + self.period * self.times
 
 
 def repeats(looks: Sequence[Hashable], cuts: Sequence[Quality], *, shortest: int = 1) -> list[Repeat]:
@@ -32,9 +32,9 @@ def repeats(looks: Sequence[Hashable], cuts: Sequence[Quality], *, shortest: int
     best cuts is taken.  A single place must stand three times to count.  Linear in the places.
 
     >>> repeats("xabababy", [(0,)] * 8)
-    [Repeat(start=1, period=2, count=3)]
+    [Repeat(start=1, period=2, times=3)]
     >>> repeats("xababaxy", [(1,), (1,), (0,), (1,), (0,), (1,), (1,), (1,)])
-    [Repeat(start=2, period=2, count=2)]
+    [Repeat(start=2, period=2, times=2)]
     """
     found: list[tuple[int, int, int, int]] = []
     for period in _periods(looks):

@@ -1,9 +1,9 @@
-"""A long list of operations, laid out for being divided: what each looks like, and what is handed on past each place."""
+"""A long list of operations made ready for being divided: what each looks like, and what is handed on past each."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, count, pairwise
 from typing import TypeAlias
@@ -13,6 +13,7 @@ from pellucid.architecture.graph import Family, Graph
 HEAVY = frozenset({"convolution", "linear", "attention", "recurrent"})  # a unit begins with one of these
 LONG = 24  # rows; what is read farther away (the way around a U) says nothing about where to cut
 SIDE_BY_SIDE = 8  # that many alike groups which do not feed each other are drawn as one too
+NEXT = (1,)
 Link: TypeAlias = tuple[int, int]
 
 
@@ -46,10 +47,11 @@ class Row:
 
 @dataclass(slots=True, eq=False)
 class Rows:
-    """The rows of one group in order, and by place how many values are handed on past it from one row to the next."""
+    """The rows of one group in order, how many values are handed on past each, and which are read at several places."""
 
     rows: list[Row]
     crossing: list[int]
+    forks: list[bool]
     around: list[int] = field(default_factory=list)  # inputs and outputs, which stay where they are
 
     @property
@@ -136,7 +138,9 @@ def _runs(graph: Graph, items: Sequence[int], links: Container[Link] | None = No
             found[-1].append(item)
         else:
             found.append([item])
-    return found if links is None else [part for run in found for part in _parts(run, links)]
+    return (
+        found if links is None else [part for run in found for part in (_parts(run, links) if len(run) > 1 else [run])]
+    )
 
 
 def _parts(run: list[int], links: Container[Link]) -> list[list[int]]:
@@ -185,14 +189,32 @@ def _laid_out(
     at = {k: row for row, bundle in enumerate(bundles.values()) for k in bundle}
     live = sorted({(at[s], at[t]) for s, t in inner if joins[s] == s and at[s] < at[t]})
     before: list[list[int]] = [[] for _ in bundles]
-    for s, t in live:
+    outer = _outer([(s, at[place[t]]) for s, t in links if s not in place])
+    for s, t in (*live, *outer):
         before[t].append(t - s)
     rows = []
     for row, bundle in enumerate(bundles.values()):
         looks = tuple([_look(graph, runs[k]) for k in bundle])
-        near = tuple(sorted([d for d in before[row] if d <= LONG]))
-        rows.append(_row(inside, [runs[k] for k in bundle], numbers[looks, near, len(before[row])], row))
-    return Rows(rows, _crossing(len(rows), live), around)
+        near = tuple(sorted([d for d in before[row] if d <= LONG])) or NEXT  # what comes from outside comes from before
+        rows.append(_row(inside, [runs[k] for k in bundle], numbers[looks, near, len(before[row]) or 1], row))
+    forks = [number > 1 for number in _counted(len(rows), [s for s, _ in live])]
+    return Rows(rows, _crossing(len(rows), live, outer), forks, around)
+
+
+def _outer(links: Iterable[Link]) -> list[Link]:
+    """What comes from outside as if it were made just before it is read, unless it is read all over the place."""
+    read: dict[int, list[int]] = {}
+    for source, row in links:
+        read.setdefault(source, []).append(row)
+    near = (rows for rows in read.values() if max(rows) - min(rows) < LONG)
+    return [(min(rows) - 1, row) for rows in near for row in sorted(set(rows))]
+
+
+def _counted(length: int, places: Iterable[int]) -> list[int]:
+    found = [0] * length
+    for place in places:
+        found[place] += 1
+    return found
 
 
 def _joins(length: int, links: Sequence[Link], fed: set[int]) -> list[int]:
@@ -211,14 +233,15 @@ def _joins(length: int, links: Sequence[Link], fed: set[int]) -> list[int]:
     return joins
 
 
-def _crossing(length: int, links: Sequence[Link]) -> list[int]:
-    """How many rows hand something on past the beginning of each row."""
+def _crossing(length: int, links: Sequence[Link], outer: Sequence[Link]) -> list[int]:
+    """How many values are handed on past the beginning of each row."""
     last = [0] * length
     for start, end in links:
         if end - start <= LONG:
             last[start] = max(last[start], end)
-    steps = [0] * (length + 1)
-    for start, end in enumerate(last):
+    steps = [0] * (length + 2)
+    entered = {start + 1: end for start, end in sorted(outer)}
+    for start, end in (*enumerate(last), *entered.items()):
         if end > start:
             steps[start + 1] += 1
             steps[end + 1] -= 1
@@ -235,7 +258,7 @@ def _look(graph: Graph, run: Sequence[int]) -> Hashable:
 def _row(inside: Inside, bundle: Sequence[Sequence[int]], look: int, start: int) -> Row:
     """The row of items of which the last is the one that counts."""
     items = [item for run in bundle for item in run]
-    size = sum([inside.size[~item] if item < 0 else 1 for item in items])
     main = bundle[-1][0]
+    size = 1 if len(items) == 1 and main >= 0 else sum([inside.size[~item] if item < 0 else 1 for item in items])
     head = inside.family(main) in HEAVY or (main < 0 and inside.size[~main] > 1)
     return Row(list(items), look, inside.name(main), size, len(bundle), head, start)

@@ -58,13 +58,11 @@ def _period(names: Sequence[str]) -> int:
 
 def _kinds(distinct: Sequence[str], size: int, room: int) -> str:
     """The kinds of operations that matter most, as many as there is room for, and how many operations there are."""
-    telling = [name for name in distinct if family_of(name) not in _MINOR] or list(distinct)
+    telling = sorted(distinct, key=lambda name: family_of(name) in _MINOR)
     end = f" ({size})"
     said = telling[0]
-    for k, name in enumerate(telling[1:], 1):
-        rest = ", …" if k + 1 < len(distinct) else ""
-        if len(f"{said}, {name}{rest}{end}") > room:
-            break
+    for k, name in enumerate(telling[1:], 2):
+        if len(f"{said}, {name}{', …' * (k < len(telling))}{end}") > room:
+            return f"{said}, …{end}"
         said += f", {name}"
-    every = len(said.split(", ")) == len(distinct)
-    return f"{said}{'' if every else ', …'}{end}"
+    return said + end
