@@ -125,6 +125,18 @@ class Graph:
             found.append(found[parent] + 1 if parent >= 0 else 0)
         return tuple(found)
 
+    @property
+    def flowing(self) -> tuple[bool, ...]:
+        """Which operations anything of an input flows into; where nothing does, which read anything."""
+        found = [op == "input" for op in self.nodes.op]
+        for source, target in zip(self.edges.source, self.edges.target, strict=True):
+            if found[source]:
+                found[target] = True
+        if sum(found) == self.nodes.op.count("input"):
+            for target in self.edges.target:
+                found[target] = True
+        return tuple(found)
+
     def ancestors(self, group: int) -> list[int]:
         """A group and all that it lies in, the innermost first."""
         found = []

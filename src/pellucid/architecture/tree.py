@@ -66,14 +66,15 @@ class _Tree:
         self.graph = graph
         self.outputs = output_nodes(graph)
         self.held: list[list[tuple[int, int, int | None]]] = [[] for _ in graph.groups.parent]
-        first = [len(graph.nodes)] * len(graph.groups)
+        count, flowing = len(graph.nodes), graph.flowing
+        first = [2 * count] * len(graph.groups)  # the first that is no constant, or else, from `count` on, of all
         for node, group in enumerate(graph.nodes.group):
-            first[group] = min(first[group], node)
+            first[group] = min(first[group], node if flowing[node] else count + node)
             self.held[group].append((node, group, node))
         for group in range(len(graph.groups) - 1, ROOT, -1):
             parent = graph.groups.parent[group]
             first[parent] = min(first[parent], first[group])
-            self.held[parent].append((first[group], group, None))
+            self.held[parent].append((first[group] % count if count else 0, group, None))
         for held in self.held:
             held.sort(key=lambda entry: (entry[0], entry[1]))
         self.leaf = [all(node is not None for *_, node in held) for held in self.held]

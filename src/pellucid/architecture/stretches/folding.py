@@ -119,7 +119,7 @@ def _part(listed: Rows, rows: Sequence[Row]) -> Item:
 
 
 def _stretch(listed: Rows, rows: Sequence[Row], room: int = ROOM) -> Stretch:
-    chain = max(listed.crossing[rows[0].start + 1 : rows[-1].start + 1], default=0) <= 1
+    chain = listed.is_chain(rows[0].start, rows[-1].start + 1)
     words = title([row.name for row in rows], sum([row.size for row in rows]), chain=chain, room=room)
     return Stretch(words, [item for row in rows for item in row.items])
 

@@ -52,6 +52,12 @@ class Rows:
     rows: list[Row]
     crossing: list[int]
     forks: list[bool]
+    back: list[list[int]]  # how many rows back each reads
+
+    def is_chain(self, start: int, end: int) -> bool:
+        """Does each of these rows but the first read the one before it, and no other of them?"""
+        return all([d for d in self.back[row] if row - d >= start] == [1] for row in range(start + 1, end))
+
     around: list[int] = field(default_factory=list)  # inputs and outputs, which stay where they are
 
     @property
@@ -198,7 +204,7 @@ def _laid_out(
         near = tuple(sorted([d for d in before[row] if d <= LONG])) or NEXT  # what comes from outside comes from before
         rows.append(_row(inside, [runs[k] for k in bundle], numbers[looks, near, len(before[row]) or 1], row))
     forks = [number > 1 for number in _counted(len(rows), [s for s, _ in live])]
-    return Rows(rows, _crossing(len(rows), live, outer), forks, around)
+    return Rows(rows, _crossing(len(rows), live, outer), forks, before, around)
 
 
 def _outer(links: Iterable[Link]) -> list[Link]:

@@ -95,12 +95,15 @@ def _items(graph: Graph) -> tuple[list[list[int]], list[int]]:
         size[group] += 1
     for group in range(len(parent) - 1, 0, -1):
         size[parent[group]] += size[group]
-    _in_order(items)
+    _in_order(items, graph.flowing)
     return items, size
 
 
-def _in_order(items: list[list[int]]) -> None:
-    """A group was noted after its first own operation: put the items in order of their first operation."""
+def _in_order(items: list[list[int]], flowing: tuple[bool, ...]) -> None:
+    """Put items in order of their first operation; that of a group is the first that is no constant, if there is one.
+
+    Constants may be made long before what they are read by.
+    """
     first = [-1] * len(items)
 
     def begins(item: int) -> int:
@@ -109,7 +112,8 @@ def _in_order(items: list[list[int]]) -> None:
     for group in range(len(items) - 1, -1, -1):
         listed = items[group]
         listed.sort(key=begins)
-        first[group] = begins(listed[0]) if listed else -1
+        told = (begins(item) for item in listed if item < 0 or flowing[item])
+        first[group] = next(told, begins(listed[0])) if listed else -1
 
 
 def _together(graph: Graph, items: list[list[int]]) -> tuple[int, ...]:
