@@ -318,6 +318,17 @@ def test_real_files_without_names_open_as_a_whole(name):
     assert FEWEST <= len(drawn(graph)[2].boxes) <= MOST
 
 
+@pytest.mark.parametrize(("name", "times"), [("resnet50", [2, 3, 5, 2]), ("shufflenet", [3, 7, 3])])
+def test_the_stages_of_published_networks_are_counted_right(name, times):
+    """All blocks of a stage but its first: of 3, 4, 6, 3 (He et al., 2016) and 4, 8, 4 (Zhang et al., 2018)."""
+    onnx = pytest.importorskip("onnx")
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    if not path.exists():
+        pytest.skip("this onnx brings no files")
+    for found in (pl.map(path), pl.map(path, (1, 3, 224, 224))):
+        assert [box.count for box in drawn(found.graph)[1].boxes if box.kind == "run"] == times
+
+
 def test_the_layers_of_a_decoder_without_names_are_found(tmp_path: Path):
     generate = pytest.importorskip("benchmarks.map.generate")
     made = generate.model(400, mask=True)

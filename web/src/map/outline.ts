@@ -81,12 +81,14 @@ function itemsOf(graph: Graph): [number[][], Int32Array] {
  *  constants may be made long before what they are read by. */
 function inOrder(items: number[][], flows: boolean[]): void {
   const first = new Int32Array(items.length).fill(-1);
+  const fixed = new Uint8Array(items.length).fill(1); // holds nothing but constants
   const begins = (item: number): number => (item >= 0 ? item : first[~item]);
   for (let g = items.length - 1; g >= 0; g--) {
     const listed = items[g];
     listed.sort((a, b) => begins(a) - begins(b));
-    const told = listed.find((item) => item < 0 || flows[item]) ?? listed[0];
-    first[g] = listed.length ? begins(told) : -1;
+    const told = listed.find((item) => (item >= 0 ? flows[item] : !fixed[~item]));
+    fixed[g] = told === undefined ? 1 : 0;
+    first[g] = listed.length ? begins(told ?? listed[0]) : -1;
   }
 }
 

@@ -17,7 +17,6 @@ MANY = 60  # boxes in one group: from here on it is folded
 WHOLE, PART = 56, 16  # stretches that all groups together, and that one at least, are divided into
 LONGEST, INNER = 24, 12  # rows in a stretch that is not divided again, and into how many it is
 PATTERN = 40  # rows of a pattern that repeats and is not divided
-REPEATED = ROOM - 5  # letters beside "×12"
 ROUNDS = 3  # repeats of repeats
 NEVER = 1 << 20
 
@@ -103,7 +102,7 @@ def _repeated(listed: Rows) -> list[Row]:
 def _repeat(listed: Rows, rows: Sequence[Row], period: int, look: int) -> Row:
     """What repeats as one row: a stretch for each time, which are drawn as one."""
     times = [rows[i : i + period] for i in range(0, len(rows), period)]
-    said = [_stretch(listed, one, REPEATED) for one in times]
+    said = [_stretch(listed, one, ROOM - len(f" ×{len(times)}")) for one in times]
     if period > PATTERN:  # divided where the last one is, so that all are alike
         parts = divided(
             [row.size for row in times[-1]], [_strength(listed, row, False) for row in times[-1]], PATTERN // 2

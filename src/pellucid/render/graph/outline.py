@@ -105,6 +105,7 @@ def _in_order(items: list[list[int]], flowing: tuple[bool, ...]) -> None:
     Constants may be made long before what they are read by.
     """
     first = [-1] * len(items)
+    fixed = [True] * len(items)  # holds nothing but constants
 
     def begins(item: int) -> int:
         return item if item >= 0 else first[~item]
@@ -112,8 +113,9 @@ def _in_order(items: list[list[int]], flowing: tuple[bool, ...]) -> None:
     for group in range(len(items) - 1, -1, -1):
         listed = items[group]
         listed.sort(key=begins)
-        told = (begins(item) for item in listed if item < 0 or flowing[item])
-        first[group] = next(told, begins(listed[0])) if listed else -1
+        told = next((item for item in listed if (flowing[item] if item >= 0 else not fixed[~item])), None)
+        fixed[group] = told is None
+        first[group] = begins(listed[0] if told is None else told) if listed else -1
 
 
 def _together(graph: Graph, items: list[list[int]]) -> tuple[int, ...]:
