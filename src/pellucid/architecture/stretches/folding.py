@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 from pellucid.architecture.graph import Graph, Groups
 from pellucid.architecture.sources.alike import alike
@@ -11,7 +12,7 @@ from pellucid.architecture.stretches.dividing import divided
 from pellucid.architecture.stretches.numbering import with_groups
 from pellucid.architecture.stretches.repeats import Quality, Repeat, repeats
 from pellucid.architecture.stretches.rows import Item, Row, Rows, Stretch, long_lists
-from pellucid.architecture.stretches.titles import ROOM, title
+from pellucid.architecture.stretches.titles import COUNTED, ROOM, title
 
 MANY = 60  # boxes in one group: from here on it is folded
 WHOLE, PART = 56, 16  # stretches that all groups together, and that one at least, are divided into
@@ -109,7 +110,12 @@ def _repeat(listed: Rows, rows: Sequence[Row], period: int, look: int) -> Row:
         )
         for stretch, one in zip(said, times, strict=True):
             stretch.items = [_part(listed, one[start:end]) for start, end in parts]
-    return Row(list(said), look, said[0].title, sum([row.size for row in rows]), 1, True, rows[0].start)
+    return Row(list(said), look, _names(rows), sum([row.size for row in rows]), 1, True, rows[0].start)
+
+
+def _names(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What all rows are called, as far as a title may need it."""
+    return tuple(islice(chain.from_iterable([row.names for row in rows]), COUNTED))
 
 
 def _part(listed: Rows, rows: Sequence[Row]) -> Item:
@@ -118,8 +124,8 @@ def _part(listed: Rows, rows: Sequence[Row]) -> Item:
 
 
 def _stretch(listed: Rows, rows: Sequence[Row], room: int = ROOM) -> Stretch:
-    chain = listed.is_chain(rows[0].start, rows[-1].start + 1)
-    words = title([row.name for row in rows], sum([row.size for row in rows]), chain=chain, room=room)
+    joined = listed.is_chain(rows[0].start, rows[-1].start + 1)
+    words = title(_names(rows), sum([row.size for row in rows]), chain=joined, room=room)
     return Stretch(words, [item for row in rows for item in row.items])
 
 
@@ -132,7 +138,7 @@ def _cut(listed: Rows, row: Row) -> Quality:
 def _bounds(listed: Rows, rows: Sequence[Row]) -> list[Row]:
     """The rows with which something begins that repeats but for its sizes."""
     cuts = [_cut(listed, row) for row in rows]
-    found = repeats([row.name for row in rows], cuts, shortest=2)
+    found = repeats([row.names for row in rows], cuts, shortest=2)
     good = [one for one in found if _worth(rows, cuts, one)]
     return [rows[at] for one in good for at in range(one.start, min(one.end + 1, len(rows)), one.period)]
 
@@ -140,7 +146,7 @@ def _bounds(listed: Rows, rows: Sequence[Row]) -> list[Row]:
 def _worth(rows: Sequence[Row], cuts: Sequence[Quality], one: Repeat) -> bool:
     """Is it a pattern of different operations, and does it begin where it is best to cut?"""
     places = range(one.start, one.start + one.period)
-    return len({rows[at].name for at in places}) > 1 and cuts[one.start] == min(cuts[at] for at in places)
+    return len({rows[at].names for at in places}) > 1 and cuts[one.start] == min(cuts[at] for at in places)
 
 
 def _strength(listed: Rows, row: Row, begins: bool) -> int:
@@ -161,5 +167,5 @@ def _stretched(listed: Rows, rows: list[Row], strength: list[int], wanted: int) 
             inner = _stretched(listed, held, [NEVER, *strength[start + 1 : end]], INNER)
             stretch.items = [item for row in inner for item in row.items]
         size = sum([row.size for row in held])
-        found.append(Row([stretch], 0, stretch.title, size, 1, held[0].head, held[0].start))
+        found.append(Row([stretch], 0, _names(held), size, 1, held[0].head, held[0].start))
     return found

@@ -32,13 +32,13 @@ Item: TypeAlias = "int | Stretch"  # an operation i, a group ~g, or a stretch
 class Row:
     """What stays together: an operation with the constants that it alone reads, a group, or groups that repeat.
 
-    `look` is equal for rows that are alike in every respect, `start` the first place in the list; `boxes` counts what
-    is drawn of it, `size` operations; `head`: units of a network begin here.
+    `look` is equal for rows that are alike in every respect, `start` the first place in the list; `names` are those of
+    all rows that it was made of, `size` counts operations, `boxes` what is drawn; `head`: units begin here.
     """
 
     items: list[Item]
     look: int
-    name: str
+    names: tuple[str, ...]
     size: int
     boxes: int = 1
     head: bool = False
@@ -267,4 +267,4 @@ def _row(inside: Inside, bundle: Sequence[Sequence[int]], look: int, start: int)
     main = bundle[-1][0]
     size = 1 if len(items) == 1 and main >= 0 else sum([inside.size[~item] if item < 0 else 1 for item in items])
     head = inside.family(main) in HEAVY or (main < 0 and inside.size[~main] > 1)
-    return Row(list(items), look, inside.name(main), size, len(bundle), head, start)
+    return Row(list(items), look, (inside.name(main),), size, len(bundle), head, start)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pellucid.architecture.sources.families import family_of
 
+COUNTED = 256  # names that a title is made of; of more it does not say how often they repeat
 ROOM = 30  # letters of a title
 SPELLED = 4  # operations that are named one by one
 _SHORT = (("Normalization", "Norm"), ("_normalization", "_norm"), ("Average", "Avg"), ("Transpose", "Transp"))
@@ -30,7 +31,7 @@ def title(names: Sequence[str], size: int, *, chain: bool, room: int = ROOM) -> 
     times = len(names) // period
     held, distinct = names[:period], list(dict.fromkeys(names))
     joint = " → " if chain else ", "
-    if times > 1 and period <= SPELLED:
+    if times > 1 and period <= SPELLED and len(names) < COUNTED:
         inner = joint.join(held)
         said = f"{times} × ({inner})" if period > 1 else f"{times} × {inner}"
         if len(said) <= room:
