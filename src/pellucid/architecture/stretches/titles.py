@@ -23,8 +23,8 @@ def title(names: Sequence[str], size: int, *, chain: bool, room: int = ROOM) -> 
     'Conv → BatchNorm → HardSwish'
     >>> title(["Conv", "Relu"] * 4, 8, chain=True)
     '4 × (Conv → Relu)'
-    >>> title(["Conv", "Relu", "Conv", "Relu", "Conv", "Add"], 6, chain=False)
-    'Conv, Relu, … (6)'
+    >>> title(["Conv", "Pool", "Conv", "Relu", "Conv", "HardSigmoid", "Mul", "Add"], 8, chain=False)
+    'Conv, Pool, Relu, … (8)'
     """
     names = [_short(name) for name in names]
     period = _period(names)
