@@ -222,6 +222,22 @@ def wrapped(count: int = 70) -> Graph:
     return net.graph()
 
 
+def flat(count: int) -> Graph:
+    """One long list: a stem, blocks that repeat, and after them units with ways around that do not."""
+    net = Drawn("flat")
+    x = net.add("conv", "", net.add("input", ""), label="16x3x3x3")
+    for _ in range(4):
+        y = net.add("relu", "", net.add("norm", "", net.add("conv", "", x)))
+        x = net.add("add", "", net.add("norm", "", net.add("conv", "", y)), x)
+    kept = x
+    while len(net.ops) < count:
+        fixed = [net.add("Constant", "")] if len(net.ops) % 5 == 0 else []
+        y = net.add("relu", "", net.add("conv", "", x, *fixed, label=f"{len(net.ops)}"))
+        x = net.add("add", "", net.add("softmax", "", y), x) if len(net.ops) % 3 else net.add("pool", "", y)
+    net.add("output", "", net.add("reshape", "", net.add("cat", "", x, kept)))
+    return net.graph()
+
+
 def modules() -> Graph:
     """Modules of which nothing ran."""
     net = Drawn("modules")

@@ -18,6 +18,8 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.overlay import Measure, of_structure
 from pellucid.architecture.sources.draft import Draft, Row, Run
 from pellucid.architecture.sources.families import family_of
+from pellucid.architecture.sources.from_names import Named
+from pellucid.architecture.stored import of_names
 from pellucid.architecture.text import from_text
 from pellucid.architecture.totals import totals
 from pellucid.architecture.tree import tree
@@ -240,9 +242,8 @@ def test_lines_keep_to_the_width_name_operations_and_point_to_a_picture_only_whe
     assert len(ends) <= 1, "numbers stand below each other"
 
 
-def test_of_a_long_row_of_layers_the_middle_is_left_out_and_a_run_says_its_sum():
-    layers = [layer for i in range(60) for layer in (nn.Linear(4 + i % 2, 4 + (i + 1) % 2), nn.Tanh())]
-    found = pl.map(nn.Sequential(*layers), (1, 4))
+def test_of_a_long_row_of_weights_the_middle_is_left_out_and_a_run_says_its_sum():
+    found = of_names([Named(str(i), (4 + i % 2, 4), "float32", 64) for i in range(120)], "weights")
     text = terminal(listing(found, 80), width=80)
     assert "… 60 more" in text and "\n0 " in text and "\n119 " in text
     assert "… 60 more" not in terminal(listing(found.opened(1), 80), width=80)

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
 from pellucid.architecture.graph import Graph
+from pellucid.architecture.stretches.folding import folded
 from pellucid.architecture.text import to_text
 from pellucid.render.graph.layered import Placed, layout
 from pellucid.render.graph.outline import outline
@@ -28,6 +29,7 @@ GRAPHS = {
     "dense": graphs.dense(7), "experts": graphs.experts(9), "torn": graphs.torn(), "constants": graphs.constants(),
     "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "outputs": graphs.outputs(),
     "weights": graphs.weights(), "wrapped": graphs.wrapped(),
+    "stretches": folded(graphs.flat(150))[0],
     **{f"wild-{seed}": graphs.wild(seed) for seed in range(4)},
 }  # fmt: skip
 

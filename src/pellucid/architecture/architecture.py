@@ -67,6 +67,22 @@ class Architecture(Shown):
         """The same map with groups opened down to a depth; None: as many as can be seen at once."""
         return replace(self, depth=depth)
 
+    def folded(self) -> Architecture:
+        """The same map as it is drawn: long lists of operations in groups of their own, which are no modules.
+
+        Patterns that repeat are one group a time, what is left is cut where a single value is handed on, so that
+        the whole network is seen in about sixty boxes.  Such a group has the path of the module that it is a part of.
+        """
+        from pellucid.architecture.stretches.folding import folded
+        from pellucid.architecture.stretches.measured import spread_over
+
+        if self.totals.tensors:  # names of weights say more than what would be made of them
+            return self
+        graph, was = folded(self.graph)
+        return (
+            self if graph is self.graph else replace(self, graph=graph, overlay=spread_over(self.overlay, graph, was))
+        )
+
     @property
     def text(self) -> str:
         """Everything as JSON text, in columns; what `save("map.json")` writes."""

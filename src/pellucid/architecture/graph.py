@@ -125,6 +125,18 @@ class Graph:
             found.append(found[parent] + 1 if parent >= 0 else 0)
         return tuple(found)
 
+    @property
+    def flowing(self) -> tuple[bool, ...]:
+        """Which operations anything of an input flows into; where nothing does, which read anything."""
+        found = [op == "input" for op in self.nodes.op]
+        for source, target in zip(self.edges.source, self.edges.target, strict=True):
+            if found[source]:
+                found[target] = True
+        if sum(found) == self.nodes.op.count("input"):
+            for target in self.edges.target:
+                found[target] = True
+        return tuple(found)
+
     def ancestors(self, group: int) -> list[int]:
         """A group and all that it lies in, the innermost first."""
         found = []
@@ -132,6 +144,11 @@ class Graph:
             found.append(group)
             group = self.groups.parent[group]
         return found
+
+    def is_stretch(self, group: int) -> bool:
+        """Is it no module, but a stretch of a long list of operations in one, whose path and run it has?"""
+        parent, g = self.groups.parent[group], self.groups
+        return parent >= 0 and g.path[group] == g.path[parent] and g.call[group] == g.call[parent]
 
     def site_of(self, group: int) -> str:
         """The address of what a group puts out."""

@@ -10,6 +10,7 @@ from pellucid.architecture.graph import Graph
 
 Number: TypeAlias = float | None
 Scale: TypeAlias = Literal["log", "linear", "share"]
+Joined: TypeAlias = Literal["output", "mean", "largest"]
 
 
 _SUMS = frozenset({"Parameters", "Floating-point operations", "Memory of activations", "Time", "Stored", "Numbers"})
@@ -17,13 +18,18 @@ _SUMS = frozenset({"Parameters", "Floating-point operations", "Memory of activat
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number a node and a group, None where there is none.  `scale` says how it is drawn: shares are 0 to 1."""
+    """One number a node and a group, None where there is none.  `scale` says how it is drawn: shares are 0 to 1.
+
+    `joined` says what the number of a group is where numbers do not add up: that of what leaves it, or the mean or the
+    largest of all inside.
+    """
 
     title: str
     unit: str
     nodes: tuple[Number, ...]
     groups: tuple[Number, ...]
     scale: Scale = "linear"
+    joined: Joined = "output"
 
     @property
     def adds(self) -> bool:

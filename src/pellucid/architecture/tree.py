@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from pellucid.architecture.graph import ROOT, Graph, shape_text
@@ -65,14 +66,15 @@ class _Tree:
         self.graph = graph
         self.outputs = output_nodes(graph)
         self.held: list[list[tuple[int, int, int | None]]] = [[] for _ in graph.groups.parent]
-        first = [len(graph.nodes)] * len(graph.groups)
+        count, flowing = len(graph.nodes), graph.flowing
+        first = [2 * count] * len(graph.groups)  # the first that is no constant, or else, from `count` on, of all
         for node, group in enumerate(graph.nodes.group):
-            first[group] = min(first[group], node)
+            first[group] = min(first[group], node if flowing[node] else count + node)
             self.held[group].append((node, group, node))
         for group in range(len(graph.groups) - 1, ROOT, -1):
             parent = graph.groups.parent[group]
             first[parent] = min(first[parent], first[group])
-            self.held[parent].append((first[group], group, None))
+            self.held[parent].append((first[group] % count if count else 0, group, None))
         for held in self.held:
             held.sort(key=lambda entry: (entry[0], entry[1]))
         self.leaf = [all(node is not None for *_, node in held) for held in self.held]
@@ -97,7 +99,7 @@ class _Tree:
         """What a group directly holds, with alike groups that follow each other together."""
         alike, nodes = self.graph.groups.alike, self.graph.nodes
         alone = self.leaf[group]
-        if alone and group != ROOT:
+        if alone and group != ROOT and not self.graph.is_stretch(group):
             return []
         found: list[list[tuple[int, int, int | None]]] = []
         for entry in self.held[group]:
@@ -128,24 +130,36 @@ class _Tree:
         flops = [g.flops[i] for i in inside]
         known = [v for v in flops if v is not None]
         output = self.outputs[end]
-        name = g.path[first].rpartition(".")[2] or g.path[first]
-        if len(inside) > 1:
-            name = f"{name} … {g.path[end].rpartition('.')[2]}"
-        if g.call[first]:
-            name += f" (run {g.call[first] + 1})"
+        name, kind = self._named(first, end)
         return Line(
             len(last),
             last,
             name,
-            g.kind[first] or self._said(first),
+            kind,
             shape_text(None if output is None else self.graph.nodes.shape[output]),
-            sum({g.path[i]: g.parameters[i] for i in inside}.values()),  # several runs of one module share theirs
+            sum({self._owner(i): g.parameters[i] for i in inside}.values()),
             sum(known) if known else None,
             len(inside),
             first,
             None,
             tuple(inside),
         )
+
+    def _named(self, first: int, end: int) -> tuple[str, str]:
+        """The name and the kind of alike groups, of which these are the first and the last."""
+        g = self.graph.groups
+        if self.graph.is_stretch(first):
+            return g.kind[first], ""
+        name = g.path[first].rpartition(".")[2] or g.path[first]
+        if end != first:
+            name = f"{name} … {g.path[end].rpartition('.')[2]}"
+        if g.call[first]:
+            name += f" (run {g.call[first] + 1})"
+        return name, g.kind[first] or self._said(first)
+
+    def _owner(self, group: int) -> int | str:
+        """Whose the parameters are: several runs of one module share theirs."""
+        return group if self.graph.is_stretch(group) else self.graph.groups.path[group]
 
     def _said(self, group: int) -> str:
         """Of a group of no known kind that is one operation: which; of one that never ran, its label."""
@@ -168,19 +182,29 @@ class _Tree:
 
 def output_nodes(graph: Graph) -> tuple[int | None, ...]:
     """For each group the last node inside whose value leaves it, or the last one where none does; None if empty."""
+    return _last(graph, [family != "io" for family in graph.nodes.family])
+
+
+def pictured_nodes(graph: Graph, pictured: Container[int]) -> tuple[int | None, ...]:
+    """For each group the node whose picture is shown for it: the last of those that leave it, or else inside."""
+    return _last(graph, [node in pictured for node in range(len(graph.nodes))])
+
+
+def _last(graph: Graph, counts: Sequence[bool]) -> tuple[int | None, ...]:
+    """For each group the last node that counts of those whose value leaves it, or else of all inside."""
     parent, group_of, depth = graph.groups.parent, graph.nodes.group, graph.depths
     leaves: list[int] = [-1] * len(parent)
     latest: list[int] = [-1] * len(parent)
     for source, target in zip(graph.edges.source, graph.edges.target, strict=True):
         a, b = group_of[source], group_of[target]
-        while a != b:
+        while a != b and counts[source]:
             if depth[a] >= depth[b]:
                 leaves[a] = max(leaves[a], source)
                 a = parent[a]
             else:
                 b = parent[b]
     for node, group in enumerate(group_of):
-        if graph.nodes.family[node] != "io":
+        if counts[node]:
             latest[group] = node
     for group in range(len(parent) - 1, 0, -1):
         latest[parent[group]] = max(latest[parent[group]], latest[group])

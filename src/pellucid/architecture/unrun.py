@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.overlay import of_structure
+from pellucid.architecture.stretches.folding import unfolded
 from pellucid.architecture.text import from_data, to_text
 from pellucid.architecture.totals import Totals, totals
 from pellucid.doors.kinds import disagreement, kind_of
@@ -23,7 +25,9 @@ _TASK = "pellucid.architecture.unrun:described"
 def of_onnx(path: Path) -> Architecture:
     """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
     with reading(path) as found:
-        return of_text(found())
+        drawn = of_text(found())
+    graph = unfolded(drawn.graph)
+    return drawn if graph is drawn.graph else replace(drawn, graph=graph, overlay=of_structure(graph))
 
 
 @contextmanager
@@ -41,8 +45,9 @@ def reading(path: Path, color: str = "", depth: int | None = None) -> Iterator[C
 
 
 def described(path: Path, color: str = "", depth: int | None = None) -> str:
-    """The JSON text of an ONNX file's map: what the other process does."""
+    """The JSON text of an ONNX file's map as it is drawn: what the other process does."""
     from pellucid.architecture.sources.from_onnx import from_onnx, stored_bytes
+    from pellucid.architecture.stretches.folding import folded
     from pellucid.doors.onnx import probe
     from pellucid.doors.onnx.joined.fused import fused
 
@@ -54,11 +59,13 @@ def described(path: Path, color: str = "", depth: int | None = None) -> str:
         notes.append("FLOPs are those of the operations whose shapes the file tells.")
     sums = totals(graph, 0, stored_bytes(model.graph))
     Architecture(graph, sums, of_structure(graph)).colored(color)  # raises for a color that there is not
-    return to_text(graph, sums, None, notes, {"color": color, "depth": depth})  # the page knows such measures
+    return to_text(
+        folded(graph)[0], sums, None, notes, {"color": color, "depth": depth}
+    )  # the page knows such measures
 
 
 def of_text(text: str) -> Architecture:
-    """The map that was described."""
+    """The map that was described, as it is drawn."""
     found = json.loads(text)
     graph, show = from_data(found), found["show"]
     notes = tuple(found["notes"])

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from pellucid.architecture.overlay import Thumbnail
-from pellucid.architecture.tree import output_nodes
+from pellucid.architecture.tree import pictured_nodes
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.columns import GAP, fitting, in_columns, wanted
 from pellucid.render.font import shortened, width_of
@@ -98,11 +98,9 @@ def opened(tree: Outline, depth: int | None) -> frozenset[int]:
 def _pictures(view: Map) -> dict[int, Thumbnail]:
     """Thumbnails by item of the scene: of operations, and of groups that of what they put out."""
     found: dict[int, Thumbnail] = dict(view.pictures)
-    if not found:
-        return {}
-    for group, node in enumerate(output_nodes(view.graph)):
-        if node in view.pictures and node is not None:
-            found[~group] = view.pictures[node]
+    if found:
+        groups = pictured_nodes(view.graph, found)
+        found.update({~group: found[node] for group, node in enumerate(groups) if node is not None})
     return found
 
 

@@ -103,7 +103,7 @@ def _pdf(subject: Shown) -> bytes:
 def _map_page(subject: Architecture) -> bytes:
     """The map that moves; where its script was not built, the still report."""
     view = view_of(subject)
-    return _html(view) if map_page.built() is None else map_page.page(subject.text, _title(view)).encode()
+    return _html(view) if map_page.built() is None else map_page.page(subject.folded().text, _title(view)).encode()
 
 
 # what some kinds of result are written as in a form of their own

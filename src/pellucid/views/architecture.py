@@ -45,6 +45,7 @@ def head(found: Architecture) -> tuple[View, ...]:
 
 
 def _map(found: Architecture) -> Map:
+    found = found.folded()
     measure = found.overlay.measures.get(found.color) if found.color else None
     alt = f"The map of {found.graph.name}: {totals_words(found.totals)}"
     return Map(found.graph, found.depth, measure, found.overlay.pictures, alt=alt)
@@ -85,6 +86,7 @@ def short(value: float) -> str:
 
 def tree_table(found: Architecture) -> Table:
     """Modules and what they cost, as deep as some sixty lines go, or as the map is opened."""
+    found = found.folded()
     lines = tree(found.graph, found.depth)
     measure = found.overlay.measures.get(found.color)
     extra = found.color and found.color not in ("parameters", "flops", "stored") and measure is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.compared.folding import Folded, folded
-from pellucid.architecture.overlay import Measure
+from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.views.architecture import short
 from pellucid.views.graph import Map
 from pellucid.views.number import count, number
@@ -29,10 +31,13 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
     if found.similarity.numel():
         views += _similarity(found)
     sides = ((a, found.a, changes(found, second=False)), (b, found.b, changes(found, second=True)))
-    maps = [
-        part for name, m, by in sides for part in (Heading(name, 2), Map(m.graph, None, by, alt=f"The map of {name}"))
-    ]
+    maps = [part for name, m, by in sides for part in (Heading(name, 2), _map(name, m, by))]
     return Stack((*views, *(maps if still else [Fold("Both maps", Stack(tuple(maps)))])))
+
+
+def _map(name: str, found: Architecture, by: Measure) -> Map:
+    drawn = replace(found, overlay=Overlay({"change": by})).folded()
+    return Map(drawn.graph, None, drawn.overlay.measures["change"], alt=f"The map of {name}")
 
 
 def changes(found: Difference, *, second: bool) -> Measure:
@@ -58,7 +63,7 @@ def changes(found: Difference, *, second: bool) -> Measure:
     for group in range(len(groups) - 1, 0, -1):
         parent = graph.groups.parent[group]
         groups[parent] = max(groups[parent], groups[group])
-    return Measure("Change", "", nodes, tuple(groups), "share")
+    return Measure("Change", "", nodes, tuple(groups), "share", "largest")
 
 
 def _names(found: Difference) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 // What a box says and how large it is: a title, and at most two lines under it.
 
-import type { Graph } from "./graph.ts";
+import { type Graph, isStretch } from "./graph.ts";
 import { BOLD, LINE, TITLE, amount, shortened, units } from "./lettering.ts";
 import { type Outline, inside, layer } from "./outline.ts";
 
@@ -11,6 +11,8 @@ export const ROW = 15;
 export const FOOT = 6;
 export const PICTURE = 52;
 
+// families, the one that says most first
+const WEIGHTY = ["attention", "recurrent", "convolution", "linear", "normalization", "pooling", "activation", "arithmetic", "shape", "other"];
 const CONTAINERS = new Set(["Sequential", "ModuleList", "ModuleDict"]); // they say nothing: the name says more
 
 export interface Content {
@@ -53,7 +55,9 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
   const groups = tree.graph.groups;
   const members = count > 1 ? tree.run.get(group)! : [group];
   let name = nameOf(groups.path[group]);
-  if (count > 1) name = `${name} … ${nameOf(groups.path[members[members.length - 1]])}`;
+  const stretch = isStretch(tree.graph, group);
+  if (stretch) name = ""; // it has none of its own: its kind says what it holds
+  else if (count > 1) name = `${name} … ${nameOf(groups.path[members[members.length - 1]])}`;
   const said = kindOf(tree, group);
   let kind = (said || name) + (count > 1 ? ` ×${count}` : "");
   let parameters = 0;
@@ -67,8 +71,9 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
     const label = tree.graph.nodes.label[only];
     if (label) lines.push(shortened(label));
   } else {
-    family = layer(tree, group) ?? family;
-    if (parameters) lines.push(`${amount(parameters)} parameter${parameters === 1 ? "" : "s"}`);
+    family = layer(tree, group) ?? (stretch ? mainFamily(tree, group) : family);
+    if (parameters) lines.push(amountOf(parameters, "parameter"));
+    else if (stretch) lines.push(amountOf(tree.size[group], "operation"));
   }
   const framed = known && name !== kind ? `${name} · ${kind}` : kind;
   if (CONTAINERS.has(said) && count === 1 && name) {
@@ -76,6 +81,14 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
     lines[0] = said;
   }
   return { family, title: shortened(kind), lines, framed: shortened(framed) };
+}
+
+const amountOf = (number: number, what: string): string => `${amount(number)} ${what}${number === 1 ? "" : "s"}`;
+
+/** The family of what counts most in a stretch of operations, which has its color. */
+function mainFamily(tree: Outline, group: number): string {
+  const found = new Set(inside(tree, group).map((node) => tree.graph.nodes.family[node]));
+  return WEIGHTY.find((family) => found.has(family)) ?? "group";
 }
 
 /** The class of a group; where only names are known, the operation that it is, unless nothing ran. */

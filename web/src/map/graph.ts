@@ -70,6 +70,25 @@ export interface Graph {
 
 export const ROOT = 0;
 
+/** Is a group no module, but a stretch of a long list of operations in one, whose path and run it has? */
+export function isStretch(graph: Graph, group: number): boolean {
+  const { parent, path, call } = graph.groups;
+  const above = parent[group];
+  return above >= 0 && path[group] === path[above] && call[group] === call[above];
+}
+
+/** Which operations anything of an input flows into; where nothing does, which read anything. */
+export function flowing(graph: Graph): boolean[] {
+  const { source, target } = graph.edges;
+  const found = graph.nodes.op.map((op) => op === "input");
+  const inputs = found.filter(Boolean).length;
+  source.forEach((from, e) => {
+    if (found[from]) found[target[e]] = true;
+  });
+  if (found.filter(Boolean).length === inputs) for (const to of target) found[to] = true;
+  return found;
+}
+
 /** How many groups each group lies in. */
 export function depths(graph: Graph): Int32Array {
   const parent = graph.groups.parent;

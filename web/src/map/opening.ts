@@ -1,13 +1,15 @@
 // Which groups to open first, so that the whole network is seen in about sixty boxes.
 
 import { ROOT } from "./graph.ts";
-import { layer, type Outline, opens } from "./outline.ts";
+import { layer, merelyCut, type Outline, opens } from "./outline.ts";
 
 export const BUDGET = 60;
+const ENOUGH = 40; // boxes; from here on stretches of a long list stay as they were made
 
 /** The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
  *  What is one layer stays closed, in however many operations it is written; a group that is all there is, inputs and
- *  outputs aside, is open whatever it holds. */
+ *  outputs aside, is open whatever it holds.  Stretches that a long list was cut into are opened only where there would
+ *  be few boxes otherwise. */
 export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
   const opened = new Set([ROOT]);
   let outer = ROOT;
@@ -23,7 +25,8 @@ export function openFirst(tree: Outline, budget = BUDGET): Set<number> {
     const within = seen(tree, group);
     const allThereIs = group === only(tree, outer);
     if (allThereIs) outer = group;
-    const fits = boxes - 1 + within.length <= budget || allThereIs;
+    const stays = boxes >= ENOUGH && merelyCut(tree, group);
+    const fits = allThereIs || (boxes - 1 + within.length <= budget && !stays);
     found = fits ? within : [];
     if (fits) {
       boxes += within.length - 1;

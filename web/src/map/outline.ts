@@ -1,7 +1,7 @@
 // The hierarchy of a graph made ready for scenes: what each group holds in order of running, and what repeats.
 // An item is an operation i, written i, or a group g, written ~g.
 
-import { type Graph, depths } from "./graph.ts";
+import { type Graph, depths, flowing, isStretch } from "./graph.ts";
 
 const TOGETHER = 4; // inputs or outputs in a row that share a card
 const SIDE_BY_SIDE = 8; // that many alike groups which do not follow each other (experts) are folded too
@@ -45,9 +45,12 @@ export function inside(tree: Outline, group: number): number[] {
 
 /** The family of a group that is one layer, by its class, in however many operations it is written. */
 export function layer(tree: Outline, group: number): string | undefined {
-  const alone = tree.items[group].every((item) => item >= 0);
+  const alone = tree.items[group].every((item) => item >= 0) && !isStretch(tree.graph, group);
   return alone ? tree.graph.kinds?.[tree.graph.groups.kind[group]] : undefined;
 }
+
+/** Is it a stretch of a long list that nothing repeats? */
+export const merelyCut = (tree: Outline, group: number): boolean => isStretch(tree.graph, group) && !tree.run.has(group);
 
 /** Is there more than one thing to see inside? */
 export function opens(tree: Outline, group: number): boolean {
@@ -70,18 +73,22 @@ function itemsOf(graph: Graph): [number[][], Int32Array] {
   const size = new Int32Array(parent.length);
   for (const g of group) size[g] += 1;
   for (let g = parent.length - 1; g > 0; g--) size[parent[g]] += size[g];
-  inOrder(items);
+  inOrder(items, flowing(graph));
   return [items, size];
 }
 
-/** A group was noted after its first own operation: put the items in order of their first operation. */
-function inOrder(items: number[][]): void {
+/** Put items in order of their first operation; that of a group is the first that is no constant, if there is one:
+ *  constants may be made long before what they are read by. */
+function inOrder(items: number[][], flows: boolean[]): void {
   const first = new Int32Array(items.length).fill(-1);
+  const fixed = new Uint8Array(items.length).fill(1); // holds nothing but constants
   const begins = (item: number): number => (item >= 0 ? item : first[~item]);
   for (let g = items.length - 1; g >= 0; g--) {
     const listed = items[g];
     listed.sort((a, b) => begins(a) - begins(b));
-    first[g] = listed.length ? begins(listed[0]) : -1;
+    const told = listed.find((item) => (item >= 0 ? flows[item] : !fixed[~item]));
+    fixed[g] = told === undefined ? 1 : 0;
+    first[g] = listed.length ? begins(told ?? listed[0]) : -1;
   }
 }
 

@@ -1,5 +1,6 @@
 // What is known of a box, as rows of a name and a value.
 
+import { isStretch } from "../map/graph.ts";
 import type { Box, View } from "../map/scene.ts";
 import { type Shown, said, saidOf, valueOf } from "./measures.ts";
 import type { State } from "./state.ts";
@@ -20,8 +21,9 @@ export function factsOf(state: State, measures: Map<string, Shown>, box: Box): F
   const leaf = box.kind === "node" ? box.index : tree.size[box.index] === 1 ? leafOf(state, box.index) : -1;
   if (box.kind !== "node") {
     const groups = graph.groups;
-    add("Kind", groups.kind[box.index]);
-    add("Path", groups.path[box.index]);
+    const stretch = isStretch(graph, box.index);
+    add(stretch ? "Holds" : "Kind", groups.kind[box.index]);
+    add(stretch ? "Part of" : "Path", groups.path[box.index]);
     if (groups.call[box.index]) add("Run", `number ${groups.call[box.index] + 1} of this module`);
     if (box.count > 1) add("Repeated", `${box.count} alike, one after the other`);
     if (leaf < 0) add("Inside", plural(tree.size[box.index] * box.count, "operation"));

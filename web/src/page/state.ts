@@ -19,11 +19,28 @@ export class State {
   constructor(readonly graph: Graph) {
     this.tree = outline(graph);
     this.opened = this.first();
-    (graph.overlay?.pictures ?? []).forEach((picture, p) => {
-      this.pictures.set(picture.node, p);
-      // A group is pictured by what came last in it.
-      for (let g = graph.nodes.group[picture.node]; g > ROOT; g = graph.groups.parent[g]) this.pictures.set(~g, p);
-    });
+    (graph.overlay?.pictures ?? []).forEach((picture, p) => this.pictures.set(picture.node, p));
+    this.pictureGroups();
+  }
+
+  /** A group is pictured by the last that leaves it of what is pictured, or else by what came last in it. */
+  private pictureGroups(): void {
+    const { nodes, groups, edges } = this.graph;
+    const deep = depths(this.graph);
+    const at = [...this.pictures];
+    const leaves = new Int32Array(groups.parent.length).fill(-1);
+    for (let e = 0; at.length && e < edges.source.length; e++) {
+      let a = nodes.group[edges.source[e]];
+      let b = nodes.group[edges.target[e]];
+      while (a !== b && this.pictures.has(edges.source[e])) {
+        if (deep[a] >= deep[b]) {
+          leaves[a] = Math.max(leaves[a], edges.source[e]);
+          a = groups.parent[a];
+        } else b = groups.parent[b];
+      }
+    }
+    for (const [node, p] of at) for (let g = nodes.group[node]; g > ROOT; g = groups.parent[g]) this.pictures.set(~g, p);
+    for (let g = 1; g < leaves.length; g++) if (leaves[g] >= 0) this.pictures.set(~g, this.pictures.get(leaves[g])!);
   }
 
   scene(): View {

@@ -1,6 +1,6 @@
 // The network as a tree of elements, for screen readers and for whoever likes lists; branches are made when opened.
 
-import { ROOT } from "../map/graph.ts";
+import { ROOT, isStretch } from "../map/graph.ts";
 import { opens } from "../map/outline.ts";
 import { nameOf } from "../map/boxes.ts";
 import { make } from "./dom.ts";
@@ -36,7 +36,7 @@ export class Tree {
   private row(item: Item, level: number): HTMLElement {
     const { nodes, groups } = this.state.graph;
     const branch = item < 0 && opens(this.state.tree, ~item);
-    const text = item >= 0 ? nodes.op[item] : nameOf(groups.path[~item]);
+    const text = item >= 0 ? nodes.op[item] : isStretch(this.state.graph, ~item) ? "" : nameOf(groups.path[~item]);
     const quiet = item >= 0 ? nodes.label[item] : groups.kind[~item];
     const given: Record<string, string | number> = { role: "treeitem", tabindex: -1, "aria-level": level };
     if (branch) given["aria-expanded"] = "false";

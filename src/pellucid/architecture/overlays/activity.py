@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pellucid.architecture.given import Call
-from pellucid.architecture.graph import Graph
+from pellucid.architecture.graph import ROOT, Graph
 from pellucid.architecture.overlay import Measure, Scale, Thumbnail
 from pellucid.architecture.overlays.channels import channel_axes
 from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
+from pellucid.architecture.stretches.folding import folded
+from pellucid.architecture.tree import pictured_nodes
 from pellucid.core.recording.tape import Operation, Step, Tape
 
 SIDE, CHANNELS, MOST_PICTURES = 24, 4, 600
@@ -44,6 +47,7 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
     found: dict[str, dict[int, float]] = defaultdict(dict)
     pictures: dict[int, Thumbnail] = {}
     channels = channel_axes(tape)
+    pictured = _pictured(graph)
 
     def see(op: Operation, values: Mapping[int, Tensor]) -> None:
         value = values.get(op.outputs[0]) if op.outputs else None
@@ -53,7 +57,7 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
         axis = channels.get(op.outputs[0], unit_axis(value.ndim, op.name)) if value.ndim > 3 else None
         for name, number in numbers(value, op, tape.steps[op.index], axis).items():
             found[name][node] = number
-        if len(pictures) < MOST_PICTURES and (picture := thumbnail(value, axis or 1)) is not None:
+        if node in pictured and (picture := thumbnail(value, axis or 1)) is not None:
             pictures[node] = picture
 
     with torch.no_grad():
@@ -65,6 +69,20 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
         if found[name]
     }
     return measures, pictures
+
+
+def _pictured(graph: Graph) -> Container[int]:
+    """The nodes of which pictures are kept: all, or of very many first those that are seen when all is closed."""
+    shapes = graph.nodes.shape
+    able = [node for node, shape in enumerate(shapes) if shape is not None and len(shape) > 2]
+    if len(able) <= MOST_PICTURES:
+        return frozenset(able)
+    drawn, _ = folded(graph)
+    leaving, depths = pictured_nodes(drawn, frozenset(able)), drawn.depths
+    outer = [leaving[group] for group in sorted(range(len(depths)), key=depths.__getitem__)]
+    alone = [node for node in able if graph.nodes.group[node] == drawn.nodes.group[node] == ROOT]
+    ordered = dict.fromkeys(node for node in (*alone, *outer, *able) if node is not None)
+    return frozenset(islice(ordered, MOST_PICTURES))
 
 
 def numbers(value: Tensor, op: Operation, step: Step, axis: int | None = None) -> dict[str, float]:
@@ -119,7 +137,7 @@ def _ends(op: Operation, step: Step) -> tuple[float, float] | None:
 def thumbnail(value: Tensor, axis: int = 1) -> Thumbnail | None:
     """The first sample's channels that vary most from place to place, or its tokens by features; None for other shapes.
 
-    `axis`: where the channels of a map are.
+    `axis`: where the channels of a map are.  Of a map that is one line of places all channels are one picture.
 
     >>> thumbnail(torch.ones(1, 8, 32, 32)).channels, thumbnail(torch.ones(1, 8)) is None
     ((0, 1, 2, 3), True)
@@ -132,6 +150,8 @@ def thumbnail(value: Tensor, axis: int = 1) -> Thumbnail | None:
         told = v[0].std((1, 2), correction=0)  # a channel that is strong everywhere alike shows nothing
         channels = told.sort(descending=True, stable=True).indices[:CHANNELS]
         maps = v[:, channels]
+    elif v.ndim == 4 and max(v.shape[2:]) > 1 < v.shape[1]:  # a line of places: all channels, one above the other
+        channels, maps = torch.zeros(1, dtype=torch.long), v.flatten(2)[:, None]
     elif v.ndim == 3 and min(v.shape[1:]) > 1:
         channels, maps = torch.zeros(1, dtype=torch.long), v[:, None]
     else:

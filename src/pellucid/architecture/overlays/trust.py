@@ -32,7 +32,7 @@ def covered(graph: Graph, explanation: Explanation) -> Measure:
     total = sums(parent, [(g, v or 0.0) for g, v in zip(group, shares, strict=True)])
     count = sums(parent, [(g, int(v is not None)) for g, v in zip(group, shares, strict=True)])
     groups = tuple(t / n if n else None for t, n in zip(total, count, strict=True))
-    return Measure(f"Covered by the rules of {explanation.method}", "", tuple(shares), groups, "share")
+    return Measure(f"Covered by the rules of {explanation.method}", "", tuple(shares), groups, "share", "mean")
 
 
 def _bare(op: str) -> str:

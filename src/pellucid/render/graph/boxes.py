@@ -13,6 +13,18 @@ NARROWEST = 64
 BAR, ROW, FOOT = 22, 15, 6  # heights of the title's bar, of a line, and below the last line
 PICTURE = 52  # the height of a thumbnail with its margins
 GROUP = "group"
+WEIGHTY = (
+    "attention",
+    "recurrent",
+    "convolution",
+    "linear",
+    "normalization",
+    "pooling",
+    "activation",
+    "arithmetic",
+    "shape",
+    "other",
+)  # families, the one that says most first
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})  # classes that say nothing: the name says more
 
 
@@ -60,7 +72,9 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     groups = tree.graph.groups
     name = groups.path[group].rpartition(".")[2]
     members = tree.run[group] if count > 1 else (group,)
-    if count > 1:
+    if tree.graph.is_stretch(group):
+        name = ""  # it has none of its own: its kind says what it holds
+    elif count > 1:
         name = f"{name} … {groups.path[members[-1]].rpartition('.')[2]}"
     said = _kind(tree, group)
     kind = (said or name) + (f" ×{count}" if count > 1 else "")
@@ -72,12 +86,23 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
         family = tree.layer(group) or tree.graph.nodes.family[only]
         lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
     else:
-        family = tree.layer(group) or GROUP
-        lines += [f"{amount(parameters)} parameter{'s' * (parameters != 1)}"] if parameters else []
+        family = tree.layer(group) or (_main_family(tree, group) if tree.graph.is_stretch(group) else GROUP)
+        lines += [_amount(parameters, "parameter")] if parameters else []
+        lines += [_amount(tree.size[group], "operation")] if not lines and tree.graph.is_stretch(group) else []
     framed = f"{name} · {kind}" if known and name != kind else kind
     if said in CONTAINERS and count == 1 and name:
         kind, lines = name, [said, *lines[1:]]
     return Content(family, shortened(kind), tuple(lines), shortened(framed))
+
+
+def _amount(number: int, what: str) -> str:
+    return f"{amount(number)} {what}{'s' * (number != 1)}"
+
+
+def _main_family(tree: Outline, group: int) -> str:
+    """The family of what counts most in a stretch of operations, which has its color."""
+    inside = {tree.graph.nodes.family[node] for node in tree.inside(group)}
+    return next((family for family in WEIGHTY if family in inside), GROUP)
 
 
 def _kind(tree: Outline, group: int) -> str:

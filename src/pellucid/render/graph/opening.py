@@ -8,13 +8,15 @@ from pellucid.architecture.graph import ROOT, Graph
 from pellucid.render.graph.outline import Outline, outline
 
 BUDGET = 60
+ENOUGH = 40  # boxes; from here on stretches of a long list stay as they were made
 
 
 def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
     """The groups to open: always the one that holds the most operations, as long as all boxes together are few enough.
 
     What is one layer stays closed, in however many operations it is written; a group that is all there is, inputs and
-    outputs aside, is open whatever it holds.
+    outputs aside, is open whatever it holds.  Stretches that a long list was cut into are opened only where there
+    would be few boxes otherwise.
 
     >>> from pellucid.architecture.graph import Edges, nodes, only_root
     >>> open_first(Graph("one", "", nodes("relu"), only_root("Net"), Edges()))
@@ -35,7 +37,7 @@ def open_first(graph: Graph | Outline, budget: int = BUDGET) -> frozenset[int]:
         inside = _seen(tree, group)
         all_there_is = group == _only(tree, outer)
         outer = group if all_there_is else outer
-        fits = boxes - 1 + len(inside) <= budget or all_there_is
+        fits = all_there_is or (boxes - 1 + len(inside) <= budget and not (boxes >= ENOUGH and tree.merely_cut(group)))
         seen = inside if fits else []
         if fits:
             boxes += len(inside) - 1

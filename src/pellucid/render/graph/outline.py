@@ -48,8 +48,12 @@ class Outline:
 
     def layer(self, group: int) -> Family | None:
         """The family of a group that is one layer, by its class, in however many operations it is written."""
-        alone = all(item >= 0 for item in self.items[group])
+        alone = all(item >= 0 for item in self.items[group]) and not self.graph.is_stretch(group)
         return family_of_kind(self.graph.groups.kind[group]) if alone else None
+
+    def merely_cut(self, group: int) -> bool:
+        """Is it a stretch of a long list that nothing repeats?"""
+        return self.graph.is_stretch(group) and group not in self.run
 
     def opens(self, group: int) -> bool:
         """Is there more than one thing to see inside?"""
@@ -91,13 +95,17 @@ def _items(graph: Graph) -> tuple[list[list[int]], list[int]]:
         size[group] += 1
     for group in range(len(parent) - 1, 0, -1):
         size[parent[group]] += size[group]
-    _in_order(items)
+    _in_order(items, graph.flowing)
     return items, size
 
 
-def _in_order(items: list[list[int]]) -> None:
-    """A group was noted after its first own operation: put the items in order of their first operation."""
+def _in_order(items: list[list[int]], flowing: tuple[bool, ...]) -> None:
+    """Put items in order of their first operation; that of a group is the first that is no constant, if there is one.
+
+    Constants may be made long before what they are read by.
+    """
     first = [-1] * len(items)
+    fixed = [True] * len(items)  # holds nothing but constants
 
     def begins(item: int) -> int:
         return item if item >= 0 else first[~item]
@@ -105,7 +113,9 @@ def _in_order(items: list[list[int]]) -> None:
     for group in range(len(items) - 1, -1, -1):
         listed = items[group]
         listed.sort(key=begins)
-        first[group] = begins(listed[0]) if listed else -1
+        told = next((item for item in listed if (flowing[item] if item >= 0 else not fixed[~item])), None)
+        fixed[group] = told is None
+        first[group] = begins(listed[0] if told is None else told) if listed else -1
 
 
 def _together(graph: Graph, items: list[list[int]]) -> tuple[int, ...]:
