@@ -81,6 +81,9 @@ def _(subject: Difference) -> dict[str, Any]:
             "folded": asdict(subject.folded),
             "weights": [asdict(w) for w in subject.weights], "sites_a": list(subject.sites_a),
             "sites_b": list(subject.sites_b), "similarity": values, "samples": subject.samples,
+            "layers": [{**asdict(pair), "weights": _known(pair.weights)} for pair in subject.layers],
+            "otherwise": subject.otherwise,
+            "apart": [{"site": a, "other": b, "relative": v} for (a, b), v in subject.apart.items()],
             "notes": list(subject.notes)}  # fmt: skip
 
 

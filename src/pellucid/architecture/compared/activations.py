@@ -59,12 +59,8 @@ def activations(
                 for j, k in both:
                     if left[j].shape == right[k].shape:
                         v, w = left[j].double(), right[k].double()
-                        sums[j, k] = (
-                            sums[j, k][0] + float((w - v).square().sum()),
-                            sums[j, k][1] + float(v.square().sum()),
-                        )
-                    else:
-                        sums[j, k] = (0.0, 0.0)
+                        step_apart, length = float((w - v).square().sum()), float(v.square().sum())
+                        sums[j, k] = sums[j, k][0] + step_apart, sums[j, k][1] + length
                 yield left, right
 
         values = table(batches())

@@ -1,6 +1,6 @@
 """Weights as they are applied: with what scales and shifts a layer's channels afterwards folded in, row by row.
 
-The factors are those of `core/folding.py`, in double precision: gain / sqrt(variance + eps), and the shift that is left.
+Factors are those of `core/folding.py`, in double precision: gain / sqrt(variance + eps), and the shift that is left.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def alike(a: Applied, b: Applied, prints: tuple[tuple[float, ...], tuple[float, 
 def applied(layer: Layer, held: Mapping[int, Tensor], names: tuple[str, str]) -> Applied:
     """The weights of a layer as they are applied; `held` are values of its tape.
 
-    >>> layer = Layer(LINEAR, (1, 1), 1, 0, 9, 1, (0, 1), (1, None), after=(Constants("mul", (2,)), Constants("add", (3,))))
+    >>> after = Constants("mul", (2,)), Constants("add", (3,))
+    >>> layer = Layer(LINEAR, (1, 1), 1, 0, 9, 1, (0, 1), (1, None), after=after)
     >>> found = applied(layer, {1: torch.tensor([[3.0]]), 2: torch.tensor([2.0]), 3: torch.tensor([1.0])}, ("w", "b"))
     >>> [row.tolist() for row in found.rows()], found.shift.tolist()
     ([[6.0]], [1.0])
@@ -105,9 +106,8 @@ def applied(layer: Layer, held: Mapping[int, Tensor], names: tuple[str, str]) ->
             shift = None if shift is None else shift * factor
         if offset is not None:
             shift = offset if shift is None else shift + offset
-    if not linear:
+    if not linear or weight is None:
         return Applied(None, None, shift, names, () if scale is None else (scale.float(),))
-    assert weight is not None  # of a linear layer, by `layers`
     return Applied(_out_first(layer, weight), scale, shift, names)
 
 
@@ -123,14 +123,15 @@ def _out_first(layer: Layer, weight: Tensor) -> Tensor:
 
 def _factor(c: Constants, held: Mapping[int, Tensor]) -> tuple[Tensor | None, Tensor | None]:
     """By what channels are multiplied, and what is then added."""
-    values = [None if v is None else held[v].detach().double().flatten() for v in c.values]
-    first = values[0]
+    first, *rest = (None if v is None else held[v].detach().double().flatten() for v in c.values)
+    if first is None:
+        return None, None
     if c.how == "batch_norm":
-        mean, variance, gain, bias = values
-        assert mean is not None and variance is not None
+        variance, gain, bias = rest
+        if variance is None:
+            return None, None
         factor = (variance + c.eps).rsqrt() * (1.0 if gain is None else gain)
-        return factor, (-mean * factor if bias is None else bias - mean * factor)
-    assert first is not None
+        return factor, (0.0 if bias is None else bias) - first * factor
     by: Mapping[str, tuple[Tensor | None, Tensor | None]] = {
         "mul": (first, None), "div": (1 / first, None), "add": (None, first), "sub": (None, -first),
     }  # fmt: skip

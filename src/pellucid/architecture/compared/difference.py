@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,14 @@ from pellucid.core.names import named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.core.tensors import as_tensors
+from pellucid.doors.onnx.running.module import Block
 from pellucid.doors.open import open as open_network
 from pellucid.doors.pictures.reading import reading
+from pellucid.doors.torch.exported import Program
 from pellucid.doors.weight_files.entries import Entry, Listing
 from pellucid.doors.weight_files.listing import listed
+
+_MOVED = 1e-3  # relative: farther than rounding brings weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,9 +92,10 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     found = by_layers(left, right, x) if parts.changed or parts.added or parts.removed else None
     if isinstance(found, str):
         notes.append(found)
-    clear = found if isinstance(found, Layerwise) and (found.folded or _fewer(found.parts, parts)) else None
-    parts = parts if clear is None else clear.parts
-    weights = _weights(left, right, parts) if clear is None else clear.weights
+    weights: Sequence[WeightChange] = list(_weights(left, right, parts))
+    clear = found if isinstance(found, Layerwise) and _clearer(left, right, found, parts, weights) else None
+    if clear is not None:
+        parts, weights = clear.parts, clear.weights
     known: dict[str, Any] = {} if clear is None else {"layers": clear.pairs, "otherwise": clear.otherwise}
     if x is not None and has_numbers(x):
         given = as_tensors(x, left.inputs)
@@ -105,10 +110,26 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     return Difference(of_a, of_b, parts, tuple(sorted(weights, key=_by_change)), notes=tuple(notes), **known)
 
 
-def _fewer(layers: Alignment, parts: Alignment) -> bool:
-    """Is less than half as much different where layers are compared, and not modules?"""
-    few, many = (len(side.changed) + len(side.added) + len(side.removed) for side in (layers, parts))
-    return 2 * few < many
+def _clearer(
+    a: Network, b: Network, layers: Layerwise, parts: Alignment, weights: Sequence[WeightChange]
+) -> bool:  # fmt: skip
+    """Do layers tell more of how two networks differ than modules do?
+
+    Of two in modules of their own that is so where one has normalization folded in, and its weights differ for that; of
+    others where less than half as much is different.
+    """
+    few, many = (len(side.changed) + len(side.added) + len(side.removed) for side in (layers.parts, parts))
+    if _modules_of(a) == _modules_of(b) != "operations":
+        moved = sum(w.relative is None or w.relative > _MOVED for w in weights)
+        return bool(layers.folded) and sum(not pair.rounded for pair in layers.pairs) < moved
+    return bool(layers.folded) or 2 * few < many
+
+
+def _modules_of(net: Network) -> str:
+    """Whose modules a network is made of; those of a file of operations are its operations."""
+    if isinstance(net.model, Block | Program | torch.jit.ScriptModule):
+        return "operations"
+    return "keras" if hasattr(net.model, "_flatten_layers") else "torch"
 
 
 def _opened(what: Mappable) -> Network | Listing:

@@ -25,6 +25,8 @@ _NORMS = {
     "rms_norm": ("input", "normalized_shape", "weight"),
     "instance_norm": ("input", "running_mean", "running_var", "weight", "bias"),
 }
+_PRODUCT = ("input", "weight", "bias", "stride", "padding")
+_KERNEL_CONVOLUTION = (*_PRODUCT, "dilation", "transposed", "output_padding", "groups")
 _BATCH = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _KERNEL = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")  # as aten has it
 _FACTORS = {"add": "add", "sub": "sub", "subtract": "sub", "mul": "mul", "multiply": "mul", "div": "div"}
@@ -33,6 +35,7 @@ _MOVES = frozenset({"permute", "transpose", "movedim", "moveaxis", "swapaxes", "
 _OTHERS = frozenset(
     {"embedding", "prelu", "lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward", "bilinear"}
 )
+_BATCHES = frozenset({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"})
 LINEAR, BACK = "linear", "transposed convolution"
 
 
@@ -77,8 +80,9 @@ def layers(tape: Tape) -> tuple[Layer, ...]:
     >>> import torch
     >>> from pellucid.core.recording.record import record_module
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.ReLU()).eval()
-    >>> [(l.kind, l.shape, l.operations, l.normalized) for l in layers(record_module(model, (torch.ones(1, 3, 2, 2),), {}))]
-    [('linear', (4, 3), (0, 1), True)]
+    >>> (found,) = layers(record_module(model, (torch.ones(1, 3, 2, 2),), {}))
+    >>> found.kind, found.shape, found.operations, found.normalized
+    ('linear', (4, 3), (0, 1), True)
     """
     return tuple(_Finding(tape).layers())
 
@@ -110,11 +114,14 @@ class _Finding:
 
     def _layer(self, op: Operation) -> Layer | None:
         name = op.name.rstrip("_").removeprefix("aten.")
+        if name in ("_convolution", "convolution"):
+            name = "conv_transpose2d" if self.tape.steps[op.index].args[6:7] == (True,) else "conv2d"
+            return self._product(op, name, _KERNEL_CONVOLUTION)
         if name in _CONVOLUTIONS or name in _BACK or name == "linear":
             return self._product(op, name)
         if name in _PRODUCTS or name == "addmm":
             return self._matrix(op, name)
-        if name in ("batch_norm", "_native_batch_norm_legit_no_training"):
+        if name in _BATCHES:
             return self._normalization(op)
         if name in _NORMS:
             given = _given(self.tape.steps[op.index], _NORMS[name])
@@ -125,12 +132,12 @@ class _Finding:
             return self._other(op, _FACTORS.get(name, name))
         return None
 
-    def _product(self, op: Operation, name: str) -> Layer | None:
+    def _product(self, op: Operation, name: str, names: tuple[str, ...] = ()) -> Layer | None:
         """A convolution or a linear layer."""
         step = self.tape.steps[op.index]
         back = name in _BACK
-        names = ("input", "weight", "bias", "stride", "padding", *(("output_padding", "groups") if back else ()))
-        given = _given(step, names if back else (*names, "dilation", "groups"))
+        usual = (*_PRODUCT, "output_padding", "groups") if back else (*_PRODUCT, "dilation", "groups")
+        given = _given(step, names or usual)
         weight, taken = self._constant(given.get("weight")), _id(given.get("input"))
         if weight is None or taken is None:
             return None
@@ -180,18 +187,10 @@ class _Finding:
         if constants is None:
             return None
         taken = _id(self._of_batch(op).get("input"))
+        if taken is None:
+            return None
         shape = self._shape(constants.values[1])
-        return Layer(
-            "batch_norm",
-            shape,
-            1,
-            -1 if taken is None else taken,
-            op.outputs[0],
-            1,
-            (op.index,),
-            (),
-            after=(constants,),
-        )
+        return Layer("batch_norm", shape, 1, taken, op.outputs[0], 1, (op.index,), (), after=(constants,))
 
     def _followed(
         self, op: Operation, kind: str, taken: int | None, weights: tuple[int | None, ...], axis: int
@@ -224,9 +223,9 @@ class _Finding:
         value, ahead, moved = put, axis, list[int]()
         while len(self.readers.get(value, ())) == 1 and self.readers[value][0] >= 0:
             reader = self.tape.operations[self.readers[value][0]]
-            if len(reader.outputs) != 1:
-                break
             name = reader.name.rstrip("_").removeprefix("aten.")
+            if len(reader.outputs) != 1 and name not in _BATCHES:
+                break
             turned = self._turned(reader, name, ahead, len(self._shape(value))) if name in _MOVES else None
             found = None if turned is not None else self._constants(reader, name, value, ahead)
             if turned is None and found is None:
@@ -240,7 +239,7 @@ class _Finding:
         return put, last, tuple(operations), tuple(after)
 
     def _constants(self, op: Operation, name: str, value: int, axis: int) -> Constants | None:
-        if name in ("batch_norm", "_native_batch_norm_legit_no_training"):
+        if name in _BATCHES:
             return self._batch(op) if axis == 1 and _id(self._of_batch(op).get("input")) == value else None
         if name not in _FACTORS:
             return None
@@ -269,7 +268,7 @@ class _Finding:
         step = self.tape.steps[op.index]
         if op.name.endswith("no_training"):
             return _given(step, tuple(name for name in _KERNEL if name != "training"))
-        kernel = isinstance(step.function, OpOverload) or len(step.args) > len(_BATCH)
+        kernel = op.name.startswith("aten.") or isinstance(step.function, OpOverload) or len(step.args) > len(_BATCH)
         return _given(step, _KERNEL if kernel else _BATCH)
 
     def _turned(self, op: Operation, name: str, axis: int, ndim: int) -> int | None:

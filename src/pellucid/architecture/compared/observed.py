@@ -6,6 +6,7 @@ values at every layer that both have: then each layer, and what lies before it, 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,12 +24,11 @@ from pellucid.core.structure import leaves
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """A network's layers on one input.  `taken` and `put` are their values, and `results` what the network put out."""
+    """A network's layers on one input: `values` are what they took and put out, `results` what the network put out."""
 
     tape: Tape
     known: tuple[Known, ...]
-    taken: dict[int, Tensor] = field(default_factory=dict)
-    put: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, Tensor] = field(default_factory=dict)
     results: tuple[Tensor, ...] = ()
 
     def module(self, k: int) -> str:
@@ -53,22 +53,18 @@ class Observed:
 def observed(tape: Tape, model: nn.Module, call: Call, *, keep: bool) -> Observed:
     """The layers of a recorded pass, their weights, and if they are to be kept their values."""
     found = layers(tape)
-    begins = {layer.operations[0]: k for k, layer in enumerate(found)}
-    ends = {layer.operations[-1]: k for k, layer in enumerate(found)}
+    kept = {v for layer in found for v in (layer.taken, layer.put)} if keep else set[int]()
     wanted: dict[int, set[int]] = {}
     for layer in found:
         held = {v for v in (*layer.weights, *(v for c in layer.after for v in c.values)) if v is not None}
         for index in layer.operations:
             wanted[index] = held & set(tape.operations[index].inputs)
     weights: dict[int, Tensor] = {}
-    taken, put = dict[int, Tensor](), dict[int, Tensor]()
+    mine = dict[int, Tensor]()
 
     def see(op: Operation, values: Mapping[int, Tensor]) -> None:
         weights.update({v: values[v] for v in wanted.get(op.index, ())})
-        if keep and op.index in begins and found[begins[op.index]].taken in values:
-            taken[begins[op.index]] = values[found[begins[op.index]].taken].clone()
-        if keep and op.index in ends:
-            put[ends[op.index]] = values[found[ends[op.index]].put].clone()
+        mine.update({v: values[v].clone() for v in kept.intersection(op.outputs)})
 
     with torch.no_grad():
         out = tape.replay(model, call.args, call.kwargs, see=see)
@@ -77,7 +73,7 @@ def observed(tape: Tape, model: nn.Module, call: Call, *, keep: bool) -> Observe
     for layer in found:
         one = applied(layer, weights, names.of(layer))
         known.append(Known(layer, tape.operations[layer.operations[0]].path, one, one.print()))
-    return Observed(tape, tuple(known), taken, put, tuple(leaves(out, deep=True)) if keep else ())
+    return Observed(tape, tuple(known), mine, tuple(leaves(out, deep=True)) if keep else ())
 
 
 Apart = tuple[float | None, float | None]  # of what a layer took, and of what it put out
@@ -88,28 +84,36 @@ def forced(
 ) -> tuple[dict[int, Apart], tuple[float | None, ...]]:
     """How far the second network's layers are from the first one's, by the number of the pair, and what it puts out.
 
-    After each pair it goes on with the first one's values.  Distances are relative, None where shapes do not fit.
+    At every such place it goes on with the first one's values.  Distances are relative; None where shapes do not fit,
+    and of what a layer took where that is an input of the network.
     """
-    begins = {b.known[j].layer.operations[0]: n for n, (_, j) in enumerate(pairs)}
-    ends = {b.known[j].layer.operations[-1]: n for n, (_, j) in enumerate(pairs)}
-    took: dict[int, float | None] = {}
-    apart: dict[int, Apart] = {}
+    takes, puts = defaultdict[int, list[int]](list), dict[int, int]()
+    for n, (_, j) in enumerate(pairs):
+        takes[b.known[j].layer.taken].append(n)
+        puts[b.known[j].layer.put] = n
+    took, put = dict[int, float | None](), dict[int, float | None]()
 
-    def see(op: Operation, values: Mapping[int, Tensor]) -> Mapping[int, Tensor] | None:
-        if (n := begins.get(op.index)) is not None:
-            i, j = pairs[n]
-            mine = values.get(b.known[j].layer.taken)
-            took[n] = None if mine is None or i not in a.taken else _apart(a.taken.pop(i), mine)
-        if (n := ends.get(op.index)) is None:
-            return None
-        i, j = pairs[n]
-        put = b.known[j].layer.put
-        theirs = _laid_out(a.put.pop(i), a.known[i].layer, values[put], b.known[j].layer)
-        apart[n] = took[n], None if theirs is None else distance(theirs, values[put])
-        return None if theirs is None else {put: theirs}
+    def see(op: Operation, values: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
+        changed: dict[int, Tensor] = {}
+        for v in () if op.idle else op.outputs:
+            here = values.get(v)
+            if here is None or not here.is_floating_point():
+                continue
+            if (n := puts.get(v)) is not None:
+                one, two = (side.known[k].layer for side, k in zip((a, b), pairs[n], strict=True))
+                theirs = _laid_out(a.values[one.put], one, here, two)
+                put[n] = None if theirs is None else distance(theirs, here)
+                here = changed[v] = here if theirs is None else theirs
+            for n in takes.get(v, ()):
+                theirs = a.values.get(a.known[pairs[n][0]].layer.taken)
+                took[n] = None if theirs is None else _apart(theirs, here)
+                if took[n] is not None and theirs is not None:
+                    here = changed[v] = theirs.reshape(here.shape).to(here.dtype, copy=True)
+        return changed
 
     with torch.no_grad():
         out = b.tape.replay(model, call.args, call.kwargs, see=see)
+    apart = {n: (took.get(n), put.get(n)) for n in range(len(pairs))}
     return apart, tuple(_apart(v, w) for v, w in zip(a.results, leaves(out, deep=True), strict=False))
 
 
@@ -133,7 +137,7 @@ def _laid_out(v: Tensor, of: Layer, like: Tensor, by: Layer) -> Tensor | None:
     v, there = v.movedim(of.axis, -1), like.movedim(by.axis, -1)
     if v.shape[-1] != there.shape[-1]:
         return None
-    return v.reshape(there.shape).movedim(-1, by.axis).to(like.dtype).contiguous()
+    return v.reshape(there.shape).movedim(-1, by.axis).to(like.dtype, copy=True)
 
 
 class _Names:

@@ -59,13 +59,13 @@ def summed(name: str, other: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> Wei
     old, new, both, apart, largest, bad = 0.0, 0.0, 0.0, 0.0, 0.0, 0
     for v, w in pairs:
         a, b = v.double(), w.double()
-        size, other = float(a @ a), float(b @ b)
-        if not math.isfinite(size + other):
+        before, now = float(a @ a), float(b @ b)
+        if not math.isfinite(before + now):
             fine = torch.isfinite(a) & torch.isfinite(b)
             bad += int((~fine & (a != b) & ~(a.isnan() & b.isnan())).sum())
             a, b = a[fine], b[fine]
-            size, other = float(a @ a), float(b @ b)
-        old, new, both = old + size, new + other, both + float(a @ b)
+            before, now = float(a @ a), float(b @ b)
+        old, new, both = old + before, new + now, both + float(a @ b)
         if not torch.equal(a, b):
             step = b - a
             apart, largest = apart + float(step @ step), max(largest, float(step.abs().max()))
