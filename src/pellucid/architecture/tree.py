@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pellucid.architecture.graph import ROOT, Graph, shape_text
+from pellucid.architecture.totals import partly_known
 
 BUDGET = 60
 
@@ -15,7 +16,8 @@ class Line:
 
     `group` is the first of its `members`; an operation has none.
 
-    Sums are those of all of them together.
+    Sums are those of all of them together; `more_flops`: what some operations inside cost is not known, so that `flops`
+    are a lower bound.
     """
 
     depth: int
@@ -29,6 +31,7 @@ class Line:
     group: int
     node: int | None
     members: tuple[int, ...] = ()
+    more_flops: bool = False
 
 
 def tree(graph: Graph, depth: int | None = None) -> tuple[Line, ...]:
@@ -64,6 +67,7 @@ class _Tree:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.outputs = output_nodes(graph)
+        self.partly = partly_known(graph)
         self.held: list[list[tuple[int, int, int | None]]] = [[] for _ in graph.groups.parent]
         first = [len(graph.nodes)] * len(graph.groups)
         for node, group in enumerate(graph.nodes.group):
@@ -145,6 +149,7 @@ class _Tree:
             first,
             None,
             tuple(inside),
+            any(self.partly[i] for i in inside) or 0 < len(known) < len(flops),
         )
 
     def _said(self, group: int) -> str:

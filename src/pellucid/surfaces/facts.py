@@ -67,7 +67,8 @@ def _(subject: Comparison) -> dict[str, Any]:
 def _(subject: Architecture) -> dict[str, Any]:
     lines = [
         {"name": line.name, "site": subject.graph.site_of(line.group), "kind": line.kind, "output": line.shape or None,
-         "parameters": line.parameters, "flops": line.flops, "count": line.count, "depth": line.depth}
+         "parameters": line.parameters, "flops": line.flops, "more_flops": line.more_flops,
+         "count": line.count, "depth": line.depth}
         for line in tree(subject.graph, subject.depth)
     ]  # fmt: skip
     return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),

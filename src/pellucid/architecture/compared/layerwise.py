@@ -18,7 +18,7 @@ from torch import nn
 from pellucid.architecture.compared.alignment import Alignment, Change
 from pellucid.architecture.compared.applied import changes, relative
 from pellucid.architecture.compared.observed import Apart, Observed, between, forced, observed, results
-from pellucid.architecture.compared.pairing import pairs
+from pellucid.architecture.compared.pairing import pairs, reshaped
 from pellucid.architecture.compared.weight_change import WeightChange
 from pellucid.architecture.given import Call
 from pellucid.architecture.sources.labels import label
@@ -41,7 +41,7 @@ class LayerPair:
 
     `folded` says in which network its normalization is folded into its weights, where the other has it apart; `places`
     are the sites of its values, after all that belongs to it.  `weights` is the relative difference of the weights as
-    they are applied, None where their shapes differ; `rounded`: rounding explains it.  `values` is that of what it puts
+    they are applied; `rounded`: rounding explains it.  `values` is that of what it puts
     out after both were given the same values at the layers before; None where the two are not laid out alike.
     `parameters` are the numbers in its weights.
     """
@@ -50,7 +50,7 @@ class LayerPair:
     other: str
     kind: str
     folded: Side
-    weights: float | None
+    weights: float
     rounded: bool
     values: float | None
     parameters: int
@@ -113,7 +113,7 @@ class _Comparing:
         made, weights = list[LayerPair](), list[WeightChange]()
         for n, (i, j) in enumerate(self.found):
             one, two = self.a.known[i], self.b.known[j]
-            moved = changes(one.applied, two.applied) if one.layer.shape == two.layer.shape else ()
+            moved = changes(one.applied, two.applied)
             weights += moved
             site, other = self.a.module(i), self.b.module(j)
             made.append(self._pair(n, relative(moved)))
@@ -122,17 +122,20 @@ class _Comparing:
             else:
                 (same if one_place(site, other) else renamed).append((site, other))
         changed += self._ends()
-        sites = [
-            tuple(side.module(n) for n in sorted(held))
-            for side, held in zip((self.a, self.b), self.missing, strict=True)
-        ]
+        held = [sorted(side) for side in self.missing]
+        others = reshaped(self.a.known, self.b.known, held[0], held[1])
+        for i, j in others.items():
+            shapes = [_x(side.known[n].layer.shape) for side, n in ((self.a, i), (self.b, j))]
+            changed.append(Change(self.a.module(i), self.b.module(j), (f"weights {shapes[0]}, now {shapes[1]}",)))
+        gone = tuple(self.a.module(i) for i in held[0] if i not in others)
+        come = tuple(self.b.module(j) for j in held[1] if j not in others.values())
         places = tuple(
             (self.a.place(i), self.b.place(j))
             for i, j in self.found
             if self.a.keeps_samples(i) and self.b.keeps_samples(j)
         )
         otherwise = sum(len(set(lone.values())) for lone in self.lone) - sum(map(len, self.missing))
-        parts = Alignment(tuple(same), tuple(renamed), tuple(changed), sites[0], sites[1])
+        parts = Alignment(tuple(same), tuple(renamed), tuple(changed), gone, come)
         return Layerwise(parts, tuple(made), tuple(weights), places, otherwise)
 
     def _pair(self, n: int, weights: float) -> LayerPair:
@@ -146,8 +149,8 @@ class _Comparing:
             self.b.module(j),
             one.kind,
             folded,
-            weights if one.shape == two.shape else None,
-            weights <= near and one.shape == two.shape,
+            weights,
+            weights <= near,
             values if values is None or math.isfinite(values) else None,
             math.prod(one.shape),
             (self.a.place(i), self.b.place(j)),
@@ -158,13 +161,11 @@ class _Comparing:
         i, j = self.found[n]
         one, two = self.a.known[i], self.b.known[j]
         took, put = self.apart.get(n, (None, None))
-        same = moved <= max(one.applied.tolerance, two.applied.tolerance) and one.layer.shape == two.layer.shape
+        same = moved <= max(one.applied.tolerance, two.applied.tolerance)
         labels = _of(self.a.tape, one.layer.operations[:1]), _of(self.b.tape, two.layer.operations[:1])
         fed_apart = took is not None and took > self.near
         apart = put > self.near if put is not None else None
-        if one.layer.shape != two.layer.shape:
-            yield f"weights {_x(one.layer.shape)}, now {_x(two.layer.shape)}"
-        elif labels[0] != labels[1] and not fed_apart and (apart is None or (apart and same)):
+        if labels[0] != labels[1] and not fed_apart and (apart is None or (apart and same)):
             yield _apart(*labels)
         elif took is not None and not fed_apart and apart and same:
             yield "other values from the same input"
@@ -178,9 +179,8 @@ class _Comparing:
             layers_put_out = one in self.stops[0] and two in self.stops[1]
             if layers_put_out or (apart is not None and apart <= self.near):
                 continue
-            shapes = [_x(side.tape.values[v].shape) for side, v in ((self.a, one), (self.b, two))]
-            said = tuple(self._before(one, two))
-            yield Change(OUTPUT, OUTPUT, said if apart is not None else (f"{shapes[0]}, now {shapes[1]}", *said))
+            if said := tuple(self._before(one, two)):
+                yield Change(OUTPUT, OUTPUT, said)
 
     def _before(self, one: int, two: int) -> Iterator[str]:
         """Which operations lie before a value, in one network but not in the other."""

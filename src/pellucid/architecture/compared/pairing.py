@@ -27,8 +27,8 @@ class Known:
 def pairs(a: Sequence[Known], b: Sequence[Known]) -> list[tuple[int, int]]:
     """Numbers of layers that belong together, in the order of the first.
 
-    First those whose weights may be the same, then those of one shape in a module of one name, then those of one shape
-    in the same order between layers that are paired, and last those of one kind there.
+    First those whose weights may be the same, then those of one shape in a module of one name, and last those of one
+    shape in the same order between layers that are paired.
     """
     names = _classes(a, b)
     by_weights = _in_order(range(len(a)), range(len(b)), lambda k: names[0][k], lambda k: names[1][k])
@@ -39,10 +39,14 @@ def pairs(a: Sequence[Known], b: Sequence[Known]) -> list[tuple[int, int]]:
     for i in _without(range(len(a)), found):
         if held := there[_shape(a[i]), a[i].path]:
             found[i] = held.pop(0)
-    for key in (_shape, _kind):
-        for left, right in _gaps(found, len(a), len(b)):
-            found |= _in_order(left, right, lambda i, key=key: key(a[i]), lambda j, key=key: key(b[j]))  # type: ignore[misc]
+    for left, right in _gaps(found, len(a), len(b)):
+        found |= _in_order(left, right, lambda i: _shape(a[i]), lambda j: _shape(b[j]))
     return sorted(found.items())
+
+
+def reshaped(a: Sequence[Known], b: Sequence[Known], left: Sequence[int], right: Sequence[int]) -> dict[int, int]:
+    """Of layers that have no partner, those of one kind in the same order, whose weights have other shapes."""
+    return _in_order(left, right, lambda i: _kind(a[i]), lambda j: _kind(b[j]))
 
 
 def _shape(k: Known) -> Hashable:
