@@ -67,8 +67,8 @@ def _(subject: Comparison) -> dict[str, Any]:
 def _(subject: Architecture) -> dict[str, Any]:
     lines = [
         {"name": line.name, "site": subject.graph.site_of(line.group), "kind": line.kind, "output": line.shape or None,
-         "parameters": line.parameters, "flops": line.flops, "more_flops": line.more_flops,
-         "count": line.count, "depth": line.depth}
+         "parameters": line.parameters, "flops": line.flops, "more_flops": line.more_flops, "count": line.count,
+         "depth": line.depth}
         for line in tree(subject.graph, subject.depth)
     ]  # fmt: skip
     return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
@@ -77,15 +77,12 @@ def _(subject: Architecture) -> dict[str, Any]:
 
 @facts.register
 def _(subject: Difference) -> dict[str, Any]:
-    values = [[_known(v) for v in row] for row in subject.similarity.tolist()]
     return {"a": subject.a.graph.name, "b": subject.b.graph.name, **asdict(subject.parts),
-            "folded": asdict(subject.folded),
-            "weights": [asdict(w) for w in subject.weights], "sites_a": list(subject.sites_a),
-            "sites_b": list(subject.sites_b), "similarity": values, "samples": subject.samples,
-            "layers": [{**asdict(pair), "weights": _known(pair.weights)} for pair in subject.layers],
-            "otherwise": subject.otherwise,
-            "apart": [{"site": a, "other": b, "relative": v} for (a, b), v in subject.apart.items()],
-            "notes": list(subject.notes)}  # fmt: skip
+            "folded": asdict(subject.folded), "layers": list(map(asdict, subject.layers)),
+            "weights": list(map(asdict, subject.weights)), "sites_a": subject.sites_a, "sites_b": subject.sites_b,
+            "similarity": [[_known(v) for v in row] for row in subject.similarity.tolist()],
+            "samples": subject.samples, "apart": [[*sites, by] for sites, by in subject.apart.items()],
+            "otherwise": subject.otherwise, "notes": subject.notes}  # fmt: skip
 
 
 @facts.register

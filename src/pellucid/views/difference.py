@@ -49,7 +49,7 @@ def changes(found: Difference, *, second: bool) -> Measure:
     moved: dict[str, float] = {}
     for layer in found.layers:
         place = (layer.other if second else layer.site).partition(":")[0].partition("#")[0]
-        moved[place] = 0.0 if layer.rounded else min(1.0, layer.weights)
+        moved[place] = 0.0 if layer.rounded else min(1.0, 1.0 if layer.weights is None else layer.weights)
     for w in () if found.layers else found.weights:
         name = (w.other if second else w.name).replace("/", ".")
         for place in (name, name.rpartition(".")[0]):  # in a file a lone tensor is a part of its own
@@ -95,7 +95,7 @@ def _layers_lead(found: Difference) -> str:
         if folded_in := sum(layer.folded == side for layer in layers):
             sentence.append(f"normalization folded into {folded_in} of {name}")
     moved = sum(not layer.rounded for layer in layers)
-    rounded = max((layer.weights for layer in layers if layer.rounded), default=0.0)
+    rounded = max((layer.weights or 0.0 for layer in layers if layer.rounded), default=0.0)
     within = f"the same but for rounding ({number(rounded)})" if rounded else "the same"
     sentence.append(f"weights of {moved} differ" if moved else f"weights {within}")
     values = [layer.values for layer in layers if layer.rounded and layer.values is not None]

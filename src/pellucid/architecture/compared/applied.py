@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.architecture.compared.layers import BACK, LINEAR, Constants, Layer
+from pellucid.architecture.compared.layers import BACK, LINEAR, Layer
+from pellucid.architecture.compared.scaling import Constants
 from pellucid.architecture.compared.weight_change import WeightChange, summed
 
 _PRECISE = {torch.float64: 1e-9, torch.float32: 1e-5}  # differences up to here are rounding

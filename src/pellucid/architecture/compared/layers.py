@@ -7,12 +7,22 @@ So a file into whose weights an exporter folded all that has the same layers as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch._ops import OpOverload
-
+from pellucid.architecture.compared.scaling import (
+    BATCHES,
+    FACTORS,
+    MOVES,
+    Constants,
+    axis_after,
+    batch,
+    constant,
+    given_to,
+    id_of,
+    of_batch,
+)  # fmt: skip
 from pellucid.core.recording.tape import Operation, Ref, Tape
 from pellucid.core.structure import leaves
 
@@ -27,25 +37,10 @@ _NORMS = {
 }
 _PRODUCT = ("input", "weight", "bias", "stride", "padding")
 _KERNEL_CONVOLUTION = (*_PRODUCT, "dilation", "transposed", "output_padding", "groups")
-_BATCH = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-_KERNEL = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")  # as aten has it
-_FACTORS = {"add": "add", "sub": "sub", "subtract": "sub", "mul": "mul", "multiply": "mul", "div": "div"}
-_FACTORS |= {"true_divide": "div", "divide": "div"}
-_MOVES = frozenset({"permute", "transpose", "movedim", "moveaxis", "swapaxes", "contiguous", "to", "clone"})
 _OTHERS = frozenset(
     {"embedding", "prelu", "lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward", "bilinear"}
 )
-_BATCHES = frozenset({"batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"})
 LINEAR, BACK = "linear", "transposed convolution"
-
-
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """Values that scale and shift channels after a layer, by `how`: a product, a sum, or "batch_norm" of the four."""
-
-    how: str
-    values: tuple[int | None, ...]
-    eps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +116,15 @@ class _Finding:
             return self._product(op, name)
         if name in _PRODUCTS or name == "addmm":
             return self._matrix(op, name)
-        if name in _BATCHES:
+        if name in BATCHES:
             return self._normalization(op)
         if name in _NORMS:
-            given = _given(self.tape.steps[op.index], _NORMS[name])
+            given = given_to(self.tape.steps[op.index], _NORMS[name])
             weights = tuple(self._constant(given.get(key)) for key in ("weight", "bias"))
             axis = 1 if name in ("group_norm", "instance_norm") else -1
-            return self._followed(op, name, _id(given.get("input")), weights, axis)
-        if name in _FACTORS or name in _OTHERS:
-            return self._other(op, _FACTORS.get(name, name))
+            return self._followed(op, name, id_of(given.get("input")), weights, axis)
+        if name in FACTORS or name in _OTHERS:
+            return self._other(op, FACTORS.get(name, name))
         return None
 
     def _product(self, op: Operation, name: str, names: tuple[str, ...] = ()) -> Layer | None:
@@ -137,8 +132,8 @@ class _Finding:
         step = self.tape.steps[op.index]
         back = name in _BACK
         usual = (*_PRODUCT, "output_padding", "groups") if back else (*_PRODUCT, "dilation", "groups")
-        given = _given(step, names or usual)
-        weight, taken = self._constant(given.get("weight")), _id(given.get("input"))
+        given = given_to(step, names or usual)
+        weight, taken = self._constant(given.get("weight")), id_of(given.get("input"))
         if weight is None or taken is None:
             return None
         kind = BACK if back else LINEAR
@@ -157,13 +152,13 @@ class _Finding:
         if name == "addmm":
             if len(args) < 3:
                 return None
-            bias, taken, weight = self._constant(args[0]), _id(args[1]), self._constant(args[2])
+            bias, taken, weight = self._constant(args[0]), id_of(args[1]), self._constant(args[2])
             if bias is None or self.tape.steps[op.index].kwargs:
                 return None
         else:
             if len(args) < 2:
                 return None
-            bias, taken, weight = None, _id(args[0]), self._constant(args[1])
+            bias, taken, weight = None, id_of(args[0]), self._constant(args[1])
         if weight is None or taken is None or not self._varies(taken) or len(self._shape(weight)) != 2:
             return None
         axis = len(self._shape(op.outputs[0])) - 1
@@ -183,10 +178,10 @@ class _Finding:
         return Layer(kind, (*shape[:2], *kernel), groups, taken, put, axis, operations, weights, turned, after)
 
     def _normalization(self, op: Operation) -> Layer | None:
-        constants = self._batch(op)
+        constants = batch(self.tape, op)
         if constants is None:
             return None
-        taken = _id(self._of_batch(op).get("input"))
+        taken = id_of(of_batch(self.tape, op).get("input"))
         if taken is None:
             return None
         shape = self._shape(constants.values[1])
@@ -224,9 +219,9 @@ class _Finding:
         while len(self.readers.get(value, ())) == 1 and self.readers[value][0] >= 0:
             reader = self.tape.operations[self.readers[value][0]]
             name = reader.name.rstrip("_").removeprefix("aten.")
-            if len(reader.outputs) != 1 and name not in _BATCHES:
+            if len(reader.outputs) != 1 and name not in BATCHES:
                 break
-            turned = self._turned(reader, name, ahead, len(self._shape(value))) if name in _MOVES else None
+            turned = axis_after(self.tape, reader, name, ahead, len(self._shape(value))) if name in MOVES else None
             found = None if turned is not None else self._constants(reader, name, value, ahead)
             if turned is None and found is None:
                 break
@@ -239,15 +234,15 @@ class _Finding:
         return put, last, tuple(operations), tuple(after)
 
     def _constants(self, op: Operation, name: str, value: int, axis: int) -> Constants | None:
-        if name in _BATCHES:
-            return self._batch(op) if axis == 1 and _id(self._of_batch(op).get("input")) == value else None
-        if name not in _FACTORS:
+        if name in BATCHES:
+            return batch(self.tape, op) if axis == 1 and id_of(of_batch(self.tape, op).get("input")) == value else None
+        if name not in FACTORS:
             return None
         args = self.tape.steps[op.index].args
         if len(args) != 2 or self.tape.steps[op.index].kwargs:
             return None
-        how = _FACTORS[name]
-        other = args[1] if _id(args[0]) == value else args[0] if how in ("add", "mul") else None
+        how = FACTORS[name]
+        other = args[1] if id_of(args[0]) == value else args[0] if how in ("add", "mul") else None
         constant = self._constant(other)
         if constant is None:
             return None
@@ -256,48 +251,8 @@ class _Finding:
         fits = len(shape) == len(size) and all(n == (size[k] if k == axis else 1) for k, n in enumerate(shape))
         return Constants(how, (constant,)) if fits else None
 
-    def _batch(self, op: Operation) -> Constants | None:
-        """A batch normalization by constants."""
-        given = self._of_batch(op)
-        values = tuple(self._constant(given.get(key)) for key in ("running_mean", "running_var", "weight", "bias"))
-        if given.get("training") is True or values[0] is None or values[1] is None:
-            return None
-        return Constants("batch_norm", values, float(given.get("eps", 1e-5)))
-
-    def _of_batch(self, op: Operation) -> Mapping[str, Any]:
-        step = self.tape.steps[op.index]
-        if op.name.endswith("no_training"):
-            return _given(step, tuple(name for name in _KERNEL if name != "training"))
-        kernel = op.name.startswith("aten.") or isinstance(step.function, OpOverload) or len(step.args) > len(_BATCH)
-        return _given(step, _KERNEL if kernel else _BATCH)
-
-    def _turned(self, op: Operation, name: str, axis: int, ndim: int) -> int | None:
-        """Where an axis is after a move; None where that is not known."""
-        args = self.tape.steps[op.index].args[1:]
-        if self.tape.steps[op.index].kwargs and name not in ("contiguous", "to", "clone"):
-            return None
-        if name in ("contiguous", "to", "clone"):
-            return axis
-        flat = [n for a in args for n in (a if isinstance(a, tuple | list) else (a,))]
-        if not all(isinstance(n, int) for n in flat):
-            return None
-        axes = [n % ndim for n in flat]
-        if name == "permute":
-            return axes.index(axis) if axis in axes else None
-        if len(axes) != 2:
-            return None
-        order = list(range(ndim))
-        if name in ("transpose", "swapaxes"):
-            order[axes[0]], order[axes[1]] = order[axes[1]], order[axes[0]]
-        else:
-            order.insert(axes[1], order.pop(axes[0]))
-        return order.index(axis)
-
     def _constant(self, argument: Any) -> int | None:
-        v = _id(argument)
-        if v is None or self._varies(v) or "float" not in self.tape.values[v].dtype:
-            return None
-        return v
+        return constant(self.tape, argument)
 
     def _learned(self, v: int) -> bool:
         value = self.tape.values[v]
@@ -308,11 +263,3 @@ class _Finding:
 
     def _shape(self, v: int | None) -> tuple[int, ...]:
         return () if v is None else self.tape.values[v].shape
-
-
-def _id(argument: Any) -> int | None:
-    return argument.id if isinstance(argument, Ref) else None
-
-
-def _given(step: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return dict(zip(names, step.args, strict=False)) | dict(step.kwargs)

@@ -41,7 +41,7 @@ class LayerPair:
 
     `folded` says in which network its normalization is folded into its weights, where the other has it apart; `places`
     are the sites of its values, after all that belongs to it.  `weights` is the relative difference of the weights as
-    they are applied; `rounded`: rounding explains it.  `values` is that of what it puts
+    they are applied, None where it is infinite; `rounded`: rounding explains it.  `values` is that of what it puts
     out after both were given the same values at the layers before; None where the two are not laid out alike.
     `parameters` are the numbers in its weights.
     """
@@ -50,7 +50,7 @@ class LayerPair:
     other: str
     kind: str
     folded: Side
-    weights: float
+    weights: float | None
     rounded: bool
     values: float | None
     parameters: int
@@ -149,7 +149,7 @@ class _Comparing:
             self.b.module(j),
             one.kind,
             folded,
-            weights,
+            weights if math.isfinite(weights) else None,
             weights <= near,
             values if values is None or math.isfinite(values) else None,
             math.prod(one.shape),
