@@ -66,10 +66,9 @@ def _(subject: Comparison) -> dict[str, Any]:
 @facts.register
 def _(subject: Architecture) -> dict[str, Any]:
     lines = [
-        {"name": line.name, "site": subject.graph.site_of(line.group), "kind": line.kind, "output": line.shape or None,
-         "parameters": line.parameters, "flops": line.flops, "more_flops": line.more_flops, "count": line.count,
-         "depth": line.depth}
-        for line in tree(subject.graph, subject.depth)
+        {"name": n.name, "site": subject.graph.site_of(n.group), "kind": n.kind, "output": n.shape or None,
+         "parameters": n.parameters, "flops": n.flops, "more_flops": n.more_flops, "count": n.count, "depth": n.depth}
+        for n in tree(subject.graph, subject.depth)
     ]  # fmt: skip
     return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
             "metadata": dict(subject.metadata), "tree": lines}  # fmt: skip
