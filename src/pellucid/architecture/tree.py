@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from pellucid.architecture.graph import ROOT, Graph, shape_text
+from pellucid.architecture.totals import partly_known
 
 BUDGET = 60
 
@@ -16,7 +17,8 @@ class Line:
 
     `group` is the first of its `members`; an operation has none.
 
-    Sums are those of all of them together.
+    Sums are those of all of them together; `more_flops`: what some operations inside cost is not known, so that `flops`
+    are a lower bound.
     """
 
     depth: int
@@ -30,6 +32,7 @@ class Line:
     group: int
     node: int | None
     members: tuple[int, ...] = ()
+    more_flops: bool = False
 
 
 def tree(graph: Graph, depth: int | None = None) -> tuple[Line, ...]:
@@ -65,6 +68,7 @@ class _Tree:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.outputs = output_nodes(graph)
+        self.partly = partly_known(graph)
         self.held: list[list[tuple[int, int, int | None]]] = [[] for _ in graph.groups.parent]
         count, flowing = len(graph.nodes), graph.flowing
         first = [2 * count] * len(graph.groups)  # the first that is no constant, or else, from `count` on, of all
@@ -143,6 +147,7 @@ class _Tree:
             first,
             None,
             tuple(inside),
+            any(self.partly[i] for i in inside) or 0 < len(known) < len(flops),
         )
 
     def _named(self, first: int, end: int) -> tuple[str, str]:

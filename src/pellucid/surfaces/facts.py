@@ -66,9 +66,9 @@ def _(subject: Comparison) -> dict[str, Any]:
 @facts.register
 def _(subject: Architecture) -> dict[str, Any]:
     lines = [
-        {"name": line.name, "site": subject.graph.site_of(line.group), "kind": line.kind, "output": line.shape or None,
-         "parameters": line.parameters, "flops": line.flops, "count": line.count, "depth": line.depth}
-        for line in tree(subject.graph, subject.depth)
+        {"name": n.name, "site": subject.graph.site_of(n.group), "kind": n.kind, "output": n.shape or None,
+         "parameters": n.parameters, "flops": n.flops, "more_flops": n.more_flops, "count": n.count, "depth": n.depth}
+        for n in tree(subject.graph, subject.depth)
     ]  # fmt: skip
     return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
             "metadata": dict(subject.metadata), "tree": lines}  # fmt: skip
@@ -76,12 +76,12 @@ def _(subject: Architecture) -> dict[str, Any]:
 
 @facts.register
 def _(subject: Difference) -> dict[str, Any]:
-    values = [[_known(v) for v in row] for row in subject.similarity.tolist()]
     return {"a": subject.a.graph.name, "b": subject.b.graph.name, **asdict(subject.parts),
-            "folded": asdict(subject.folded),
-            "weights": [asdict(w) for w in subject.weights], "sites_a": list(subject.sites_a),
-            "sites_b": list(subject.sites_b), "similarity": values, "samples": subject.samples,
-            "notes": list(subject.notes)}  # fmt: skip
+            "folded": asdict(subject.folded), "layers": list(map(asdict, subject.layers)),
+            "weights": list(map(asdict, subject.weights)), "sites_a": subject.sites_a, "sites_b": subject.sites_b,
+            "similarity": [[_known(v) for v in row] for row in subject.similarity.tolist()],
+            "samples": subject.samples, "apart": [[*sites, by] for sites, by in subject.apart.items()],
+            "otherwise": subject.otherwise, "notes": subject.notes}  # fmt: skip
 
 
 @facts.register

@@ -64,7 +64,8 @@ def totals_words(t: Totals) -> str:
     if t.parameter_bytes:
         parts[0] += f" ({short(t.parameter_bytes)}B)"
     if t.flops is not None:
-        parts.append(f"{'at least ' * t.more_flops}{short(t.flops)}FLOP a pass")
+        lack = f" (those of {count(t.unknown_flops, 'operation')} are not known)" if t.more_flops else ""
+        parts.append(f"{'at least ' * t.more_flops}{short(t.flops)}FLOP a pass{lack}")
     if t.activation_bytes:
         parts.append(f"{'at least ' * t.more_bytes}{short(t.activation_bytes)}B of activations")
     parts.append(f"{count(t.operations, 'operation')} in {count(t.modules, 'module')}")
@@ -124,7 +125,8 @@ def _row(line: Line) -> tuple[Cell, ...]:
     bars = "".join("   " if last else "│  " for last in line.last[:-1])
     branch = "" if line.depth == 1 else ("└─ " if line.last[-1] else "├─ ")
     kind = (line.kind + (f"  ×{line.count}" if line.count > 1 else "")).strip()
-    flops = "–" if line.flops is None else short(line.flops).strip() if line.flops else ""
+    flops = f"{'≥ ' * line.more_flops}{short(line.flops).strip()}" if line.flops else ""
+    flops = "–" if line.flops is None or (line.more_flops and not line.flops) else flops
     parameters = short(line.parameters).strip() if line.parameters else ""
     return (bars[3:] + branch + line.name if bars else branch + line.name, kind, line.shape, parameters, flops)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.compared.folding import Folded, folded
+from pellucid.architecture.compared.layerwise import one_place
 from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.views.architecture import short
 from pellucid.views.graph import Map
@@ -26,7 +27,9 @@ def difference_view(found: Difference, *, still: bool = False) -> View:
         _totals(found),
     ]  # fmt: skip
     views += _structure(found, most)
-    if found.weights:
+    if found.layers:
+        views += _layers(found, most, still)
+    elif found.weights:
         views += _weights(found, most, still)
     if found.similarity.numel():
         views += _similarity(found)
@@ -49,7 +52,10 @@ def changes(found: Difference, *, second: bool) -> Measure:
     p, side = found.parts, int(second)
     whole = {*(p.added if second else p.removed), *((c.other if second else c.site) for c in p.changed)}
     moved: dict[str, float] = {}
-    for w in found.weights:
+    for layer in found.layers:
+        place = (layer.other if second else layer.site).partition(":")[0].partition("#")[0]
+        moved[place] = 0.0 if layer.rounded else min(1.0, 1.0 if layer.weights is None else layer.weights)
+    for w in () if found.layers else found.weights:
         name = (w.other if second else w.name).replace("/", ".")
         for place in (name, name.rpartition(".")[0]):  # in a file a lone tensor is a part of its own
             moved[place] = max(moved.get(place, 0.0), min(1.0, 1.0 if w.relative is None else w.relative))
@@ -73,12 +79,35 @@ def _names(found: Difference) -> tuple[str, str]:
 
 def _lead(found: Difference) -> str:
     p = found.parts
+    if found.layers:
+        return _layers_lead(found)
     groups = ((p.added, "added"), (p.removed, "removed"), (p.changed, "changed"), (p.renamed, "renamed"))
     said = [f"{len(items)} {word}" for items, word in groups if items]
     structure = f"{', '.join(said)}, {len(p.same)} the same" if said else f"the same structure ({len(p.same)} parts)"
     moved = sum(w.largest > 0 or w.bad > 0 for w in found.weights)
     weights = f"; {moved} of {count(len(found.weights), 'shared weight')} differ" if found.weights else ""
     return f"Modules: {structure}{weights}."
+
+
+def _layers_lead(found: Difference) -> str:
+    """What layers have in common, in one sentence: their number, what is folded into them, weights and values."""
+    p, layers = found.parts, found.layers
+    groups = ((p.added, "added"), (p.removed, "removed"), (p.changed, "changed"))
+    said = [f"{len(items)} {word}" for items, word in groups if items]
+    same = count(len(p.same) + len(p.renamed), "layer")
+    sentence = [f"Layers: {', '.join(said)}, {same} alike" if said else f"Layers: the same structure ({same})"]
+    for side, name in zip(("first", "second"), _names(found), strict=True):
+        if folded_in := sum(layer.folded == side for layer in layers):
+            sentence.append(f"normalization folded into {folded_in} of {name}")
+    moved = sum(not layer.rounded for layer in layers)
+    rounded = max((layer.weights or 0.0 for layer in layers if layer.rounded), default=0.0)
+    within = f"the same but for rounding ({number(rounded)})" if rounded else "the same"
+    sentence.append(f"weights of {moved} differ" if moved else f"weights {within}")
+    values = [layer.values for layer in layers if layer.rounded and layer.values is not None]
+    if values and not said:
+        near = f" but for rounding ({number(max(values))})" if max(values) else ""
+        sentence.append(f"given the same input each puts out the same{near}")
+    return "; ".join(sentence) + "."
 
 
 def _totals(found: Difference) -> View:
@@ -116,7 +145,7 @@ def _structure(found: Difference, most: int) -> list[View]:
         ("Added", known.added, ("module",)),
         ("Removed", known.removed, ("module",)),
         ("Renamed", known.renamed, ("module", "now")),
-    )
+    )[: 3 if found.layers else 4]  # layers are listed with their names
     out: list[View] = []
     for title, folds, columns in tables:
         times = any(f.count > 1 for f in folds)
@@ -138,6 +167,32 @@ def _row(f: Folded, columns: int, times: bool, held: bool) -> tuple[Cell, ...]:
 def _cut(title: str, columns: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], most: int) -> Table:
     left_out = len(rows) - most
     return Table(columns, tuple(rows[:most]), f"{title} (the first {most} of {len(rows)})" if left_out > 0 else title)
+
+
+def _layers(found: Difference, most: int, still: bool) -> list[View]:
+    """The layers of both, those whose weights differ first, alike blocks together; then every weight as applied."""
+    rows = [
+        ((pair.site, pair.other), (pair.folded, "" if pair.rounded else pair.site), pair.parameters)
+        for pair in found.layers
+    ]
+    lines: list[tuple[bool, tuple[Cell, ...]]] = []
+    for f in folded(rows):
+        held = [found.layers[k] for k in f.members]
+        side, differs = f.what
+        values = [pair.values for pair in held if pair.values is not None]
+        lines.append((not differs, (
+            f.places[0], f"×{f.count}" if f.count > 1 else "", "" if one_place(*f.places) else f.places[1],
+            f"in the {side}" if side else "", _furthest(pair.weights for pair in held), max(values, default=None),
+        )))  # fmt: skip
+    lines.sort(key=lambda line: line[0])
+    columns = ("layer", "times", "now", "norm. folded in", "weights differ by", "values by")
+    shown = [row for _, row in lines]
+    told = (
+        "Weights as they are applied: with normalization folded in. Values: what a layer puts out, after both networks "
+        "were given the same ones up to it. Relative differences; of several layers the largest."
+    )
+    table = _cut("Layer by layer", *_without_empty(columns, shown), most)
+    return [table, Text(told, "quiet"), *([] if still else [Fold("Every weight", _every(found, "", most))])]
 
 
 def _weights(found: Difference, most: int, still: bool) -> list[View]:
@@ -186,15 +241,16 @@ def _similarity(found: Difference) -> list[View]:
         "1 where values are the same up to rotation and scale, about 0 where they have nothing in common."
     )
     heat = Heat(values, (0.0, 1.0), False, "How alike activations are", caption, alt=caption, smooth=False)
-    pairs = dict(found.parts.pairs)
+    pairs = dict(layer.places for layer in found.layers) or dict(found.parts.pairs)
     there = {site: j for j, site in enumerate(found.sites_b)}
     rows = tuple(
-        (site, pairs[site], float(values[i, there[pairs[site]]]))
+        (site, pairs[site], float(values[i, there[pairs[site]]]), found.apart.get((site, pairs[site])))
         for i, site in enumerate(found.sites_a)
         if pairs.get(site) in there
     )
     closest = tuple((site, *_closest(values[i], found.sites_b)) for i, site in enumerate(found.sites_a))
-    table = Table(("module", "now", "CKA"), rows[:FEW], "Module by module")
+    columns = ("module", "now", "CKA", "relative difference")
+    table = Table(columns, rows[:FEW], "Place by place; relative: how far values of one shape are apart")
     both = Columns((heat, table)) if rows else heat
     return [both, Fold("What each is most like", Table(("module", "most like", "CKA"), closest))]
 

@@ -36,15 +36,28 @@ export function factsOf(state: State, measures: Map<string, Shown>, box: Box): F
     add(label[leaf].includes("=") ? "Settings" : "Label", label[leaf]);
     add("Site", site[leaf]);
   }
-  for (const measure of measures.values()) {
+  for (const [key, measure] of measures) {
     const value = valueOf(measure, tree, box);
+    const least = key === "flops" && partlyKnown(state, box) ? "at least " : "";
     if (value === null || (measure.adds && !value)) continue;
-    const fact: Fact = { name: measure.title, value: exact(value, measure) };
+    const fact: Fact = { name: measure.title, value: least + exact(value, measure) };
     const whole = measure.adds ? measure.groups[0] : null;
     if (whole) fact.share = Math.min(value / whole, 1);
     facts.push(fact);
   }
   return facts;
+}
+
+/** Are the FLOPs of some operation inside a box not known, so that their sum is a lower bound? */
+function partlyKnown({ graph, tree }: State, box: Box): boolean {
+  if (box.kind === "node") return false;
+  const { flops, family, group } = graph.nodes;
+  const members = new Set(box.count > 1 ? tree.run.get(box.index)! : [box.index]);
+  return flops.some((known, node) => {
+    if (known !== null || family[node] === "io") return false;
+    for (let g = group[node]; g >= 0; g = graph.groups.parent[g]) if (members.has(g)) return true;
+    return false;
+  });
 }
 
 function exact(value: number, measure: Shown): string {
@@ -88,7 +101,9 @@ export function totalsOf(state: State): Fact[] {
   for (const [key, name, unit] of names) {
     const value = given[key];
     const least = given[MORE[key]] ? "at least " : "";
-    if (typeof value === "number" && value) found.push({ name, value: least + said(value, unit) });
+    const lack = key === "flops" && least ? given["unknown_flops"] : 0;
+    const more = lack ? ` (those of ${plural(Number(lack), "operation")} are not known)` : "";
+    if (typeof value === "number" && value) found.push({ name: name + more, value: least + said(value, unit) });
   }
   if (!found.length) found.push({ name: "operations", value: graph.nodes.op.length.toLocaleString("en") });
   return found;

@@ -5,36 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pellucid.architecture.architecture import Architecture
+from pellucid.architecture.compared.activations import activations, sites, spread
 from pellucid.architecture.compared.alignment import Alignment, align
 from pellucid.architecture.compared.folding import Repeats, repeats
-from pellucid.architecture.compared.similarity import FEWEST, table
+from pellucid.architecture.compared.layerwise import LayerPair, Layerwise
+from pellucid.architecture.compared.similarity import FEWEST
+from pellucid.architecture.compared.together import by_layers, has_numbers, structure
 from pellucid.architecture.compared.weight_change import WeightChange, stored_change, weight_change
 from pellucid.architecture.given import Given
-from pellucid.architecture.graph import Graph
 from pellucid.architecture.map import Mappable
 from pellucid.architecture.map import map as map_
 from pellucid.architecture.stored import is_file_of_weights, of_listing
-from pellucid.architecture.tree import output_nodes
-from pellucid.core.answer import ask
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.names import named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
-from pellucid.core.site import Site
-from pellucid.core.tensors import Inputs, Tensors, as_tensors
+from pellucid.core.tensors import as_tensors
+from pellucid.doors.onnx.running.module import Block
 from pellucid.doors.open import open as open_network
 from pellucid.doors.pictures.reading import reading
+from pellucid.doors.torch.exported import Program
 from pellucid.doors.weight_files.entries import Entry, Listing
 from pellucid.doors.weight_files.listing import listed
 
-MOST_SITES, BATCH = 24, 32
+_MOVED = 1e-3  # relative: farther than rounding brings weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +43,12 @@ class Difference(Shown):
     """What differs from network `a` to network `b`.
 
     `parts` aligns their modules; `weights` compares those that both have, the most changed first.  `similarity` is the
-    linear CKA of the values at `sites_a` (rows) with those at `sites_b` (columns) on the given inputs; empty without.
+    linear CKA of the values at `sites_a` (rows) with those at `sites_b` (columns) on the given inputs; empty without;
+    `apart` the relative difference of values at sites that belong together and have one shape.
+
+    Where the two are written in other operations (an exported file, another framework), they were compared layer by
+    layer: then `layers` are those of both, `weights` are as they are applied, with normalization folded in, and
+    `parts` align layers.  `otherwise` counts layers that one writes in other operations, to the same values.
     """
 
     a: Architecture
@@ -54,6 +60,9 @@ class Difference(Shown):
     similarity: Float[Tensor, "left right"] = field(default_factory=lambda: torch.zeros(0, 0), repr=False)
     samples: int = 0
     notes: tuple[str, ...] = ()
+    layers: tuple[LayerPair, ...] = ()
+    otherwise: int = 0
+    apart: Mapping[tuple[str, str], float] = field(default_factory=dict, repr=False)
 
     @property
     def folded(self) -> Repeats:
@@ -78,20 +87,49 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     if isinstance(left, Listing) or isinstance(right, Listing):
         return _by_names(_listed(a, left), _listed(b, right), x)
     x = reading(left, x).x if isinstance(x, str | Path) else x
-    of_a, of_b = (map_(net, _structure(x)) for net in (left, right))
-    parts = align(of_a.graph, of_b.graph)
-    weights = sorted(_weights(left, right, parts), key=_by_change)
-    notes, found, size = [], None, 0
-    if x is not None and _has_numbers(x):
+    of_a, of_b = (map_(net, structure(net, x)) for net in (left, right))
+    parts, notes = align(of_a.graph, of_b.graph), list[str]()
+    found = by_layers(left, right, x) if parts.changed or parts.added or parts.removed else None
+    if isinstance(found, str):
+        notes.append(found)
+    weights: Sequence[WeightChange] = list(_weights(left, right, parts))
+    clear = found if isinstance(found, Layerwise) and _clearer(left, right, found, parts, weights) else None
+    if clear is not None:
+        parts, weights = clear.parts, clear.weights
+    known: dict[str, Any] = {} if clear is None else {"layers": clear.pairs, "otherwise": clear.otherwise}
+    if x is not None and has_numbers(x):
         given = as_tensors(x, left.inputs)
-        size = len(next(iter(given.values())))
+        known["samples"] = size = len(next(iter(given.values())))
         if size >= FEWEST:
-            found = _similar(left, right, of_a, of_b, given, as_tensors(x, right.inputs))
+            places = (sites(of_a, left), sites(of_b, right)) if clear is None else spread(clear.places)
+            pairs = parts.pairs if clear is None else clear.places
+            seen = activations(left, right, given, as_tensors(x, right.inputs), places, pairs)
+            known |= {} if seen is None else {k: getattr(seen, k) for k in seen.__slots__}
         else:
             notes.append(f"Activations were not compared: {size} samples were given, at least {FEWEST} are needed.")
-    if found is None:
-        return Difference(of_a, of_b, parts, tuple(weights), notes=tuple(notes))
-    return Difference(of_a, of_b, parts, tuple(weights), *found, size, tuple(notes))
+    return Difference(of_a, of_b, parts, tuple(sorted(weights, key=_by_change)), notes=tuple(notes), **known)
+
+
+def _clearer(
+    a: Network, b: Network, layers: Layerwise, parts: Alignment, weights: Sequence[WeightChange]
+) -> bool:  # fmt: skip
+    """Do layers tell more of how two networks differ than modules do?
+
+    Of two in modules of their own that is so where one has normalization folded in, and its weights differ for that; of
+    others where less than half as much is different.
+    """
+    few, many = (len(side.changed) + len(side.added) + len(side.removed) for side in (layers.parts, parts))
+    if _modules_of(a) == _modules_of(b) != "operations":
+        moved = sum(w.relative is None or w.relative > _MOVED for w in weights)
+        return bool(layers.folded) and sum(not pair.rounded for pair in layers.pairs) < moved
+    return bool(layers.folded) or 2 * few < many
+
+
+def _modules_of(net: Network) -> str:
+    """Whose modules a network is made of; those of a file of operations are its operations."""
+    if isinstance(net.model, Block | Program | torch.jit.ScriptModule):
+        return "operations"
+    return "keras" if hasattr(net.model, "_flatten_layers") else "torch"
 
 
 def _opened(what: Mappable) -> Network | Listing:
@@ -157,20 +195,6 @@ def _dotted(name: str) -> str:
     return name.replace("/", ".")
 
 
-def _structure(x: Given | None) -> Given | None:
-    """The shapes alone: a map with activations is not asked for."""
-    if isinstance(x, Tensor):
-        return tuple(x[:1].shape) if x.is_floating_point() else x[:1]
-    if isinstance(x, Mapping):
-        return {k: v[:1] if isinstance(v, Tensor) else v for k, v in x.items()}
-    return x
-
-
-def _has_numbers(x: Given) -> TypeGuard[Inputs]:
-    values: Sequence[object] = [x] if isinstance(x, Tensor) else list(x.values() if isinstance(x, Mapping) else x)
-    return all(isinstance(v, Tensor) and not v.is_meta for v in values)
-
-
 def _weights(a: Network, b: Network, parts: Alignment) -> Iterator[WeightChange]:
     """Weights that both have, by name, with the names of renamed modules translated."""
     new = {old: name for old, name in parts.renamed}
@@ -181,52 +205,3 @@ def _weights(a: Network, b: Network, parts: Alignment) -> Iterator[WeightChange]
         w = right.get(other)
         if w is not None and w.shape == v.shape and v.is_floating_point() and v.numel():
             yield weight_change(name, other, v, w)
-
-
-Similar = tuple[tuple[str, ...], tuple[str, ...], Tensor]
-
-
-def _similar(a: Network, b: Network, of_a: Architecture, of_b: Architecture, x: Tensors, y: Tensors) -> Similar | None:
-    """CKA between the outputs of modules, over batches of samples."""
-    sites = [_sites(of_a, a), _sites(of_b, b)]
-    if not all(sites):
-        return None
-    size = len(next(iter(x.values())))
-    starts = [i for i in range(0, size, BATCH) if size - i >= FEWEST or i == 0]
-    with a.lease() as one, b.lease() as two, torch.no_grad():
-
-        def batches() -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-            for i in starts:
-                found = []
-                for net, model, given, at in ((a, one, x, sites[0]), (b, two, y, sites[1])):
-                    part = {k: v[i : i + BATCH] for k, v in given.items()}
-                    answer = ask(net, model, part, sites=at)
-                    found.append([answer.at[site] for site in at])
-                yield found[0], found[1]
-
-        values = table(batches())
-    return tuple(map(str, sites[0])), tuple(map(str, sites[1])), values
-
-
-def _sites(found: Architecture, net: Network) -> list[Site]:
-    """The modules whose outputs are compared: outermost ones first, as many as fit a picture, in order of running."""
-    holders = {path for path, module in net.model.named_modules() if type(module) is nn.Module}  # these never run
-    graph = found.graph
-    if not len(graph.edges):
-        return []
-    batch = next((s[:1] for s, f in zip(graph.nodes.shape, graph.nodes.family, strict=True) if f == "io" and s), None)
-    depths, last = graph.depths, output_nodes(graph)
-    kept: list[int] = []
-    for depth in range(1, max(depths, default=0) + 1):
-        level = [g for g in range(1, len(graph.groups)) if depths[g] == depth and graph.groups.path[g] not in holders]
-        level = [g for g in level if _keeps_samples(graph, last[g], batch)]
-        if kept and len(kept) + len(level) > MOST_SITES:
-            break
-        kept += level
-    return [Site.parse(graph.site_of(g)) for g in sorted(kept)][: 2 * MOST_SITES]
-
-
-def _keeps_samples(graph: Graph, node: int | None, batch: tuple[int | str, ...] | None) -> bool:
-    if node is None or batch is None:
-        return False
-    return "float" in graph.nodes.dtype[node] and (graph.nodes.shape[node] or ())[:1] == batch

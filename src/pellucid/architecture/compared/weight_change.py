@@ -37,13 +37,13 @@ def weight_change(name: str, other: str, v: Tensor, w: Tensor) -> WeightChange:
     >>> weight_change("w", "w", torch.tensor([3.0, 4.0]), torch.tensor([3.0, 9.0])).relative
     1.0
     """
-    return _summed(name, other, [(v.detach().cpu().flatten(), w.detach().cpu().flatten())])
+    return summed(name, other, [(v.detach().cpu().flatten(), w.detach().cpu().flatten())])
 
 
 def stored_change(a: Entry, b: Entry) -> WeightChange | None:
     """How far a tensor in a file is from another of its shape; None for what is not unpacked here."""
     left, right = _flat(a), _flat(b)
-    return None if left is None or right is None else _summed(a.name, b.name, zip(left, right, strict=True))
+    return None if left is None or right is None else summed(a.name, b.name, zip(left, right, strict=True))
 
 
 def _flat(entry: Entry) -> Iterator[Tensor] | None:
@@ -54,19 +54,21 @@ def _flat(entry: Entry) -> Iterator[Tensor] | None:
     return (flat[start : start + PIECE] for start in range(0, len(flat), PIECE))
 
 
-def _summed(name: str, other: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> WeightChange:
+def summed(name: str, other: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> WeightChange:
+    """How far pieces are from others, taken together."""
     old, new, both, apart, largest, bad = 0.0, 0.0, 0.0, 0.0, 0.0, 0
     for v, w in pairs:
         a, b = v.double(), w.double()
-        fine = torch.isfinite(a) & torch.isfinite(b)
-        if not fine.all():
+        before, now = float(a @ a), float(b @ b)
+        if not math.isfinite(before + now):
+            fine = torch.isfinite(a) & torch.isfinite(b)
             bad += int((~fine & (a != b) & ~(a.isnan() & b.isnan())).sum())
             a, b = a[fine], b[fine]
-        if not len(a):
-            continue
-        step = b - a
-        old, new, both = old + float(a @ a), new + float(b @ b), both + float(a @ b)
-        apart, largest = apart + float(step @ step), max(largest, float(step.abs().max()))
+            before, now = float(a @ a), float(b @ b)
+        old, new, both = old + before, new + now, both + float(a @ b)
+        if not torch.equal(a, b):
+            step = b - a
+            apart, largest = apart + float(step @ step), max(largest, float(step.abs().max()))
     relative = math.sqrt(apart / old) if old else (0.0 if not new else None)
     cosine = min(max(both / math.sqrt(old) / math.sqrt(new), -1.0), 1.0) if old and new else None
     return WeightChange(name, other, relative, cosine, largest, bad)

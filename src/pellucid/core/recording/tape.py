@@ -221,16 +221,16 @@ class Tape:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        see: Callable[[Operation, Mapping[int, Tensor]], None] | None = None,
+        see: Callable[[Operation, Mapping[int, Tensor]], Mapping[int, Tensor] | None] | None = None,
         begin: Callable[[], None] | None = None,
     ) -> Any:
         """Run the recorded operations again, one by one, on new inputs; the model's own code does not run.
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
         that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
-        values that are alive behind it; `begin` is called when all is ready for the first.  Equal to the original
-        output bit for bit on equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a
-        tape without numbers, or other parameters.
+        values that are alive behind it, and may give others in their place; `begin` is called when all is ready for the
+        first.  Equal to the original output bit for bit on equal inputs, in eval mode, on the same machine.  Raises
+        `BadInput` for a missing input, a tape without numbers, or other parameters.
 
         >>> import torch
         >>> from pellucid.core.recording.record import record_module
@@ -254,7 +254,7 @@ class Tape:
                 _bind(step, out, env)
             env.update({new: env[old] for new, old in step.renames})
             if see is not None:
-                see(op, env)
+                env.update(see(op, env) or {})
             for v in last.get(op.index, ()):
                 del env[v]
         return rebuilt(self.result, lambda ref: env[ref.id], Ref, deep=True)
