@@ -19,7 +19,7 @@ from pellucid.architecture.overlays.gradients import gradients
 from pellucid.architecture.overlays.timing import timed
 from pellucid.architecture.sources.from_modules import from_modules
 from pellucid.architecture.sources.from_tape import from_tape, unused
-from pellucid.architecture.stored import FOLDER, is_there, of_listing
+from pellucid.architecture.stored import FOLDER, is_there, is_unknown, of_listing
 from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts
@@ -98,6 +98,8 @@ def _of_file(path: Path, fake: bool | None) -> Architecture:
     if not is_listed(path):
         return _of_pass(path, None, fake, time=False)
     file = listed(path)
+    if is_unknown(file):
+        return of_listing(file)
     try:
         return _of_pass(path, None, fake, time=False)
     except PellucidError as why:  # no architecture is known: what the file holds is worth seeing all the same

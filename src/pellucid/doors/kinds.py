@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.preparation import Preparation
 
-_WEIGHTS = "pellucid.doors.torch.checkpoint"
+WEIGHTS = "pellucid.doors.torch.checkpoint"
 DOORS: Mapping[str, str] = {
-    "a PyTorch checkpoint": _WEIGHTS,
-    "a Python pickle": _WEIGHTS,
-    "a safetensors file": _WEIGHTS,
-    "a NumPy archive": _WEIGHTS,
-    "the index of a checkpoint in parts": _WEIGHTS,
+    "a PyTorch checkpoint": WEIGHTS,
+    "a Python pickle": WEIGHTS,
+    "a safetensors file": WEIGHTS,
+    "a NumPy archive": WEIGHTS,
+    "the index of a checkpoint in parts": WEIGHTS,
     "an ONNX model": "pellucid.doors.onnx",
     "an ONNX model, or a damaged one": "pellucid.doors.onnx",
     "a TorchScript archive": "pellucid.doors.torch.scripted",

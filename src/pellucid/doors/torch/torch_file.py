@@ -8,10 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
@@ -20,6 +17,9 @@ from pellucid.doors.torch.pickle_names import dangerous
 from pellucid.doors.torch.pickle_text import Cut, Global, Made, Persistent, Seen, told
 from pellucid.doors.weight_files.entries import ITEM, Entry, Place, contiguous, refuse_claim
 from pellucid.doors.weight_files.sealed import archive, member
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PICKLE_LIMIT = 256 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C  # of the format before torch 1.6
@@ -275,6 +275,8 @@ def _shown(file: Checkpoint, name: str) -> str:
 
 
 def _strided(source: Packed, entry: Entry) -> Tensor:
+    import torch
+
     flat = torch.frombuffer(bytearray(source.bytes()), dtype=getattr(torch, entry.dtype))
     last = entry.offset + sum((n - 1) * s for n, s in zip(entry.shape, entry.stride or (), strict=True))
     if entry.count and last >= len(flat):
