@@ -128,7 +128,8 @@ def _names_a_model(path: Path) -> bool:
 
 def _is_old_pickle(path: Path) -> bool:
     """Is it a pickle of protocol 0 or 1, which have no signature?  One that imports a name before it breaks counts."""
-    from pellucid.doors.torch.pickle_text import Cut, Seen, told
+    from pellucid.doors.torch.pickle_parts import Cut, Seen
+    from pellucid.doors.torch.pickle_text import told
 
     seen = Seen()
     with path.open("rb") as file:

@@ -10,7 +10,7 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.torch.pickle_names import harmless
-from pellucid.doors.torch.pickle_text import Global, Made, Persistent
+from pellucid.doors.torch.pickle_parts import Global, Made, Persistent
 from pellucid.doors.torch.torch_file import Checkpoint, checkpoint, entry_of, is_tensor
 from pellucid.doors.weight_files.entries import Entry, Listing
 
@@ -129,7 +129,7 @@ def _module(node: Any) -> Mapping[Any, Any] | None:
 def _members(node: Any) -> Sequence[Any]:
     """The members of a set, which the older protocols make by a call."""
     if isinstance(node, Made):
-        node = node.args[0] if node.args else node.values
+        node = node.args[0] if node.args else node.values or []
     return node if isinstance(node, list | tuple) else ()
 
 
