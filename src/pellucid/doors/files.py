@@ -44,3 +44,16 @@ def file_bytes(path: Path, limit: int = BYTE_LIMIT) -> bytes:
     except (OSError, ValueError) as error:
         reason = printable(getattr(error, "strerror", None) or "not a file name")
         raise BadInput(f"{shown} cannot be read: {reason}.", "Check the name and its permissions.") from None
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """What tells whether a file was written, replaced or cut since; empty for one that is not there.
+
+    Its place on the disk, its length and both its times: the system sets the time of the last change itself, and nobody
+    can set it back.
+    """
+    try:
+        s = path.stat()
+    except OSError:
+        return ()
+    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns

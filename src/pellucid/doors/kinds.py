@@ -13,11 +13,12 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.files import file_bytes, printable, stamp
 from pellucid.doors.formats import DISTRIBUTED, SKLEARN
 from pellucid.doors.sniff import Kind, sniff
 
@@ -178,6 +179,12 @@ _NAMES = {
 
 def _archive(path: Path) -> str:
     """Which program wrote a ZIP, by the names in its directory.  No member is read."""
+    return _written_by(path, stamp(path))
+
+
+@lru_cache(maxsize=16)
+def _written_by(path: Path, _: tuple[int, ...]) -> str:
+    """The same of a file as it is now: it is asked often, and a directory may have a hundred thousand entries."""
     import zipfile
 
     try:

@@ -92,18 +92,20 @@ class _Machine(Values):
         self.stack.append(bytearray(self.stack.pop()))
 
     def do_binput(self, raw: bytes) -> None:
-        self.memo[int.from_bytes(raw, "little")] = self.stack[-1]
+        self.memo[raw[0]] = self.stack[-1]
 
-    do_long_binput = do_binput
+    def do_long_binput(self, raw: bytes) -> None:
+        self.memo[int.from_bytes(raw, "little")] = self.stack[-1]
 
     def do_put(self, _: bytes) -> None:
         self.seen.operations += WRITTEN
         self.memo[int(digits(self.file))] = self.stack[-1]
 
     def do_binget(self, raw: bytes) -> None:
-        self.stack.append(self.memo[int.from_bytes(raw, "little")])
+        self.stack.append(self.memo[raw[0]])
 
-    do_long_binget = do_binget
+    def do_long_binget(self, raw: bytes) -> None:
+        self.stack.append(self.memo[int.from_bytes(raw, "little")])
 
     def do_get(self, _: bytes) -> None:
         self.write(self.memo[int(digits(self.file))])

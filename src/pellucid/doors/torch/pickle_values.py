@@ -19,9 +19,10 @@ class Values:
         self.stack: list[Any] = []
 
     def do_binint1(self, raw: bytes) -> None:
-        self.stack.append(int.from_bytes(raw, "little"))
+        self.stack.append(raw[0])
 
-    do_binint2 = do_binint1
+    def do_binint2(self, raw: bytes) -> None:
+        self.stack.append(int.from_bytes(raw, "little"))
 
     def do_binint(self, raw: bytes) -> None:
         self.stack.append(int.from_bytes(raw, "little", signed=True))
