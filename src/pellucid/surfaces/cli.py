@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pellucid import __version__
+from pellucid.core.alone import be_alone
 from pellucid.core.errors import BadOption, Missing, PellucidError, Stopped
 from pellucid.surfaces.commands import COMMANDS, Command
 
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters is no reason to fail
             stream.reconfigure(errors="replace")
+    if argv is None:
+        be_alone()
     given = sys.argv[1:] if argv is None else argv
     try:
         code = _run(given)

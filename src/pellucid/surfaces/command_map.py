@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
+from pellucid.core.uncollected import uncollected
 from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 from pellucid.surfaces.place import ending_of
 
@@ -50,7 +51,9 @@ def map(
     if as_written and unrun_map.mapped(model, output, color or "", depth, as_json=json, quiet=quiet):
         return 0
     from pellucid.surfaces.place import writable
-    from pellucid.surfaces.progress import watched
+
+    with uncollected():
+        from pellucid.surfaces.progress import watched  # and with it torch
 
     given: Any = parsed_shape(shape) if shape else input
     if output:
@@ -97,7 +100,8 @@ def _found(
         from pellucid.architecture.weights import weights as weights_
 
         return weights_(model)
-    from pellucid.architecture.map import map as map_
+    with uncollected():
+        from pellucid.architecture.map import map as map_
 
     return map_(model, given, time=color == "time").colored(color or "").opened(depth)
 

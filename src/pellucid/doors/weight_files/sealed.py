@@ -20,8 +20,7 @@ NOTHING_BIG = 1 << 20  # below this many unpacked bytes, no ratio is a danger
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """Raises `BadModel` at the end of the block when the file was written, replaced or cut meanwhile.
-    """
+    """Raises `BadModel` at the end of the block when the file was written, replaced or cut meanwhile."""
     before = stamp(path)
     yield
     if stamp(path) != before:
