@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -37,9 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters is no reason to fail
             stream.reconfigure(errors="replace")
-    if argv is None:
-        be_alone()
-    given = sys.argv[1:] if argv is None else argv
+    if argv is not None:
+        return _told(argv)
+    be_alone()
+    try:
+        return _told(sys.argv[1:])
+    finally:
+        gc.freeze()  # the process ends: what is left is not worth looking through
+
+
+def _told(given: Sequence[str]) -> int:
+    """The exit code of a command, with its errors said."""
     try:
         code = _run(given)
         sys.stdout.flush()

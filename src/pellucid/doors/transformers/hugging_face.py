@@ -74,7 +74,8 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
     package = _transformers()
     folder, config = config_of(Path(path), quantized=True)
     config = {k: v for k, v in config.items() if k != "quantization_config"}  # as it was before that
-    kind = _class(package, config, folder)
+    with uncollected():
+        kind = _class(package, config, folder)
     settings = _settings(package, config, folder)
     with torch.device("meta"):
         try:
