@@ -34,7 +34,7 @@ from pellucid.doors.files import printable
 from pellucid.doors.hub import PACKAGES
 from pellucid.doors.kinds import kind_of
 from pellucid.doors.open import open as open_network
-from pellucid.doors.pictures.reading import reading
+from pellucid.doors.pictures.reading import reading, refuse_alone
 from pellucid.doors.torch.architectures import bare
 from pellucid.doors.torch.architectures import blueprint as named_blueprint
 from pellucid.doors.transformers.files import cached, config_of, quantized_by
@@ -146,6 +146,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
     net = what if isinstance(what, Network) else open_network(what)
     notes = tuple(net.notes)
     if isinstance(x, str | Path):
+        refuse_alone(net, x)
         read = reading(net, x)
         x, notes = read.x, (*notes, *read.notes)
     with net.lease() as model, torch.no_grad():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
 from pellucid.core.uncollected import uncollected
+from pellucid.doors.files import refuse_absent
 from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 from pellucid.surfaces.place import ending_of
 
@@ -68,7 +69,7 @@ def _refuse(
     shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool,
     output: str | None,
 ) -> None:  # fmt: skip
-    """Raise `BadOption` for what cannot be meant, `BadInput` for a wrong ending, before anything is opened."""
+    """Raise for what cannot be meant, for a picture that is not there and a wrong ending, before anything is opened."""
     if shape and input:
         raise BadOption("--shape and --input were both given.", "A picture has its shape: give one of them.")
     if compare and weights:
@@ -77,6 +78,8 @@ def _refuse(
         raise BadOption(f"--depth {depth}: expected at least 1.")
     if color and (compare or weights):
         raise BadOption("--color belongs to a map alone.", "Leave it out.")
+    if input and "://" not in input:
+        refuse_absent(Path(input))
     if output:
         ending_of(output, ENDINGS if compare or weights else MAP_ENDINGS)
 
