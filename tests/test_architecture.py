@@ -22,6 +22,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
 API = ROOT / "api.json"
+LISTED = SOURCE / "pellucid" / "surfaces" / "methods.json"
 LAYERS = (
     ("core",),
     ("doors", "rules", "probes"),
@@ -276,6 +277,16 @@ def written() -> str:
     return json.dumps(api(importlib.import_module("pellucid")), indent=1, ensure_ascii=False) + "\n"
 
 
+def said_of_methods() -> str:
+    """What the methods say of themselves, as the command that lists them reads it."""
+    methods = importlib.import_module("pellucid.methods").all_methods().values()
+    return str(importlib.import_module("pellucid.surfaces.told_methods").written(methods))
+
+
+def test_what_is_listed_of_the_methods_is_what_they_say():
+    assert LISTED.read_text(encoding="utf-8") == said_of_methods(), "Run this file with --write."
+
+
 def test_public_interface_is_the_pinned_one():
     assert API.exists(), f"{API.name} is missing: python {Path(__file__).relative_to(ROOT)} --write"
     now = json.loads(python(__file__, "--show"))
@@ -285,5 +296,6 @@ def test_public_interface_is_the_pinned_one():
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         API.write_text(written(), encoding="utf-8")
+        LISTED.write_text(said_of_methods(), encoding="utf-8")
     else:
         sys.stdout.write(written())

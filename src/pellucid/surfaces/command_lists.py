@@ -12,14 +12,14 @@ _JSON_HELP = "print the result as JSON, for scripts"
 
 def methods(*, json: Annotated[bool, _JSON_HELP] = False) -> int:
     """List every method with its options, paper, promises and cost."""
-    from pellucid import methods as package
     from pellucid.render.terminal import terminal
+    from pellucid.surfaces.told_methods import told_methods
     from pellucid.views.methods import methods_view
 
     if json:
-        print_json([_described(m) for m in package.all_methods().values()])
+        print_json([_described(m) for m in told_methods()])
     else:
-        print_text(terminal(methods_view(package.all_methods().values()), width=width(), color=sys.stdout.isatty()))
+        print_text(terminal(methods_view(told_methods()), width=width(), color=sys.stdout.isatty()))
     return 0
 
 

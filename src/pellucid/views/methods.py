@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
 
-from pellucid.core.method import Method
 from pellucid.core.option import Option
 from pellucid.views.view import Fold, Heading, Stack, Table, Text, View
 
 
-def methods_view(found: Iterable[Method[...]]) -> View:
+@runtime_checkable
+class Listed(Protocol):
+    """What a list says of a method: the method itself says it, or what was written down of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def paper(self) -> str: ...
+    @property
+    def cost(self) -> str: ...
+    @property
+    def promises(self) -> Iterable[Any]: ...
+    @property
+    def signed(self) -> bool: ...
+    @property
+    def slopes(self) -> bool: ...
+    @property
+    def options(self) -> tuple[Option, ...]: ...
+
+
+def methods_view(found: Iterable[Listed]) -> View:
     """All methods, by family: what each shows and costs, what it promises, its options and its paper."""
-    families: dict[str, list[Method[...]]] = {}
+    families: dict[str, list[Listed]] = {}
     for m in sorted(found, key=lambda m: (m.family, m.name)):
         families.setdefault(m.family, []).append(m)
     parts: list[View] = [Heading("Methods", 1)]
@@ -20,7 +46,7 @@ def methods_view(found: Iterable[Method[...]]) -> View:
     return Stack(tuple(parts))
 
 
-def _entry(m: Method[...]) -> View:
+def _entry(m: Listed) -> View:
     promises = ", ".join(str(p.name).lower().replace("_", " ") for p in m.promises) or "nothing"
     facts = f"Cost: {plain(m.cost)}. Promises: {promises}. {m.paper}."
     options = tuple((o.name, default_of(o), o.expected, o.doc) for o in m.options)
@@ -28,7 +54,7 @@ def _entry(m: Method[...]) -> View:
     return Stack((Heading(m.name, 3), Text(plain(m.summary)), Text(facts, "quiet"), *table))
 
 
-def method_view(m: Method[...]) -> View:
+def method_view(m: Listed) -> View:
     """One method with its options."""
     rows = tuple((o.name, default_of(o), o.expected, o.doc) for o in m.options)
     options: View = Table(("option", "default", "expected", "what it is"), rows) if rows else Text("It has no options.")
@@ -44,7 +70,7 @@ def method_view(m: Method[...]) -> View:
     )
 
 
-def _sign(m: Method[...]) -> str:
+def _sign(m: Listed) -> str:
     if m.slopes:
         return "Values are slopes" + (
             ": their sign says which way to change the input." if m.signed else ", without sign."
