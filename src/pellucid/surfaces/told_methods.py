@@ -43,7 +43,9 @@ class Told:
 def told_methods() -> tuple[Told, ...]:
     """Every method, by name."""
     return tuple(
-        Told(**{**said, "promises": tuple(map(Named, said["promises"])), "options": tuple(map(_option, said["options"]))})
+        Told(
+            **{**said, "promises": tuple(map(Named, said["promises"])), "options": tuple(map(_option, said["options"]))}
+        )
         for said in json.loads(file_bytes(FILE))
     )
 
