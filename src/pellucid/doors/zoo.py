@@ -43,7 +43,7 @@ def names() -> tuple[str, ...]:
     >>> names()
     ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2', 'vgg16')
     """
-    return NAMES
+    return tuple(_OPENERS)
 
 
 def open(name: str, *, preparation: Preparation | None = None) -> Network:
@@ -55,7 +55,7 @@ def open(name: str, *, preparation: Preparation | None = None) -> Network:
     >>> open("efficientnet_lite0").labels[967]
     'espresso'
     """
-    if name not in NAMES:
+    if name not in _OPENERS:
         raise Missing(f"There is no network {name!r} in the zoo.", f"There are: {', '.join(names())}.")
     return _OPENERS[name](preparation)
 
