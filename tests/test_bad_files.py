@@ -89,10 +89,10 @@ def test_the_map_is_whole_or_a_sentence(
 
 
 ENDLESS = {
-    "values": b"N" * 3_300_000,
-    "nests": b"N" + b"\x85" * 3_300_000,
-    "names": b"".join(b"cm%d\nn\n" % i for i in range(170_000)),
-    "texts": b"Va\n" * 1_100_000,
+    "values": b"N" * 4_100_000,
+    "nests": b"N" + b"\x85" * 4_100_000,
+    "names": b"".join(b"cm%d\nn\n" % i for i in range(90_000)),
+    "texts": b"Va\n" * 1_400_000,
     "digits": b"L" + b"9" * 4000 + b"L\n",
 }
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import pellucid as pl
 from pellucid.core.errors import BadModel, Missing
-from pellucid.doors.torch.recognised import guesses
+from pellucid.doors.torch.guesses import guesses
 from pellucid.doors.weight_files.listing import listed
 from tests.corpus.files import saved, small
 

@@ -11,7 +11,7 @@ import pytest
 
 import pellucid as pl
 from pellucid.doors.torch.pickle_names import described
-from pellucid.doors.torch.pickle_text import Global
+from pellucid.doors.torch.pickle_parts import Global
 from pellucid.doors.weights import file_in
 from pellucid.surfaces.cli import main
 from pellucid.surfaces.model_options import stated

@@ -19,7 +19,7 @@ from pellucid.architecture.overlays.gradients import gradients
 from pellucid.architecture.overlays.timing import timed
 from pellucid.architecture.sources.from_modules import from_modules
 from pellucid.architecture.sources.from_tape import from_tape, unused
-from pellucid.architecture.stored import FOLDER, is_there, of_listing
+from pellucid.architecture.stored import FOLDER, is_there, is_unknown, of_listing
 from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts
@@ -34,7 +34,7 @@ from pellucid.doors.files import printable
 from pellucid.doors.hub import PACKAGES
 from pellucid.doors.kinds import kind_of
 from pellucid.doors.open import open as open_network
-from pellucid.doors.pictures.reading import reading
+from pellucid.doors.pictures.reading import reading, refuse_alone
 from pellucid.doors.torch.architectures import bare
 from pellucid.doors.torch.architectures import blueprint as named_blueprint
 from pellucid.doors.transformers.files import cached, config_of, quantized_by
@@ -98,6 +98,8 @@ def _of_file(path: Path, fake: bool | None) -> Architecture:
     if not is_listed(path):
         return _of_pass(path, None, fake, time=False)
     file = listed(path)
+    if is_unknown(file):
+        return of_listing(file)
     try:
         return _of_pass(path, None, fake, time=False)
     except PellucidError as why:  # no architecture is known: what the file holds is worth seeing all the same
@@ -144,6 +146,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
     net = what if isinstance(what, Network) else open_network(what)
     notes = tuple(net.notes)
     if isinstance(x, str | Path):
+        refuse_alone(net, x)
         read = reading(net, x)
         x, notes = read.x, (*notes, *read.notes)
     with net.lease() as model, torch.no_grad():

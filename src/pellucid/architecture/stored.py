@@ -9,10 +9,11 @@ from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.overlay import Measure, Overlay
 from pellucid.architecture.sources.from_names import Named, from_names
 from pellucid.architecture.totals import totals
-from pellucid.doors import zoo
-from pellucid.doors.kinds import lie
+from pellucid.doors.kinds import DOORS, WEIGHTS, kind_of, lie
+from pellucid.doors.torch.guesses import guesses
 from pellucid.doors.weight_files.entries import Entry, Listing
-from pellucid.doors.weight_files.listing import is_listed
+from pellucid.doors.weight_files.listing import is_listed, listed
+from pellucid.doors.zoo_names import NAMES
 
 FOLDER = "a Hugging Face folder"
 _LLAMA = (("block_count", "layers"), ("context_length", "tokens of context"), ("embedding_length", "channels"),
@@ -28,7 +29,7 @@ _WHOLE = " If you trust who made it, it builds itself: --trust-file, or pl.open(
 
 def is_there(what: str | Path) -> bool:
     """Is it a file or a folder, and not the name of a network?"""
-    if str(what) in ("", *zoo.names()):
+    if str(what) in ("", *NAMES):
         return False
     try:
         return Path(what).exists()
@@ -39,6 +40,27 @@ def is_there(what: str | Path) -> bool:
 def is_file_of_weights(what: str | Path) -> bool:
     """Is it a file, or a folder, whose tensors can be listed?  Raises `BadModel` for an empty or unreadable one."""
     return is_there(what) and is_listed(Path(what))
+
+
+def of_weights(what: Path) -> Architecture | None:
+    """The map of a file of weights; None where its architecture may be known, and for what is no such file.
+
+    Raises `BadModel` for a damaged file.
+    """
+    kind = kind_of(what).name if is_there(what) else ""
+    if DOORS.get(kind, WEIGHTS) != WEIGHTS or not is_listed(what):
+        return None
+    file = listed(what)
+    return of_listing(file) if is_unknown(file) else None
+
+
+def is_unknown(file: Listing) -> bool:
+    """Can nobody know the architecture of these weights?  Not by a configuration beside them, nor by their names."""
+    kind = kind_of(file.path).name
+    if kind not in DOORS:
+        return True
+    beside = (file.path.parent / "config.json").exists()
+    return DOORS[kind] == WEIGHTS and not beside and not guesses({e.name: e.shape for e in file.entries})
 
 
 def of_listing(file: Listing, why: str = "") -> Architecture:

@@ -80,8 +80,9 @@ class _Tree:
             first[parent] = min(first[parent], first[group])
             self.held[parent].append((first[group] % count if count else 0, group, None))
         for held in self.held:
-            held.sort(key=lambda entry: (entry[0], entry[1]))
-        self.leaf = [all(node is not None for *_, node in held) for held in self.held]
+            if len(held) > 1:
+                held.sort(key=lambda entry: (entry[0], entry[1]))
+        self.leaf = [all([node is not None for _, _, node in held]) for held in self.held]  # lists: there are many
 
     def lines(self, depth: int) -> tuple[Line, ...]:
         found: list[Line] = []

@@ -25,7 +25,11 @@ _TASK = "pellucid.architecture.unrun:described"
 def of_onnx(path: Path) -> Architecture:
     """The map of an ONNX file as it is written, without running it; raises `BadModel` for a damaged one."""
     with reading(path) as found:
-        drawn = of_text(found())
+        return as_written(of_text(found()))
+
+
+def as_written(drawn: Architecture) -> Architecture:
+    """A map that was described, without the groups that were made to draw it."""
     graph = unfolded(drawn.graph)
     return drawn if graph is drawn.graph else replace(drawn, graph=graph, overlay=of_structure(graph))
 
@@ -59,9 +63,8 @@ def described(path: Path, color: str = "", depth: int | None = None) -> str:
         notes.append("FLOPs are those of the operations whose shapes the file tells.")
     sums = totals(graph, 0, stored_bytes(model.graph))
     Architecture(graph, sums, of_structure(graph)).colored(color)  # raises for a color that there is not
-    return to_text(
-        folded(graph)[0], sums, None, notes, {"color": color, "depth": depth}
-    )  # the page knows such measures
+    # the page knows such measures
+    return to_text(folded(graph)[0], sums, None, notes, {"color": color, "depth": depth})
 
 
 def of_text(text: str) -> Architecture:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.files import file_bytes, printable
+from pellucid.doors.files import file_bytes, printable, stamp
 from pellucid.doors.formats import DISTRIBUTED, SKLEARN
 from pellucid.doors.sniff import Kind, sniff
 
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.preparation import Preparation
 
-_WEIGHTS = "pellucid.doors.torch.checkpoint"
+WEIGHTS = "pellucid.doors.torch.checkpoint"
 DOORS: Mapping[str, str] = {
-    "a PyTorch checkpoint": _WEIGHTS,
-    "a Python pickle": _WEIGHTS,
-    "a safetensors file": _WEIGHTS,
-    "a NumPy archive": _WEIGHTS,
-    "the index of a checkpoint in parts": _WEIGHTS,
+    "a PyTorch checkpoint": WEIGHTS,
+    "a Python pickle": WEIGHTS,
+    "a safetensors file": WEIGHTS,
+    "a NumPy archive": WEIGHTS,
+    "the index of a checkpoint in parts": WEIGHTS,
     "an ONNX model": "pellucid.doors.onnx",
     "an ONNX model, or a damaged one": "pellucid.doors.onnx",
     "a TorchScript archive": "pellucid.doors.torch.scripted",
@@ -128,7 +129,8 @@ def _names_a_model(path: Path) -> bool:
 
 def _is_old_pickle(path: Path) -> bool:
     """Is it a pickle of protocol 0 or 1, which have no signature?  One that imports a name before it breaks counts."""
-    from pellucid.doors.torch.pickle_text import Cut, Seen, told
+    from pellucid.doors.torch.pickle_parts import Cut, Seen
+    from pellucid.doors.torch.pickle_text import told
 
     seen = Seen()
     with path.open("rb") as file:
@@ -177,6 +179,12 @@ _NAMES = {
 
 def _archive(path: Path) -> str:
     """Which program wrote a ZIP, by the names in its directory.  No member is read."""
+    return _written_by(path, stamp(path))
+
+
+@lru_cache(maxsize=16)
+def _written_by(path: Path, _: tuple[int, ...]) -> str:
+    """The same of a file as it is now: it is asked often, and a directory may have a hundred thousand entries."""
     import zipfile
 
     try:

@@ -16,6 +16,7 @@ from pellucid.core.preparation import Preparation
 from pellucid.doors import efficientnet_lite, vgg
 from pellucid.doors.pictures.reading import read
 from pellucid.doors.weights import file_in, filled, state_of, verified
+from pellucid.doors.zoo_names import NAMES
 
 _LITE = {  # the file inside the package, and its SHA-256
     0: ("efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
@@ -91,7 +92,6 @@ def _vgg16(preparation: Preparation | None) -> Network:
     )
 
 
-_OPENERS: dict[str, Callable[[Preparation | None], Network]] = {
-    **{f"efficientnet_lite{variant}": partial(_lite, variant) for variant in _LITE},
-    "vgg16": _vgg16,
-}
+_OPENERS: dict[str, Callable[[Preparation | None], Network]] = dict(
+    zip(NAMES, (*(partial(_lite, variant) for variant in _LITE), _vgg16), strict=True)
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from pellucid import __version__
+from pellucid.core.alone import be_alone
 from pellucid.core.errors import BadOption, Missing, PellucidError, Stopped
 from pellucid.surfaces.commands import COMMANDS, Command
 
@@ -36,7 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without our letters is no reason to fail
             stream.reconfigure(errors="replace")
-    given = sys.argv[1:] if argv is None else argv
+    if argv is not None:
+        return _told(argv)
+    be_alone()
+    try:
+        return _told(sys.argv[1:])
+    finally:
+        gc.freeze()  # the process ends: what is left is not worth looking through
+
+
+def _told(given: Sequence[str]) -> int:
+    """The exit code of a command, with its errors said."""
     try:
         code = _run(given)
         sys.stdout.flush()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
+from pellucid.core.uncollected import uncollected
+from pellucid.doors.files import refuse_absent
 from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
 from pellucid.surfaces.place import ending_of
 
@@ -41,34 +44,32 @@ def map(
 
     Prints a tree with totals.  With -o map.svg (or .png, .pdf, .html, .json, .dot) also writes the map.
     """
-    from pathlib import Path
-
     from pellucid.surfaces import unrun_map
 
     _refuse(shape, input, compare, depth, color, weights, output)
-    as_written = not (shape or input or compare or weights or json or trust_file or color == "time")
-    if as_written and unrun_map.mapped(model, output, color or "", depth, quiet=quiet):
+    stated_more = architecture or preparation or trust_file
+    as_written = not (shape or input or compare or weights or stated_more or color == "time")
+    if as_written and unrun_map.mapped(model, output, color or "", depth, as_json=json, quiet=quiet):
         return 0
-    from pellucid.surfaces.deliver import deliver
-    from pellucid.surfaces.progress import watched
-    from pellucid.surfaces.show import check_place
+    from pellucid.surfaces.place import writable
+
+    with uncollected():
+        from pellucid.surfaces.progress import watched  # and with it torch
 
     given: Any = parsed_shape(shape) if shape else input
     if output:
-        check_place(output, _kind(compare, weights))
+        writable(Path(output))
     with watched(seed=seed, quiet=quiet or json, keeps=False):
         net = stated(model, architecture, preparation, trust_file)
         found = _found(net, given, _other(compare, architecture), weights, depth, color)
-        if output:
-            return deliver(found, Path(output), as_json=json, quiet=quiet)
-        return _printed(found, as_json=json)
+        return _delivered(found, Path(output) if output else None, as_json=json, quiet=quiet)
 
 
 def _refuse(
     shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool,
     output: str | None,
 ) -> None:  # fmt: skip
-    """Raise `BadOption` for what cannot be meant, `BadInput` for a wrong ending, before anything is opened."""
+    """Raise for what cannot be meant, for a picture that is not there and a wrong ending, before anything is opened."""
     if shape and input:
         raise BadOption("--shape and --input were both given.", "A picture has its shape: give one of them.")
     if compare and weights:
@@ -77,16 +78,10 @@ def _refuse(
         raise BadOption(f"--depth {depth}: expected at least 1.")
     if color and (compare or weights):
         raise BadOption("--color belongs to a map alone.", "Leave it out.")
+    if input and "://" not in input:
+        refuse_absent(Path(input))
     if output:
         ending_of(output, ENDINGS if compare or weights else MAP_ENDINGS)
-
-
-def _kind(compare: str | None, weights: bool) -> type[Shown]:
-    from pellucid.architecture.architecture import Architecture
-    from pellucid.architecture.compared.difference import Difference
-    from pellucid.architecture.weights import Weights
-
-    return Difference if compare else Weights if weights else Architecture
 
 
 def _other(compare: str | None, architecture: str | None) -> str | Network | None:
@@ -100,29 +95,32 @@ def _found(
     model: str | Network, given: Any, compare: str | Network | None, weights: bool, depth: int | None,
     color: str | None,
 ) -> Shown:  # fmt: skip
-    from pellucid.architecture.compared.difference import map_difference
-    from pellucid.architecture.map import map as map_
-    from pellucid.architecture.weights import weights as weights_
-
     if compare:
+        from pellucid.architecture.compared.difference import map_difference
+
         return map_difference(model, compare, given)
     if weights:
+        from pellucid.architecture.weights import weights as weights_
+
         return weights_(model)
+    with uncollected():
+        from pellucid.architecture.map import map as map_
+
     return map_(model, given, time=color == "time").colored(color or "").opened(depth)
 
 
-def _printed(found: Shown, *, as_json: bool) -> int:
-    import sys
+def _delivered(found: Shown, output: Path | None, *, as_json: bool, quiet: bool) -> int:
+    from pellucid.architecture.architecture import Architecture
+    from pellucid.surfaces.deliver import DRAW, deliver, print_text, printed
 
-    from pellucid.render.terminal import terminal
-    from pellucid.surfaces.deliver import DRAW, print_json, print_text, width
-    from pellucid.surfaces.facts import facts
-    from pellucid.surfaces.show import words_of
+    if isinstance(found, Architecture):
+        from pellucid.surfaces.deliver_map import deliver_map
 
-    if as_json:
-        print_json(facts(found))
-    else:
-        print_text(terminal(words_of(found, width()), width=width(), color=sys.stdout.isatty()))
+        return deliver_map(found, output, as_json=as_json, quiet=quiet)
+    if output:
+        return deliver(found, output, as_json=as_json, quiet=quiet)
+    printed(found, as_json=as_json)
+    if not as_json:
         print_text(f"\n{DRAW}")
     return 0
 

@@ -35,19 +35,26 @@ def _is_file(name: str) -> bool:
 
 def deliver(result: Shown, place: Path, *, as_json: bool, quiet: bool) -> int:
     """Write a result, print it (as text, or its facts as JSON), and open what was written where there is a display."""
-    from pellucid.render.terminal import terminal
-    from pellucid.surfaces.facts import facts
     from pellucid.surfaces.progress import unstopped
-    from pellucid.surfaces.show import words_of
 
     with unstopped():
         path = result.save(place)
-        if as_json:
-            print_json({"written": str(path), **facts(result)})
-            return 0
-        print_text(terminal(words_of(result, width()), width=width(), color=sys.stdout.isatty()))
-    written(path, quiet=quiet)
+        printed(result, path, as_json=as_json)
+    if not as_json:
+        written(path, quiet=quiet)
     return 0
+
+
+def printed(result: Shown, path: Path | None = None, *, as_json: bool) -> None:
+    """Print a result as text, or its facts as JSON, with the place where it was written."""
+    from pellucid.render.terminal import terminal
+    from pellucid.surfaces.facts import facts
+    from pellucid.surfaces.show import words_of
+
+    if as_json:
+        print_json({**({"written": str(path)} if path else {}), **facts(result)})
+    else:
+        print_text(terminal(words_of(result, width()), width=width(), color=sys.stdout.isatty()))
 
 
 def written(path: Path, *, quiet: bool) -> None:

@@ -28,7 +28,7 @@ from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
-from pellucid.doors.pictures.reading import reading
+from pellucid.doors.pictures.reading import read, reading, refuse_alone
 from pellucid.doors.transformers.text import text_of
 from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
 from pellucid.trials.layout import layout_of, score_of
@@ -209,6 +209,8 @@ def _input(net: Network, x: Inputs | str | Path) -> tuple[Inputs, tuple[str, ...
     if not isinstance(x, str | Path):
         far = unlike_training(net, as_tensors(x, net.inputs))
         return x, (far,) if far else ()
+    if net.reader is read:
+        refuse_alone(net, x)
     if net.preparation is None or len(net.inputs) > 1:
         return net.read(text_of(net, x) if net.words is not None else x), ()
     found = reading(net, x)

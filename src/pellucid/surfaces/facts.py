@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.compared.difference import Difference
-from pellucid.architecture.tree import tree
 from pellucid.architecture.weights import Weights
 from pellucid.concepts.tested import Tested
 from pellucid.core.check import Check
@@ -30,6 +29,7 @@ from pellucid.dream.maps.map_trust import MapTrust
 from pellucid.dream.patches import Patches
 from pellucid.surfaces.explain import Comparison
 from pellucid.surfaces.kept import CONCEPTS
+from pellucid.surfaces.map_facts import map_facts
 from pellucid.views.predictions import predictions
 
 
@@ -63,15 +63,7 @@ def _(subject: Comparison) -> dict[str, Any]:
     }
 
 
-@facts.register
-def _(subject: Architecture) -> dict[str, Any]:
-    lines = [
-        {"name": n.name, "site": subject.graph.site_of(n.group), "kind": n.kind, "output": n.shape or None,
-         "parameters": n.parameters, "flops": n.flops, "more_flops": n.more_flops, "count": n.count, "depth": n.depth}
-        for n in tree(subject.graph, subject.depth)
-    ]  # fmt: skip
-    return {"network": subject.graph.name, "totals": asdict(subject.totals), "notes": list(subject.notes),
-            "metadata": dict(subject.metadata), "tree": lines}  # fmt: skip
+facts.register(Architecture, map_facts)
 
 
 @facts.register

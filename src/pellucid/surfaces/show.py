@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ from pellucid.architecture.compared.difference import Difference
 from pellucid.architecture.weights import Weights
 from pellucid.core.archive import SUFFIX
 from pellucid.core.shown import Shown
-from pellucid.render.dot import dot
-from pellucid.render.graph import page as map_page
 from pellucid.render.html import fragment, page
 from pellucid.render.json import json as plain
 from pellucid.render.listing import listing, weights_listing
@@ -25,6 +24,7 @@ from pellucid.render.svg import svg
 from pellucid.render.terminal import terminal
 from pellucid.render.write import write
 from pellucid.surfaces import browser
+from pellucid.surfaces.deliver_map import plain_file
 from pellucid.surfaces.kept import BY_CLASS
 from pellucid.surfaces.place import ending_of, writable
 from pellucid.surfaces.report import report
@@ -100,19 +100,17 @@ def _pdf(subject: Shown) -> bytes:
     return pdf(view, title=_title(view))
 
 
-def _map_page(subject: Architecture) -> bytes:
-    """The map that moves; where its script was not built, the still report."""
-    view = view_of(subject)
-    return _html(view) if map_page.built() is None else map_page.page(subject.folded().text, _title(view)).encode()
+def _map_file(subject: Architecture, ending: str) -> bytes:
+    """The map in a form of its own; where the script of the page that moves was not built, the still report."""
+    data = plain_file(subject, ending)
+    return _html(view_of(subject)) if data is None else data
 
 
 # what some kinds of result are written as in a form of their own
 OWN: Mapping[type[Shown], Mapping[str, Callable[[Any], bytes]]] = {
     Architecture: {
-        ".html": _map_page,
-        ".json": lambda subject: subject.text.encode(),
+        **{ending: partial(_map_file, ending=ending) for ending in (".html", ".json", ".dot")},
         ".pdf": _pdf,
-        ".dot": lambda subject: dot(subject.graph).encode(),
     },
     Difference: {".pdf": _pdf},
     Weights: {".pdf": _pdf},

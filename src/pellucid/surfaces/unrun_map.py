@@ -1,73 +1,78 @@
-"""The map of an ONNX file as it is written, printed and kept without torch, whose import takes longer than the map."""
+"""The map of a file as it is written, printed and kept without torch, whose import takes longer than the map.
+
+That is how ONNX files are mapped, and files of weights whose architecture nobody knows.
+"""
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from pellucid.architecture.unrun import is_onnx, of_text, reading, worth_running
+from pellucid.architecture.unrun import as_written, is_onnx, of_text, reading, worth_running
+from pellucid.core.uncollected import uncollected
+
+_DATA = (".json", ".dot")
+_FORMS = ("", ".html", *_DATA)
 
 
-def mapped(model: str, output: str | None, color: str, depth: int | None, *, quiet: bool) -> bool:
-    """Write and print the map where it can be had like this: of an ONNX file, for the terminal or as a page that moves.
+def mapped(model: str, output: str | None, color: str, depth: int | None, *, as_json: bool, quiet: bool) -> bool:
+    """Write and print the map where it can be had like this, for the terminal or as a file that is no picture.
 
     False where it cannot: nothing was written or printed then.
     """
-    if not _fits(model, output):
-        return False
-    with _nothing_collected():
-        return _mapped(Path(model), Path(output) if output else None, color, depth, quiet=quiet)
-
-
-def _mapped(model: Path, output: Path | None, color: str, depth: int | None, *, quiet: bool) -> bool:
-    with reading(model, color, depth) as described:
-        from pellucid.render.graph import page  # all this while the file is being read
-        from pellucid.render.listing import listing
-        from pellucid.render.terminal import terminal
-        from pellucid.render.write import write
-        from pellucid.surfaces import deliver
-        from pellucid.surfaces.place import writable
-
-        if output:
-            writable(output)
-        text = described()
-    found = of_text(text)
-    if worth_running(found):
-        return False
-    if output:
-        write(output, page.page(text, f"The map of {found.graph.name} (Pellucid)").encode())
-    columns = deliver.width()
-    deliver.print_text(terminal(listing(found, columns), width=columns, color=sys.stdout.isatty()))
-    if output:
-        deliver.written(output, quiet=quiet)
-    else:
-        deliver.print_text(f"\n{deliver.DRAW}")
-    return True
-
-
-def _fits(model: str, output: str | None) -> bool:
-    """Is it an ONNX file, to be printed or written as a page that moves?"""
-    if output and Path(output).suffix.lower() != ".html":
+    place = Path(output) if output else None
+    if place and not _fits(place):
         return False
     try:
-        fits = is_onnx(model)
+        path, onnx = Path(model), is_onnx(model)
     except (OSError, ValueError):  # not a name that this system knows: opening it will say so
         return False
-    if fits and output:
+    with uncollected():  # what a map is made of lives until it is drawn, and there is much of it to look through
+        if onnx:
+            return _of_onnx(path, place, color, depth, as_json=as_json, quiet=quiet)
+        return _of_weights(path, place, color, depth, as_json=as_json, quiet=quiet)
+
+
+def _fits(place: Path) -> bool:
+    """Is it to be no picture, and no page in whose stead a picture would be written?"""
+    ending = place.suffix.lower()
+    if ending == ".html":
         from pellucid.render.graph.page import built
 
         return built() is not None
-    return fits
+    return ending in _FORMS
 
 
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """No search for garbage: what a map is made of lives until it is drawn, and there is much of it to look through."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+def _of_onnx(
+    model: Path, place: Path | None, color: str, depth: int | None, *, as_json: bool, quiet: bool
+) -> bool:  # fmt: skip
+    with reading(model, color, depth) as described:
+        from pellucid.surfaces.deliver_map import deliver_map  # all this while the file is being read
+        from pellucid.surfaces.place import writable
+
+        if place:
+            writable(place)
+        text = described()
+    drawn = of_text(text)
+    if worth_running(drawn):
+        return False
+    is_data = as_json or (place is not None and place.suffix.lower() in _DATA)
+    deliver_map(as_written(drawn) if is_data else drawn, place, as_json=as_json, quiet=quiet, text=text)
+    return True
+
+
+def _of_weights(
+    model: Path, place: Path | None, color: str, depth: int | None, *, as_json: bool, quiet: bool
+) -> bool:  # fmt: skip
+    from pellucid.architecture.stored import of_weights
+
+    if place:
+        from pellucid.surfaces.place import writable
+
+        writable(place)
+    found = of_weights(model)
+    if found is None:
+        return False
+    from pellucid.surfaces.deliver_map import deliver_map
+
+    deliver_map(found.colored(color).opened(depth), place, as_json=as_json, quiet=quiet)
+    return True

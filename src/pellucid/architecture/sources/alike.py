@@ -27,9 +27,9 @@ def alike(parent: Sequence[int], kind: Sequence[str], nodes: Nodes, edges: Edges
     classes = [0] * len(parent)
     first: dict[int, int] = {}
     for group in range(len(parent) - 1, -1, -1):
-        inside = tuple((-1, what) if is_node else (classes[what], -1) for _, is_node, what in sorted(held[group]))
+        inside = tuple([(-1, what) if is_node else (classes[what], -1) for _, is_node, what in sorted(held[group])])
         begins = start[group]
-        lines = tuple(sorted((s - begins, t - begins) for s, t in inner[group]))
+        lines = tuple(sorted([(s - begins, t - begins) for s, t in inner[group]])) if inner[group] else ()
         classes[group] = known.setdefault((kind[group], inside, lines), len(known))
         first[classes[group]] = group  # groups are met from the last to the first
     return tuple(first[c] for c in classes)

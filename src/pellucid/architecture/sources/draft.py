@@ -102,6 +102,8 @@ def _without_empty(runs: Sequence[Run], filled: Iterable[int]) -> tuple[list[Run
         held[group] = True
     for group in range(len(runs) - 1, 0, -1):
         held[runs[group].parent] |= held[group]
+    if all(held):
+        return list(runs), list(range(len(runs)))
     kept: list[Run] = []
     moved: list[int] = []
     for group, run in enumerate(runs):

@@ -52,7 +52,10 @@ def from_names(tensors: Iterable[Named], name: str, source: str = "") -> tuple[G
         *above, last = re.split(r"[./]", tensor.name, maxsplit=DEPTH)
         branch = root
         for part in above:
-            branch = branch.inner.setdefault(part, _Branch())
+            inner = branch.inner.get(part)
+            if inner is None:
+                inner = branch.inner[part] = _Branch()
+            branch = inner
         branch.held.append((last, tensor))
     draft = _Bytes(Draft(name, source))
     draft.draft.group(Run(-1, "", ""))
@@ -67,7 +70,7 @@ class _Bytes:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.taken: list[int] = []
-        self.met: set[object] = set()
+        self.places: dict[object, str] = {}  # those that were met, numbered
 
     def fill(self, branch: _Branch, group: int, path: str) -> None:
         """Add what lies under a group; its depth is bounded by that of the names."""
@@ -84,17 +87,23 @@ class _Bytes:
 
     def node(self, held: list[tuple[str, Named]], group: int, path: str) -> None:
         """One node for tensors that belong together, the largest first."""
-        held = sorted(held, key=lambda h: (-len(h[1].shape), h[0] != "weight"))
+        if len(held) > 1:
+            held = sorted(held, key=lambda h: (-len(h[1].shape), h[0] != "weight"))
         words = [_word(last, t.shape) for last, t in held[:_SHOWN]]
         words += [f"{len(held) - _SHOWN} more"] if len(held) > _SHOWN else []
-        weights = {str(t.place or t.name): math.prod(t.shape) for _, t in held}
+        weights, taken = dict[str, int](), 0
+        for _, t in held:
+            place = t.name if t.place is None else t.place
+            known = self.places.get(place)
+            if known is None:
+                known = self.places[place] = str(len(self.places))
+                taken += t.bytes
+            weights[known] = math.prod(t.shape)
         first = held[0][1]
-        op = ", ".join(filter(None, (last for last, _ in held))) or "tensor"
-        row = Row(op, group, None, first.dtype, weights, label=", ".join(words), site=path)
-        self.draft.add(row._replace(family=_family(path, first.shape)))
-        new = [t for _, t in held if t.place is None or t.place not in self.met]
-        self.met.update(t.place for t in new)
-        self.taken.append(sum(t.bytes for t in new))
+        op = ", ".join([last for last, _ in held if last]) or "tensor"
+        family = _family(path, first.shape)
+        self.draft.add(Row(op, group, None, first.dtype, weights, None, 0, ", ".join(words), path, family))
+        self.taken.append(taken)
 
     def sums(self, graph: Graph) -> tuple[tuple[float, ...], ...]:
         """Bytes of nodes and of groups, a tensor of several names counted at its first."""
@@ -118,6 +127,8 @@ def _in_order(names: Iterable[str]) -> list[str]:
     ['layer1', 'layer2', 'head', 'layer10']
     """
     found = list(names)
+    if len(found) < 2:
+        return found
     alike: dict[str, list[str]] = {}
     for name in found:
         alike.setdefault(_NUMBER.sub("0", name), []).append(name)

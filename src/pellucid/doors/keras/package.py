@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import nullcontext
 from typing import Any
 
+from pellucid.core.alone import is_alone
 from pellucid.core.errors import BadModel, Missing
+from pellucid.core.uncollected import uncollected
 from pellucid.doors.files import printable
+from pellucid.doors.keras.sparing import sparing
 
 _BEFORE = "Set KERAS_BACKEND=torch before Python starts (or os.environ['KERAS_BACKEND'] = 'torch' before keras)."
 
@@ -25,7 +29,8 @@ def keras() -> Any:
         if chosen != "torch":
             raise BadModel(f"KERAS_BACKEND is {printable(chosen)}; Pellucid needs Keras to run on torch.", _BEFORE)
     try:
-        package: Any = importlib.import_module("keras")
+        with uncollected(), sparing() if is_alone() else nullcontext():
+            package: Any = importlib.import_module("keras")
         importlib.import_module("h5py")
     except ModuleNotFoundError as error:
         absent = (error.name or "keras").partition(".")[0]

@@ -115,6 +115,15 @@ def to_picture(
     )
 
 
+def is_address(source: str | Path) -> bool:
+    """Is it an address of the network, and no file's name?
+
+    >>> is_address("https://example.org/cat.jpg"), is_address("cat.jpg")
+    (True, False)
+    """
+    return isinstance(source, str) and source.startswith(("http://", "https://", "ftp://", "data:", "file://"))
+
+
 def _bytes_of(source: str | Path | bytes) -> tuple[str, bytes]:
     if isinstance(source, bytes):
         if len(source) > BYTE_LIMIT:
@@ -122,9 +131,9 @@ def _bytes_of(source: str | Path | bytes) -> tuple[str, bytes]:
                 f"The picture has {len(source) >> 20} MiB; the limit is {BYTE_LIMIT >> 20} MiB.", "Make it smaller."
             )
         return "The picture", source
-    if isinstance(source, str) and source.startswith(("http://", "https://", "ftp://", "data:", "file://")):
+    if is_address(source):
         raise BadInput(
-            f"{printable(source)} is an address; Pellucid fetches nothing.", "Download it and give the file name."
+            f"{printable(str(source))} is an address; Pellucid fetches nothing.", "Download it and give the file name."
         )
     path = Path(source)
     return printable(path.name or str(path)), file_bytes(path)

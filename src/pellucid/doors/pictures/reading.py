@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
@@ -11,7 +13,8 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
-from pellucid.doors.pictures.image import to_picture
+from pellucid.doors.files import refuse_absent
+from pellucid.doors.pictures.image import is_address, to_picture
 from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.prepare import cut_note, prepare
 
@@ -37,6 +40,8 @@ def reading(
 
     Raises `BadInput` when the network states no preparation, and what `pellucid.doors.pictures.image.decode` raises.
     """
+    if isinstance(source, str | Path) and not is_address(source):
+        refuse_absent(Path(source))
     if network.preparation is None:
         channels, size = _asked(network)
         mean: tuple[float, ...] = (0.485, 0.456, 0.406) if channels == 3 else (0.5,)
@@ -51,6 +56,28 @@ def reading(
     x = prepare(picture.rgb, network.preparation)
     cut = cut_note(picture.rgb.shape[1], picture.rgb.shape[2], network.preparation)
     return Reading(x, picture, (*picture.notes, cut) if cut else picture.notes)
+
+
+def refuse_alone(network: Network, source: Any) -> None:
+    """Raise, before it is asked how pictures are prepared, where a picture alone cannot be what the network takes.
+
+    That is `Missing` for a file that is not there, and `BadInput` for a network of several inputs.
+    """
+    if isinstance(source, str | Path) and not is_address(source):
+        refuse_absent(Path(source))
+    needed = _needed(network)
+    if len(needed) > 1:
+        shapes = ",".join(f"{name}=..." for name in needed)
+        raise BadInput(
+            f"{network.name} takes {len(needed)} inputs: {', '.join(needed)}; a picture alone is none or one of them.",
+            f"Give all of them by name, in Python, or for a map their shapes: --shape {shapes}.",
+        )
+
+
+def _needed(network: Network) -> list[str]:
+    """The inputs that the network cannot do without."""
+    takes = signature(network.model.forward).parameters
+    return [name for name in network.inputs if name not in takes or takes[name].default is Parameter.empty]
 
 
 def _asked(network: Network) -> tuple[int, int]:

@@ -1,13 +1,14 @@
-"""The operations of a pickle, one after the other: their names and arguments, with nothing done about them."""
+"""The arguments of a pickle's operations, read without believing what they claim about their length."""
 
 from __future__ import annotations
 
+import io
 import pickletools
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 DIGITS = 400  # of a number that is written out: it takes the square of their count to read
-_LINE = 1 << 20
+_LINE, _PIECE = 1 << 20, 1 << 20
 
 
 @runtime_checkable
@@ -15,103 +16,69 @@ class Stream(Protocol):
     """What a pickle is read from."""
 
     def read(self, count: int, /) -> bytes: ...
-    def readline(self) -> bytes: ...
-    def tell(self) -> int: ...
+    def readline(self, most: int, /) -> bytes: ...
 
 
-class Bounded:
-    """A file that reads no more than it has: the pickle's own claims of length are not believed."""
+def taken(file: Stream, count: int) -> bytes:
+    """So many bytes, in pieces, for a claim of more than there is must take no memory.
 
-    def __init__(self, file: IO[bytes], total: int) -> None:
-        self._file, self._left = file, total - file.tell()
+    Raises `ValueError` where the file ends before that.
 
-    def read(self, count: int) -> bytes:
-        """At most `count` bytes."""
-        data = self._file.read(count if count <= self._left else self._left)
-        self._left -= len(data)
-        return data
-
-    def readline(self) -> bytes:
-        """Up to the end of the line, which is short where it means something."""
-        line = self._file.readline(_LINE)
-        self._left -= len(line)
-        return line
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self._file.tell()
-
-
-Reader: TypeAlias = Callable[[Any], Any]
-
-
-def codes(file: Stream) -> Iterator[tuple[str, Any]]:
-    """Each operation's name and argument, up to and with STOP, behind which the file is left.
-
-    Raises `ValueError` where the file ends before that, or holds what is no operation.
-
-    >>> import io, pickle
-    >>> [name for name, _ in codes(io.BytesIO(pickle.dumps([7], 2)))]
-    ['PROTO', 'EMPTY_LIST', 'BINPUT', 'BININT1', 'APPEND', 'STOP']
+    >>> taken(io.BytesIO(b"abc"), 2)
+    b'ab'
     """
-    read, known = file.read, _CODES
-    while code := read(1):
-        try:
-            name, reader = known[code]
-        except KeyError:
-            raise ValueError(f"{code!r} is no operation") from None
-        yield name, reader(file) if reader is not None else None
-        if name == "STOP":
-            return
-    raise ValueError("it has no end")
+    data = file.read(count if count < _PIECE else _PIECE)
+    if len(data) == count:
+        return data
+    pieces, left = [data], count - len(data)
+    while left and data:
+        data = file.read(min(left, _PIECE))
+        pieces.append(data)
+        left -= len(data)
+    if left:
+        raise ValueError("it ends within an operation")
+    return b"".join(pieces)
 
 
-def _line(file: Stream) -> bytes:
+def line(file: Stream) -> bytes:
     """The rest of a line, without its end, which must be there."""
-    line = file.readline()
-    if line[-1:] != b"\n":
+    found = file.readline(_LINE)
+    if found[-1:] != b"\n":
         raise ValueError("a line has no end")
-    return line[:-1]
+    return found[:-1]
 
 
-def _name(file: Stream) -> tuple[str, str]:
+def name(file: Stream) -> tuple[str, str]:
     """A module and a name in it, a line each, read as Python's unpickler does."""
-    return _line(file).decode(), _line(file).decode()
+    return line(file).decode(), line(file).decode()
 
 
-def _digits(file: Stream) -> bytes:
-    line = _line(file)
-    if len(line) > DIGITS:
-        raise ValueError(f"a number has {len(line)} digits")
-    return line
+def digits(file: Stream) -> bytes:
+    """A number that is written out."""
+    found = line(file)
+    if len(found) > DIGITS:
+        raise ValueError(f"a number has {len(found)} digits")
+    return found
 
 
-def _whole(file: Stream) -> int | bool:
+def whole(file: Stream) -> int | bool:
     """Protocol 0 writes booleans as 00 and 01, and marks long numbers with an L."""
-    line = _digits(file)
-    return line == b"01" if line in (b"00", b"01") else int(line.rstrip(b"L"))
+    found = digits(file)
+    return found == b"01" if found in (b"00", b"01") else int(found.rstrip(b"L"))
 
 
-def _letters(file: Stream) -> str:
-    return _line(file).decode("raw-unicode-escape")
+def quoted(file: Stream) -> str:
+    """A text of protocol 0 as a line, in quotes, with escapes."""
+    return str(pickletools.read_stringnl(io.BytesIO(line(file) + b"\n")))
 
 
-_LINES: Mapping[str, Reader] = {
-    "GLOBAL": _name,
-    "INST": _name,
-    "INT": _whole,
-    "LONG": _whole,
-    "FLOAT": lambda file: float(_digits(file)),
-    "GET": lambda file: int(_digits(file)),
-    "PUT": lambda file: int(_digits(file)),
-    "UNICODE": _letters,
+_WIDTHS = {
+    **dict.fromkeys(("uint1", "string1", "bytes1", "unicodestring1", "long1"), 1),
+    "uint2": 2,
+    **dict.fromkeys(("uint4", "int4", "string4", "bytes4", "unicodestring4", "long4"), 4),
+    **dict.fromkeys(("uint8", "float8", "bytes8", "bytearray8", "unicodestring8"), 8),
 }
-_CODES: Mapping[bytes, tuple[str, Reader | None]] = {
-    op.code.encode("latin-1"): (op.name, _LINES.get(op.name, op.arg.reader if op.arg else None))
-    for op in pickletools.opcodes
-}
-# how many operations some count as, because they take longer than others; a pickle imports each name once
-COSTS: Mapping[str, int] = {
-    **dict.fromkeys((*_LINES, "STRING"), 3),
-    **dict.fromkeys(("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"), 20),
+# an operation's letter -> its name, and the bytes of its argument, or of the length of that; 0 for none and for lines
+CODES: Mapping[bytes, tuple[str, int]] = {
+    op.code.encode("latin-1"): (op.name, _WIDTHS.get(op.arg.name, 0) if op.arg else 0) for op in pickletools.opcodes
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pellucid.doors.torch.pickle_text import Global
+from pellucid.doors.torch.pickle_parts import Global
 
 # Python's own ways to run code, start programs, reach files or the network; `module` or `module.name`.
 _DANGEROUS = {

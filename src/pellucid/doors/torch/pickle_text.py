@@ -8,55 +8,18 @@ weights in a checkpoint, also in one that holds a whole module, can be found wit
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.torch.pickle_codes import COSTS, Stream, codes
+from pellucid.doors.torch.pickle_codes import CODES, Stream, digits, line, name, taken
+from pellucid.doors.torch.pickle_parts import Cut, Global, Made, Persistent, Seen
+from pellucid.doors.torch.pickle_values import WRITTEN, Values
 
-OPERATIONS, NESTED = 3_200_000, 4  # 100 000 tensors need about 3 000 000; pickles within pickles
-
-
-@dataclass(frozen=True, slots=True)
-class Global:
-    """A name that the pickle would import."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False, slots=True)
-class Made:
-    """What a call would give: the callee, its arguments, and what was put into the result afterwards."""
-
-    callee: Any
-    args: tuple[Any, ...]
-    state: Any = None
-    items: dict[Any, Any] = field(default_factory=dict)
-    values: list[Any] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Persistent:
-    """A reference to something outside of the pickle; torch's checkpoints name their storages so."""
-
-    id: Any
-
-
-@dataclass(slots=True)
-class Seen:
-    """What was found: every name it would import, in order, and how many operations it has (`COSTS`)."""
-
-    names: dict[Global, None] = field(default_factory=dict)
-    operations: int = 0
-
-
-class Cut(Exception):
-    """The pickle ends or makes no sense; what was seen before that counts all the same."""
+OPERATIONS, NESTED = 4_000_000, 4  # 100 000 tensors of four axes need 3 810 000; pickles within pickles
+AT_ONCE = 1000  # operations before their sum is looked at
+KEYS = (str, int, float, Global, type(None))  # of what a dictionary can have, those that mean something here
+IMPORTING = 49  # what an import counts more than other operations: a pickle imports each name once
 
 
 def told(file: Stream, seen: Seen, depth: int = 0) -> Any:
@@ -69,82 +32,114 @@ def told(file: Stream, seen: Seen, depth: int = 0) -> Any:
     >>> told(io.BytesIO(pickle.dumps({"a": print})), seen), [str(g) for g in seen.names]
     ({'a': Global(module='builtins', name='print')}, ['builtins.print'])
     """
-    machine = _Machine(seen, depth)
+    machine = _Machine(file, seen, depth)
     try:
-        for name, argument in codes(file):
-            seen.operations += COSTS.get(name, 1)
+        while machine.some():
             if seen.operations > OPERATIONS:
                 raise BadModel(
                     "The pickle in it has more operations than one of 100 000 tensors.", "It is no ordinary checkpoint."
                 )
-            machine.step(name, argument)
         return machine.stack[-1] if machine.stack else None
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+    except IndexError:
+        raise Cut("the stack is empty") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise Cut(str(error) or type(error).__name__) from error
 
 
 _ENCODE = Global("_codecs", "encode")
 
 
-class _Machine:
-    """The stack, the marks and the memo."""
+class _Machine(Values):
+    """The stack, the marks and the memo.  What an operation does is the method of its name: it gets the bytes of its
+    argument, or of that one's length, and reads the rest itself.
+    """
 
-    def __init__(self, seen: Seen, depth: int) -> None:
-        self.seen, self.depth = seen, depth
-        self.stack: list[Any] = []
+    def __init__(self, file: Stream, seen: Seen, depth: int) -> None:
+        super().__init__(file, seen)
+        self.depth = depth
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.looked: set[int] = set()
 
-    def step(self, name: str, argument: Any) -> None:
-        """One operation."""
-        act = _ACTS.get(name)
-        if act is not None:
-            act(self, argument)
-            return
-        self.stack.append(argument)  # numbers, texts and bytes
-        if isinstance(argument, bytes | bytearray):
-            self._look_into(bytes(argument))
+    def some(self) -> bool:
+        """The next operations, at most a thousand; False when the last one is done, behind which the file is left."""
+        read, acts, done = self.file.read, _ACTS, 0
+        try:
+            for done in range(1, AT_ONCE + 1):  # noqa: B007 (it is, at the end)
+                code = read(1)
+                if code == b".":
+                    return False
+                if code not in acts:
+                    raise ValueError(f"{code!r} is no operation" if code else "it has no end")
+                width, act = acts[code]
+                raw = read(width) if width else b""
+                if len(raw) < width:
+                    raise ValueError("it ends within an operation")
+                act(self, raw)
+        finally:  # what breaks off counts too
+            self.seen.operations += done
+        return True
 
-    def do_put(self, argument: Any) -> None:
-        self.memo[int(argument)] = self.stack[-1]
+    def do_binbytes(self, raw: bytes) -> None:
+        data = taken(self.file, int.from_bytes(raw, "little"))
+        self.write(data)
+        self._look_into(data)
 
-    do_binput = do_long_binput = do_put
+    do_short_binbytes = do_binbytes8 = do_binbytes
 
-    def do_get(self, argument: Any) -> None:
-        self.stack.append(self.memo[int(argument)])
+    def do_bytearray8(self, raw: bytes) -> None:
+        self.do_binbytes(raw)
+        self.stack.append(bytearray(self.stack.pop()))
 
-    do_binget = do_long_binget = do_get
+    def do_binput(self, raw: bytes) -> None:
+        self.memo[raw[0]] = self.stack[-1]
 
-    def do_ext1(self, argument: Any) -> None:
-        self._import("copyreg extension", str(argument))
+    def do_long_binput(self, raw: bytes) -> None:
+        self.memo[int.from_bytes(raw, "little")] = self.stack[-1]
+
+    def do_put(self, _: bytes) -> None:
+        self.seen.operations += WRITTEN
+        self.memo[int(digits(self.file))] = self.stack[-1]
+
+    def do_binget(self, raw: bytes) -> None:
+        self.stack.append(self.memo[raw[0]])
+
+    def do_long_binget(self, raw: bytes) -> None:
+        self.stack.append(self.memo[int.from_bytes(raw, "little")])
+
+    def do_get(self, _: bytes) -> None:
+        self.write(self.memo[int(digits(self.file))])
+
+    def do_ext1(self, raw: bytes) -> None:
+        self._import("copyreg extension", str(int.from_bytes(raw, "little")))
 
     do_ext2 = do_ext4 = do_ext1
 
-    def do_none(self, _: Any) -> None:
+    def do_none(self, _: bytes) -> None:
         self.stack.append(None)
 
-    def do_newtrue(self, _: Any) -> None:
+    def do_newtrue(self, _: bytes) -> None:
         self.stack.append(True)
 
-    def do_newfalse(self, _: Any) -> None:
+    def do_newfalse(self, _: bytes) -> None:
         self.stack.append(False)
 
-    def do_empty_list(self, _: Any) -> None:
+    def do_empty_list(self, _: bytes) -> None:
         self.stack.append([])
 
     do_empty_set = do_empty_list
 
-    def do_empty_dict(self, _: Any) -> None:
+    def do_empty_dict(self, _: bytes) -> None:
         self.stack.append({})
 
-    def do_proto(self, _: Any) -> None:
+    def do_proto(self, _: bytes) -> None:
         """Says nothing about the value."""
 
     do_frame = do_readonly_buffer = do_stop = do_proto
 
-    def _import(self, module: str, name: str) -> None:
-        found = Global(module, name)
+    def _import(self, module: str, inner: str) -> None:
+        found = Global(module, inner)
+        self.seen.operations += IMPORTING
         self.seen.names[found] = None
         self.stack.append(found)
 
@@ -158,89 +153,97 @@ class _Machine:
 
     def _marked(self) -> list[Any]:
         at = self.marks.pop()
-        taken = self.stack[at:]
+        found = self.stack[at:]
         del self.stack[at:]
-        return taken
+        return found
 
     def _pop(self, count: int) -> list[Any]:
-        if len(self.stack) < count:
+        at = len(self.stack) - count
+        if at < 0:
             raise IndexError("the stack is empty")
-        taken = self.stack[len(self.stack) - count :]
-        del self.stack[len(self.stack) - count :]
-        return taken
+        found = self.stack[at:]
+        del self.stack[at:]
+        return found
 
-    def do_mark(self, _: Any) -> None:
+    def do_mark(self, _: bytes) -> None:
         self.marks.append(len(self.stack))
 
-    def do_pop(self, _: Any) -> None:
+    def do_pop(self, _: bytes) -> None:
         if self.marks and self.marks[-1] == len(self.stack):
             self.marks.pop()
         else:
-            self._pop(1)
+            self.stack.pop()
 
-    def do_pop_mark(self, _: Any) -> None:
+    def do_pop_mark(self, _: bytes) -> None:
         self._marked()
 
-    def do_dup(self, _: Any) -> None:
+    def do_dup(self, _: bytes) -> None:
         self.stack.append(self.stack[-1])
 
-    def do_memoize(self, _: Any) -> None:
+    def do_memoize(self, _: bytes) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
 
-    def do_tuple(self, _: Any) -> None:
+    def do_tuple(self, _: bytes) -> None:
         self.stack.append(tuple(self._marked()))
 
-    def do_tuple1(self, _: Any, count: int = 1) -> None:
-        self.stack.append(tuple(self._pop(count)))
+    def do_empty_tuple(self, _: bytes) -> None:
+        self.stack.append(())
 
-    do_empty_tuple, do_tuple2 = partial(do_tuple1, count=0), partial(do_tuple1, count=2)
-    do_tuple3 = partial(do_tuple1, count=3)
+    def do_tuple1(self, _: bytes) -> None:
+        self.stack[-1] = (self.stack[-1],)
 
-    def do_list(self, _: Any) -> None:
+    def do_tuple2(self, _: bytes) -> None:
+        self.stack.append(tuple(self._pop(2)))
+
+    def do_tuple3(self, _: bytes) -> None:
+        self.stack.append(tuple(self._pop(3)))
+
+    def do_list(self, _: bytes) -> None:
         self.stack.append(self._marked())
 
-    def do_frozenset(self, _: Any) -> None:
+    def do_frozenset(self, _: bytes) -> None:
         self.stack.append(tuple(self._marked()))
 
-    def do_dict(self, _: Any) -> None:
+    def do_dict(self, _: bytes) -> None:
         self.stack.append(_paired(self._marked()))
 
-    def do_append(self, _: Any) -> None:
-        value = self._pop(1)
-        _values(self.stack[-1]).extend(value)
+    def do_append(self, _: bytes) -> None:
+        value = self.stack.pop()
+        _values(self.stack[-1]).append(value)
 
-    def do_appends(self, _: Any) -> None:
+    def do_appends(self, _: bytes) -> None:
         values = self._marked()
         _values(self.stack[-1]).extend(values)
 
     do_additems = do_appends
 
-    def do_setitem(self, _: Any) -> None:
-        pair = self._pop(2)
-        _items(self.stack[-1]).update(_paired(pair))
+    def do_setitem(self, _: bytes) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        if isinstance(key, KEYS):
+            _items(self.stack[-1])[key] = value
 
-    def do_setitems(self, _: Any) -> None:
+    def do_setitems(self, _: bytes) -> None:
         pairs = self._marked()
         _items(self.stack[-1]).update(_paired(pairs))
 
-    def do_global(self, argument: tuple[str, str]) -> None:
-        self._import(*argument)
+    def do_global(self, _: bytes) -> None:
+        self._import(*name(self.file))
 
-    def do_stack_global(self, _: Any) -> None:
-        module, name = self._pop(2)
-        known = isinstance(module, str) and isinstance(name, str)
-        self._import(*((module, name) if known else ("a name made while it runs", "?")))
+    def do_stack_global(self, _: bytes) -> None:
+        module, inner = self._pop(2)
+        known = isinstance(module, str) and isinstance(inner, str)
+        self._import(*((module, inner) if known else ("a name made while it runs", "?")))
 
-    def do_inst(self, argument: tuple[str, str]) -> None:
+    def do_inst(self, raw: bytes) -> None:
         args = tuple(self._marked())
-        self.do_global(argument)
+        self.do_global(raw)
         self.stack.append(Made(self.stack.pop(), args))
 
-    def do_obj(self, _: Any) -> None:
+    def do_obj(self, _: bytes) -> None:
         callee, *args = self._marked()
         self.stack.append(Made(callee, tuple(args)))
 
-    def do_reduce(self, _: Any) -> None:
+    def do_reduce(self, _: bytes) -> None:
         callee, args = self._pop(2)
         text = args[0] if isinstance(args, tuple) and args and callee == _ENCODE else None
         if isinstance(text, str) and text[:1] == "\x80" and id(text) not in self.looked:
@@ -250,39 +253,48 @@ class _Machine:
 
     do_newobj = do_reduce
 
-    def do_newobj_ex(self, _: Any) -> None:
+    def do_newobj_ex(self, _: bytes) -> None:
         callee, args, named = self._pop(3)
         self.stack.append(Made(callee, (*args, named) if isinstance(args, tuple) else (args, named)))
 
-    def do_build(self, _: Any) -> None:
-        (state,) = self._pop(1)
+    def do_build(self, _: bytes) -> None:
+        state = self.stack.pop()
         if isinstance(self.stack[-1], Made):
             self.stack[-1].state = state
 
-    def do_persid(self, argument: Any) -> None:
-        self.stack.append(Persistent(argument))
+    def do_persid(self, _: bytes) -> None:
+        self.write(Persistent(line(self.file).decode("ascii")))
 
-    do_next_buffer = do_persid
+    def do_next_buffer(self, _: bytes) -> None:
+        self.stack.append(Persistent(None))
 
-    def do_binpersid(self, _: Any) -> None:
-        self.stack.append(Persistent(*self._pop(1)))
+    def do_binpersid(self, _: bytes) -> None:
+        self.stack[-1] = Persistent(self.stack[-1])
 
 
-_ACTS = {name.removeprefix("do_").upper(): act for name, act in vars(_Machine).items() if name.startswith("do_")}
+_ACTS: Mapping[bytes, tuple[int, Callable[[_Machine, bytes], None]]] = {
+    code: (width, getattr(_Machine, f"do_{name.lower()}")) for code, (name, width) in CODES.items()
+}
 
 
 def _values(owner: Any) -> list[Any]:
-    return owner.values if isinstance(owner, Made) else owner if isinstance(owner, list) else []
+    if isinstance(owner, Made):
+        owner.values = [] if owner.values is None else owner.values
+        return owner.values
+    return owner if isinstance(owner, list) else []
 
 
 def _items(owner: Any) -> dict[Any, Any]:
-    return owner.items if isinstance(owner, Made) else owner if isinstance(owner, dict) else {}
+    if isinstance(owner, Made):
+        owner.items = {} if owner.items is None else owner.items
+        return owner.items
+    return owner if isinstance(owner, dict) else {}
 
 
 def _paired(flat: list[Any]) -> dict[Any, Any]:
     """Keys and values in turn; a key that a dictionary cannot have is left out with its value."""
     found = {}
     for key, value in zip(flat[::2], flat[1::2], strict=True):
-        if isinstance(key, str | int | float | bool | Global | None):
+        if isinstance(key, KEYS):
             found[key] = value
     return found

@@ -15,9 +15,10 @@ from torch import nn
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.torch.pickle_codes import Bounded
+from pellucid.doors.torch.pickle_codes import Stream
 from pellucid.doors.torch.pickle_names import described
-from pellucid.doors.torch.pickle_text import Cut, Seen, told
+from pellucid.doors.torch.pickle_parts import Cut, Seen
+from pellucid.doors.torch.pickle_text import told
 from pellucid.doors.torch.torch_file import PICKLE_LIMIT
 from pellucid.doors.weight_files.sealed import archive, digest_of, member, refuse_larger_than_memory, unchanged
 
@@ -47,11 +48,11 @@ def contents(path: Path) -> Contents:
                         _look(io.BytesIO(member(opened, entry.filename, PICKLE_LIMIT)), seen)
         else:
             with path.open("rb") as file:
-                _look(Bounded(file, path.stat().st_size), seen)
+                _look(file, seen)
     return Contents(digest, tuple(printable(line) for line in described(seen.names)))
 
 
-def _look(file: io.BytesIO | Bounded, seen: Seen) -> None:
+def _look(file: Stream, seen: Seen) -> None:
     """Every pickle that follows in a file, until something else does."""
     try:
         while True:

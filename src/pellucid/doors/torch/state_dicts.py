@@ -10,7 +10,7 @@ from typing import Any
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.torch.pickle_names import harmless
-from pellucid.doors.torch.pickle_text import Global, Made, Persistent
+from pellucid.doors.torch.pickle_parts import Global, Made, Persistent
 from pellucid.doors.torch.torch_file import Checkpoint, checkpoint, entry_of, is_tensor
 from pellucid.doors.weight_files.entries import Entry, Listing
 
@@ -91,9 +91,7 @@ def _holds(node: Any, known: dict[int, bool], depth: int = 0) -> bool:
         return False
     if id(node) not in known:
         known[id(node)] = False  # while it is asked: some hold themselves
-        parts = _module(node)
-        inside = (_mapping(node) if parts is None else parts).values()
-        known[id(node)] = is_tensor(node) or any(_holds(v, known, depth + 1) for v in inside)
+        known[id(node)] = is_tensor(node) or any(_holds(v, known, depth + 1) for v in _inside(node).values())
     return known[id(node)]
 
 
@@ -106,10 +104,15 @@ def _named(file: Checkpoint, node: Any, name: str, depth: int, met: set[int]) ->
     if id(node) in met or depth > _DEPTH:
         return
     met.add(id(node))
-    parts = _module(node)
-    for key, value in (_mapping(node) if parts is None else parts).items():
+    for key, value in _inside(node).items():
         if isinstance(key, str | int) and not isinstance(value, str | int | float | bytes | None):
             yield from _named(file, value, f"{name}.{key}" if name else str(key), depth + 1, met)
+
+
+def _inside(node: Any) -> Mapping[Any, Any]:
+    """What a holder holds: the parts of a module, or the items of a dictionary or list."""
+    parts = _module(node)
+    return _mapping(node) if parts is None else parts
 
 
 def _module(node: Any) -> Mapping[Any, Any] | None:
@@ -129,7 +132,7 @@ def _module(node: Any) -> Mapping[Any, Any] | None:
 def _members(node: Any) -> Sequence[Any]:
     """The members of a set, which the older protocols make by a call."""
     if isinstance(node, Made):
-        node = node.args[0] if node.args else node.values
+        node = node.args[0] if node.args else node.values or []
     return node if isinstance(node, list | tuple) else ()
 
 

@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pellucid.core.errors import BadModel
+from pellucid.core.uncollected import uncollected
 from pellucid.doors.files import printable
-from pellucid.doors.torch.pickle_codes import Bounded
 from pellucid.doors.torch.pickle_names import dangerous
-from pellucid.doors.torch.pickle_text import Cut, Global, Made, Persistent, Seen, told
+from pellucid.doors.torch.pickle_parts import Cut, Global, Made, Persistent, Seen
+from pellucid.doors.torch.pickle_text import told
 from pellucid.doors.weight_files.entries import ITEM, Entry, Place, contiguous, refuse_claim
 from pellucid.doors.weight_files.sealed import archive, member
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PICKLE_LIMIT = 256 << 20
 _MAGIC = 0x1950A86A20F9469CFC6C  # of the format before torch 1.6
@@ -66,7 +67,8 @@ def checkpoint(path: Path) -> Checkpoint:
         zipped = file.read(2) == b"PK"
     seen = Seen()
     try:
-        return _zipped(path, seen) if zipped else _legacy(path, seen)
+        with uncollected():  # all of it stays
+            return _zipped(path, seen) if zipped else _legacy(path, seen)
     finally:
         refuse_dangerous(path, seen)  # also where the pickle breaks off after them
 
@@ -126,11 +128,10 @@ def _legacy(path: Path, seen: Seen) -> Checkpoint:
     total = path.stat().st_size
     with path.open("rb") as file:
         try:
-            bounded = Bounded(file, total)
-            first = told(bounded, seen)
+            first = told(file, seen)
             if first != _MAGIC:
                 return Checkpoint(path, first, {}, seen)
-            _, system, root, keys = (told(bounded, seen) for _ in range(4))
+            _, system, root, keys = (told(file, seen) for _ in range(4))
         except Cut as error:
             reason = printable(str(error), 80).rstrip(".")
             raise BadModel(
@@ -275,6 +276,8 @@ def _shown(file: Checkpoint, name: str) -> str:
 
 
 def _strided(source: Packed, entry: Entry) -> Tensor:
+    import torch
+
     flat = torch.frombuffer(bytearray(source.bytes()), dtype=getattr(torch, entry.dtype))
     last = entry.offset + sum((n - 1) * s for n, s in zip(entry.shape, entry.stride or (), strict=True))
     if entry.count and last >= len(flat):

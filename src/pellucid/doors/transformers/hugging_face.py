@@ -18,6 +18,7 @@ from pellucid.core.lease import random_state_kept
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
+from pellucid.core.uncollected import uncollected
 from pellucid.doors.files import printable
 from pellucid.doors.pictures.reading import read
 from pellucid.doors.transformers.files import cached, config_of, weight_files
@@ -73,7 +74,8 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
     package = _transformers()
     folder, config = config_of(Path(path), quantized=True)
     config = {k: v for k, v in config.items() if k != "quantization_config"}  # as it was before that
-    kind = _class(package, config, folder)
+    with uncollected():
+        kind = _class(package, config, folder)
     settings = _settings(package, config, folder)
     with torch.device("meta"):
         try:
@@ -277,7 +279,8 @@ def _first(error: Exception) -> str:
 
 def _transformers() -> Any:
     try:
-        return importlib.import_module("transformers")
+        with uncollected():
+            return importlib.import_module("transformers")
     except ModuleNotFoundError as error:
         absent = (error.name or "transformers").partition(".")[0]
         raise Missing(f"Hugging Face models need the package {absent}.", "pip install transformers") from None

@@ -1,4 +1,4 @@
-"""Named tensors in a file, told before any of their numbers is read."""
+"""Named tensors in a file, told before any of their numbers is read, which alone takes torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.weight_files.sealed import refuse_larger_than_memory, size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ITEM = {  # bytes of one number, by torch's name for its type
     **dict.fromkeys(("bool", "uint8", "int8", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu"), 1),
@@ -67,6 +68,8 @@ class Entry:
         """Its numbers, in memory of their own.  Raises `BadModel` for types that torch has no tensors of."""
         if self.load is not None:
             return self.load()
+        import torch
+
         dtype = getattr(torch, self.dtype, None)
         if self.place is None or self.blocked or not isinstance(dtype, torch.dtype):
             raise BadModel(f"{printable(self.name)} is stored as {self.dtype}.", "Open the model it was made from.")

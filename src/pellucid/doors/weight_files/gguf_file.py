@@ -9,15 +9,15 @@ import math
 import struct
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
-
-import torch
-from torch import Tensor
+from typing import IO, TYPE_CHECKING, Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.weight_files.entries import Entry, Listing, Place, read, refuse_claim
 from pellucid.doors.weight_files.gguf_blocks import TYPES, is_unpacked, unpacked_blocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TENSORS = 200_000
 _FACTS = 100_000  # keys and list items
@@ -130,4 +130,6 @@ def _said(value: Any) -> str:
 
 
 def _unpacked(place: Place, packing: str, shape: tuple[int, ...]) -> Tensor:
+    import torch
+
     return torch.from_numpy(unpacked_blocks(packing, read(place, 0, place.size)).reshape(shape))

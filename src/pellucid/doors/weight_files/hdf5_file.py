@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, Place, refuse_claim
 from pellucid.doors.worker import inspected
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _OPTIMIZER = ("optimizer_weights", "optimizer")  # of Keras 1 and 2, and of Keras 3
 
@@ -26,9 +27,10 @@ def hdf5(path: Path) -> Listing:
     without h5py.
     """
 
-    def load(name: str) -> torch.Tensor:
+    def load(name: str) -> Tensor:
         import h5py
         import numpy as np
+        import torch
 
         try:
             opened: Any = h5py.File(path, "r")

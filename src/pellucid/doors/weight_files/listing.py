@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
@@ -23,6 +21,9 @@ from pellucid.doors.weight_files.hdf5_file import hdf5
 from pellucid.doors.weight_files.numpy_file import arrays
 from pellucid.doors.weight_files.safetensors_file import parts_of, safetensors
 from pellucid.doors.weight_files.sealed import unchanged
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PIECE = 1 << 20  # numbers that are looked at at once
 
@@ -107,6 +108,8 @@ def statistics(entry: Entry) -> Statistics | None:
     >>> statistics(Entry("a", "float32", (4,), load=partial(torch.tensor, [0.0, 2.0, 4.0, float("nan")])))
     Statistics(lowest=0.0, highest=4.0, mean=2.0, std=1.632..., zeros=0.25, bad=1)
     """
+    import torch
+
     low, high, count, mean, spread, zeros, bad = math.inf, -math.inf, 0, 0.0, 0.0, 0, 0
     found = pieces(entry)
     if found is None:
@@ -157,6 +160,8 @@ def _dense(entry: Entry) -> bool:
 
 
 def _runs(entry: Entry) -> Iterator[Tensor]:
+    import torch
+
     dtype, item = getattr(torch, entry.dtype, None), ITEM[entry.dtype]
     if entry.place is None or not isinstance(dtype, torch.dtype):
         raise BadModel(f"{printable(entry.name)} is stored as {entry.dtype}.", "Update torch.")
@@ -166,6 +171,8 @@ def _runs(entry: Entry) -> Iterator[Tensor]:
 
 
 def _blocks(entry: Entry) -> Iterator[Tensor]:
+    import torch
+
     numbers, size = entry.blocked or (1, 1)
     blocks, step = entry.count // numbers, _PIECE // numbers
     for start in range(0, blocks, step):

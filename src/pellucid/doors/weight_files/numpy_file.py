@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from zipfile import ZipExtFile
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.weight_files.entries import ITEM, Entry, Listing, refuse_claim
 from pellucid.doors.weight_files.sealed import archive, member
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HEADER = 1 << 16
 
@@ -57,6 +58,8 @@ def _header(file: IO[bytes] | ZipExtFile, path: Path, name: str) -> tuple[np.dty
 
 
 def _array(path: Path, name: str, head: int, kind: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> Tensor:
+    import torch
+
     with archive(path) as opened:
         data = member(opened, name, opened.getinfo(name).file_size)
     array = np.frombuffer(data, kind, offset=head).astype(kind.newbyteorder("="))

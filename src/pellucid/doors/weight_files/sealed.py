@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pellucid.core.errors import BadModel
-from pellucid.doors.files import printable
+from pellucid.doors.files import printable, stamp
 
 RATIO = 20  # what weights can shrink by: trained ones shrink by less than two, zeros by a thousand
 MEMBERS = 200_000
@@ -20,25 +20,13 @@ NOTHING_BIG = 1 << 20  # below this many unpacked bytes, no ratio is a danger
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """Raises `BadModel` at the end of the block when the file was written, replaced or cut meanwhile.
-
-    Told by its place on the disk, its length and both its times: the system sets the time of the last change itself,
-    and nobody can set it back.
-    """
-    before = _stamp(path)
+    """Raises `BadModel` at the end of the block when the file was written, replaced or cut meanwhile."""
+    before = stamp(path)
     yield
-    if _stamp(path) != before:
+    if stamp(path) != before:
         raise BadModel(
             f"{printable(path.name)} changed while it was being read.", "Wait until it is written, then open it again."
         )
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        s = path.stat()
-    except OSError:
-        return ()
-    return s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def digest_of(path: Path) -> str:
