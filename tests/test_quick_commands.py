@@ -50,7 +50,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("argv", [("--help",), ("map", "--help")])
-def test_help_and_lists_come_without_torch(argv: tuple[str, ...]) -> None:
+def test_help_comes_without_torch(argv: tuple[str, ...]) -> None:
     assert run(*argv)[0] == "0 []"
 
 
