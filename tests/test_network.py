@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pellucid.architecture.map import map as architecture_of
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.embedding import embedded
 from pellucid.core.errors import BadModel
@@ -290,6 +291,18 @@ def test_wrappers_are_taken_off_and_said(wrap: Any) -> None:
     found = METHODS["grad_cam"](wrap(model), x, 1)
     assert torch.equal(found.values, METHODS["grad_cam"](model, x, 1).values)
     assert any(note.startswith("The model inside of") for note in found.notes)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("finish", [torch.jit.freeze, torch.jit.optimize_for_inference], ids=lambda f: f.__name__)
+def test_a_frozen_script_which_has_no_training_flag_is_the_network(finish: Any) -> None:
+    """Its weights are constants of its code, optimized ones in a layout that few operations know."""
+    plain, x = cnn().eval(), picture(2)
+    frozen = finish(torch.jit.script(plain))
+    wanted, found = (METHODS["occlusion"](m, x, 1) for m in (plain, frozen))
+    torch.testing.assert_close(found.values, wanted.values, rtol=1e-4, atol=1e-5)
+    found_ops, wanted_ops = (architecture_of(m, x).totals for m in (frozen, plain))
+    assert found_ops.flops == wanted_ops.flops or finish is torch.jit.optimize_for_inference  # done out of sight
 
 
 def test_an_empty_map_is_said_to_be_empty() -> None:

@@ -69,11 +69,12 @@ def borrowed(model: nn.Module) -> Iterator[nn.Module]:
         for parameter in parameters:
             undo.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(False)
+        modules = [module for module in modules if hasattr(module, "training")]  # frozen scripts have one mode
         for module in modules:
             undo.callback(setattr, module, "training", module.training)
         for buffer in model.buffers():
             undo.callback(_value(buffer))
-        for module in [model, *modules]:
+        for module in modules:
             module.eval()
         yield model
 

@@ -257,7 +257,7 @@ def _notes(net: Network, x: Tensors, maps: Tensors, classes: int) -> tuple[str, 
         notes.extend(filter(None, (net.preparation.unlike(v) for v in x.values() if v.ndim == 4)))
     if all(not bool(v.any()) for v in maps.values()):
         notes.append("The map is zero everywhere: the method found no evidence.")
-    if net.model.training:
+    if getattr(net.model, "training", False):  # frozen scripts have one mode
         notes.append("The model was in training mode; a copy in evaluation mode was explained.")
     if net.borrowed_because:
         notes.append(f"The model was borrowed and put back as it was, because {net.borrowed_because}.")
