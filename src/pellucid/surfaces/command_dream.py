@@ -134,11 +134,12 @@ def _dreamed(
     size: int | None, knobs: dict[str, Any],
 ) -> Dream:  # fmt: skip
     from pellucid import dream as dreams
+    from pellucid.core.ending import named
     from pellucid.core.target import channel, logit
     from pellucid.doors.open import open as open_network
 
     net = open_network(model)
-    targets: list[Target] = [*(channel(at or "", i) for i in chosen), *(logit(name).named(net) for name in asked)]
+    targets: list[Target] = [*(channel(at or "", i) for i in chosen), *(named(logit(name), net) for name in asked)]
     if what == "maximize":
         begins = None if picture is None else _begins(net, picture, size)
         return dreams.maximize(net, targets, size=size, begins=begins, **knobs)

@@ -290,10 +290,12 @@ def _predictions(e: Explanation) -> list[dict[str, Any]]:
     answers = predictions(e)
     if answers is None:
         return []
+    negative = (e.net.negative or None) if e.net is not None else None
     return [
-        {"class": i, "name": e.labels[i] if i < len(e.labels) else None, "share": _known(share)}
+        {"class": i, "name": e.labels[i] if i < len(e.labels) else None, "share": _known(share)} if i >= 0
+        else {"class": None, "name": negative, "share": _known(share)}
         for i, _, share in answers[0].top
-    ]
+    ]  # fmt: skip
 
 
 def _known(value: float) -> float | None:
