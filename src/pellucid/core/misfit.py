@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.facing import shape_in_words
 from pellucid.core.tensors import Tensors
 
 _CONVOLUTIONS = {nn.Conv1d: "length", nn.Conv2d: "height, width", nn.Conv3d: "depth, height, width"}
@@ -43,15 +44,30 @@ def _unlike_stated(model: nn.Module, x: Tensors) -> BadInput | None:
         sizes, shape = fixed.get(name, ()), tuple(v.shape)
         if len(sizes) != len(shape) or all(n in (None, s) for n, s in zip(sizes[1:], shape[1:], strict=True)):
             continue
-        wanted = ", ".join(["batch", *("any" if n is None else str(n) for n in sizes[1:])])
-        given = ", ".join(["batch", *map(str, shape[1:])])
-        picture = len(sizes) == 4 and sizes[2] == sizes[3] and sizes[2] is not None and sizes[2:] != shape[2:]
-        hint = f"Prepare pictures at its size: pl.Preparation({sizes[2]}), --preparation size={sizes[2]}."
+        wanted = shape_in_words(sizes[1:])
         return BadInput(
-            f"Input {name!r} [{given}] does not fit: the file was made for [{wanted}], and this does not run.",
-            hint if picture else f"Give an input of [{wanted}].",
+            f"Input {name!r} {shape_in_words(shape[1:])} does not fit: the file was made for {wanted}, and this does "
+            "not run.",
+            how_to_fit(sizes[1:]),
         )
     return None
+
+
+def how_to_fit(wanted: Sequence[int | None]) -> str:
+    """The next step for an input of another shape than the one sample's that is wanted: a preparation, for pictures.
+
+    >>> how_to_fit((1, 28, 28))
+    'Prepare pictures like this: pl.Preparation(28, mean=(0.5,), std=(0.5,)); --preparation size=28,mean=0.5,std=0.5.'
+    >>> how_to_fit((6,))
+    'Give an input of [batch, 6].'
+    """
+    if len(wanted) != 3 or wanted[0] not in (1, 3) or wanted[1] != wanted[2]:
+        return f"Give an input of {shape_in_words(wanted)}."
+    size = wanted[1] or 224
+    if wanted[0] == 3:
+        return f"Prepare pictures at its size: pl.Preparation({size}), --preparation size={size}."
+    python = f"pl.Preparation({size}, mean=(0.5,), std=(0.5,))"
+    return f"Prepare pictures like this: {python}; --preparation size={size},mean=0.5,std=0.5."
 
 
 def _refused(trace: TracebackType | None) -> tuple[nn.Module | None, Any]:

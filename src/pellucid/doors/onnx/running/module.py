@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.core.facing import channels_last, channels_second, refuse_unturned
 from pellucid.core.tensors import by_name
 from pellucid.doors.files import printable
-from pellucid.doors.onnx.graph import Value
+from pellucid.doors.onnx.graph import Dims, Value
 from pellucid.doors.onnx.running.registry import Operator
 from pellucid.doors.onnx.running.values import samples
 
@@ -223,18 +224,25 @@ class OnnxModule(Block):
         self.inputs, self.outputs, self.optional = tuple(inputs), tuple(outputs), tuple(optional)
         self.one = False  # was it exported for one sample at a time?
         self.batch: int | None = None  # how many samples it must be given, if that is fixed
+        self.last: frozenset[str] = frozenset()  # inputs and outputs that the file has with their channels last
 
     @property
     def argument_names(self) -> tuple[str, ...]:
         """The names of its inputs, in the order in which they are given."""
         return tuple(v.name for v in self.inputs)
 
+    def seen(self, value: Value) -> Dims | None:
+        """The shape of an input or output as it is given and put out here: pictures have their channels second."""
+        shape = value.shape
+        turned = shape is not None and value.name in self.last
+        return (shape[0], shape[-1], *shape[1:-1]) if shape is not None and turned else shape
+
     @property
     def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """The shape and type of one sample of every input; nothing where any other axis than the first is free."""
         found: dict[str, tuple[tuple[int, ...], str]] = {}
         for v in self.inputs:
-            sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(v.shape or ("",))]
+            sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(self.seen(v) or ("",))]
             fixed = tuple(n for n in sizes if isinstance(n, int) and n > 0)
             if len(fixed) < len(sizes) or v.kind != "tensor" or v.dtype not in NUMBERS:
                 return {}
@@ -244,7 +252,9 @@ class OnnxModule(Block):
     @property
     def fixed_axes(self) -> dict[str, tuple[int | None, ...]]:
         """The sizes that the file fixes of every input; None for a free axis."""
-        return {v.name: tuple(n if isinstance(n, int) and n > 0 else None for n in v.shape or ()) for v in self.inputs}
+        return {
+            v.name: tuple(n if isinstance(n, int) and n > 0 else None for n in self.seen(v) or ()) for v in self.inputs
+        }
 
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
         """Run the model.  Raises `BadInput` when an input is missing, unknown, or has too many or too few axes."""
@@ -260,22 +270,31 @@ class OnnxModule(Block):
         for value in self.inputs:
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
-                _refuse_misfit(value, x, self.batch)
+                _refuse_misfit(value.name, self.seen(value) or (), x, self.batch)
+                given[value.name] = self._laid(value.name, x)
         token = samples.set(len(given[names[0]]) if self.one and given else 1)
         try:
             out = super().forward(*(given.get(name) for name in names), call=call)
         finally:
             samples.reset(token)
-        return out if len(self.outputs) == 1 else dict(zip(self.outputs, out, strict=True))
+        whole = out if len(self.outputs) > 1 else (out,)
+        parts = {n: channels_second(v) if n in self.last else v for n, v in zip(self.outputs, whole, strict=True)}
+        return parts if len(parts) > 1 else parts[self.outputs[0]]
+
+    def _laid(self, name: str, x: Tensor) -> Tensor:
+        """An input as the file has it."""
+        if name not in self.last:
+            return x
+        refuse_unturned(name, x.shape[1:], self.fixed_axes[name][1:], len(x))
+        return channels_last(x)
 
 
-def _refuse_misfit(value: Value, x: Tensor, batch: int | None) -> None:
-    shape = value.shape or ()
+def _refuse_misfit(name: str, shape: Dims, x: Tensor, batch: int | None) -> None:
     if x.dim() != len(shape):
         wanted = " x ".join("any" if d is None else str(d) for d in shape) or "one number"
-        raise BadInput(f"Input {value.name!r} has shape {tuple(x.shape)}; the model takes {wanted}.", "Reshape it.")
+        raise BadInput(f"Input {name!r} has shape {tuple(x.shape)}; the model takes {wanted}.", "Reshape it.")
     if batch is not None and x.shape[0] != batch:
         raise BadInput(
-            f"Input {value.name!r} has {x.shape[0]} samples; the file was exported for exactly {batch}.",
+            f"Input {name!r} has {x.shape[0]} samples; the file was exported for exactly {batch}.",
             "Use pl.running(pl.Run(max_batch=1)), or export it with a free batch axis (dynamic_axes).",
         )
