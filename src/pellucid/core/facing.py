@@ -67,7 +67,8 @@ def refuse_unturned(name: str, found: Sequence[int], wanted: Sequence[int | None
     raise BadInput(
         f"Input {name!r} is {shape_in_words(found)}; this network takes {shape_in_words(wanted)}, channels before "
         f"{'height and width' if len(found) == 3 else 'space'}.",
-        f"In Python x.permute({axes}); on the command line --shape {name}={size}.",
+        f"Give x.permute({axes}).",
+        f"Write it as --shape {name}={size}.",
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import Flag, auto
@@ -26,6 +26,7 @@ from pellucid.core.head import Head
 from pellucid.core.last_map import grid_at
 from pellucid.core.network import Network
 from pellucid.core.option import Option, checked, options_of
+from pellucid.core.remarks import remarks
 from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
 from pellucid.core.site import Site
@@ -158,7 +159,7 @@ class Method(Generic[P]):
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
             facts={**_tokens(net, given), **found.facts},
-            notes=(*_notes(net, given, found.maps), *found.notes),
+            notes=(*remarks(net, given, found.maps), *found.notes),
             net=net,
             score=replace(f, model=None, inner=f.inner and f.inner.anew()),
             again=self,
@@ -257,34 +258,6 @@ def _refuse_nonsense(maps: Tensors, name: str) -> None:
     for key, v in maps.items():
         if not finite(v):
             raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
-
-
-def _notes(net: Network, x: Tensors, maps: Tensors) -> tuple[str, ...]:
-    notes = [*net.notes, *_of_names(net)]
-    if net.preparation is not None:
-        notes.extend(filter(None, (net.preparation.unlike(v) for v in x.values() if v.ndim == 4)))
-    if all(not bool(v.any()) for v in maps.values()):
-        notes.append("The map is zero everywhere: the method found no evidence.")
-    if net.model.training:
-        notes.append("The model was in training mode; a copy in evaluation mode was explained.")
-    if net.borrowed_because:
-        notes.append(f"The model was borrowed and put back as it was, because {net.borrowed_because}.")
-    if len(net.dtypes) > 1:
-        kinds = ", ".join(str(d).removeprefix("torch.") for d in net.dtypes)
-        notes.append(f"The model mixes number formats: {kinds}.")
-    return tuple(notes)
-
-
-def _of_names(net: Network) -> Iterator[str]:
-    """How two names of one score are read, or that the names cannot all be right."""
-    if net.negative:
-        yield (
-            f"There are two names for one score, which says how far it speaks for the second: {net.labels[0]!r} where "
-            f"it is high, {net.negative!r} where it is low."
-        )
-    elif net.names and net.head is not None and len(net.names) != net.head.scores:
-        classes = "1 class" if net.head.scores == 1 else f"{net.head.scores} classes"
-        yield f"{len(net.names)} labels were given for {classes}: the names may be those of others."
 
 
 def versions_used() -> dict[str, str]:

@@ -17,10 +17,10 @@ from pellucid.doors import hub, scikit, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
 from pellucid.doors.keras import model as keras_model
-from pellucid.doors.kinds import disagreement, door_of, kind_of
+from pellucid.doors.kinds import disagreement, door_of, kind_of, meant
 from pellucid.doors.model_file import refusal
 from pellucid.doors.pictures.prepare import check
-from pellucid.doors.pictures.reading import read
+from pellucid.doors.pictures.reading import read, refuse_other_sizes
 from pellucid.doors.transformers import hugging_face
 from pellucid.doors.transformers.two_towers import between
 
@@ -53,8 +53,8 @@ def open(
     `torchvision:resnet50`.  Nothing in a file is ever run, unless `trusted` says that it may.
 
     Two labels of a network that puts out one score are (negative, positive).  Raises `BadModel` for what is no model or
-    cannot be opened safely, `Missing` for what is not there, and `BadInput` where there are fewer or more labels than
-    scores, as far as that can be known without an input.
+    cannot be opened safely, `Missing` for what is not there, and `BadInput` for pictures of another size than
+    the file states, and where there are fewer or more labels than scores, as far as that can be known without an input.
 
     >>> from torch import nn
     >>> open(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), labels=("no", "yes")).label(1)
@@ -76,8 +76,10 @@ def open(
         known, before = between(known, names), known
         own = own if known is before else len(names)
     if names or inputs or name or output is not None or preparation not in (None, known.preparation):
-        return _counted(_stated_anew(known, preparation, names, inputs, output, name), names, own)
-    return known
+        known = _stated_anew(known, preparation, names, inputs, output, name)
+    if preparation is not None:
+        refuse_other_sizes(known)
+    return _counted(known, names, own)
 
 
 def _counted(net: Network, names: Sequence[str], own: int) -> Network:
@@ -185,6 +187,7 @@ def _from_file(
     path: Path, preparation: Preparation | None, architecture: nn.Module | str | None, trusted: bool
 ) -> Network:
     """Through the door for what the file is; refused where there is none."""
+    path = meant(path)
     kind = kind_of(path)
     door = door_of(kind.name)
     if door is None:

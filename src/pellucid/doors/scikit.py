@@ -64,9 +64,9 @@ def open_estimator(model: Any, *, name: str = "") -> Network:
     parts = [_scaler(step) for step in steps[:-1]] + _layers(last)
     scores = [len(p) for m in parts for p in m.parameters()][-1]
     classes = [str(c) for c in getattr(last, "classes_", ())]
-    two = len(classes) == 2 and scores == 1  # one score, which says how far it speaks for the second
-    labels = classes if two or len(classes) == scores else []  # several answers at once have no classes to choose from
-    logistic = two and type(last).__name__ in _LOGISTIC
+    two = len(classes) == 2  # which one score tells apart: how far it speaks for the second
+    labels = classes if scores == (1 if two else len(classes)) else []  # several answers at once have no classes
+    logistic = two and scores == 1 and type(last).__name__ in _LOGISTIC
     columns = getattr(model, "feature_names_in_", None)
     notes = ["scikit-learn's weights, as a torch module; scores are before the last function."]
     if columns is not None:

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption, Stopped
 from pellucid.surfaces.deliver import numbers
-from pellucid.surfaces.model_options import ARCHITECTURE_HELP, LABELS_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.model_options import (
+    ARCHITECTURE_HELP,
+    FRAME_HELP,
+    LABELS_HELP,
+    PREPARATION_HELP,
+    TRUST_FILE_HELP,
+    WINDOW_HELP,
+    stated,
+)
+from pellucid.surfaces.model_options import chosen as as_chosen
 
 if TYPE_CHECKING:
     from pellucid.checks.card import Trust
     from pellucid.core.network import Network
     from pellucid.core.target import Target
+    from pellucid.doors.pictures.picture import Picture
     from pellucid.dream.dream import Dream
 
 USUAL = "efficientnet_lite0"
@@ -33,6 +43,8 @@ def dream(
     channels: Annotated[str | None, "channels of that site, such as 0-15 or 3,7"] = None,
     target: Annotated[str | None, "classes by number or name, with semicolons between them"] = None,
     picture: Annotated[str | None, "a picture to begin with, for what=invert, caricature, deepdream, nudge..."] = None,
+    frame: Annotated[int | None, FRAME_HELP] = None,
+    window: Annotated[str | None, WINDOW_HELP] = None,
     what: Annotated[Kind, "the kind of dream"] = "maximize",
     resume: Annotated[str | None, "a dream in a .pellucid file to go on with"] = None,
     size: Annotated[int | None, "the side of the picture in pixels; empty: the network's"] = None,
@@ -64,7 +76,8 @@ def dream(
     cooked(None, knobs)  # refused now, and not after the network was opened
     with watched(seed=seed, quiet=quiet or json):
         net = stated(model, architecture, preparation, trust_file, labels) if model else None
-        given = (what, at, chosen, asked, picture, size, knobs)
+        seen = as_chosen(picture, frame, window) if picture else None
+        given = (what, at, chosen, asked, seen, size, knobs)
         found = _gone_on(resume, net, knobs) if resume else _dreamed(net or USUAL, *given)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
 
@@ -130,8 +143,8 @@ def _gone_on(file: str, model: str | Network | None, knobs: dict[str, Any]) -> D
 
 
 def _dreamed(
-    model: str | Network, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
-    size: int | None, knobs: dict[str, Any],
+    model: str | Network, what: str, at: str | None, chosen: list[int], asked: list[str],
+    picture: str | Picture | None, size: int | None, knobs: dict[str, Any],
 ) -> Dream:  # fmt: skip
     from pellucid import dream as dreams
     from pellucid.core.ending import named
@@ -155,7 +168,7 @@ def _dreamed(
     return (dreams.invert if what == "invert" else dreams.caricature)(net, x, at or "", **knobs)
 
 
-def _begins(net: Network, picture: str, size: int | None) -> Any:
+def _begins(net: Network, picture: str | Picture, size: int | None) -> Any:
     from pellucid.dream.painting.canvas import canvas_of
     from pellucid.dream.painting.dreaming import resized
 

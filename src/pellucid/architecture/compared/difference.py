@@ -30,6 +30,7 @@ from pellucid.core.shown import Shown
 from pellucid.core.site import Site
 from pellucid.core.tensors import Inputs, Tensors, as_tensors
 from pellucid.doors.open import open as open_network
+from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.reading import reading
 from pellucid.doors.weight_files.entries import Entry, Listing
 from pellucid.doors.weight_files.listing import listed
@@ -61,7 +62,7 @@ class Difference(Shown):
         return repeats(self.parts, self.a.graph, self.b.graph)
 
 
-def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None) -> Difference:
+def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | Picture | None = None) -> Difference:
     """Compare two networks: modules and operations, weights, and with inputs `x` (at least 4 samples) activations.
 
     Modules are matched by place and inside, then by inside alone (renamed), then by place alone (changed).  Weights are
@@ -77,7 +78,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     left, right = _opened(a), _opened(b)
     if isinstance(left, Listing) or isinstance(right, Listing):
         return _by_names(_listed(a, left), _listed(b, right), x)
-    x = reading(left, x).x if isinstance(x, str | Path) else x
+    x = reading(left, x).x if isinstance(x, str | Path | Picture) else x
     of_a, of_b = (map_(net, _structure(x)) for net in (left, right))
     parts = align(of_a.graph, of_b.graph)
     weights = sorted(_weights(left, right, parts), key=_by_change)

@@ -43,7 +43,7 @@ class Given:
             if self.turned:
                 refuse_unturned(self.name, found, wanted, len(v))
             what = f"Input {self.name!r} is {shape_in_words(found)}; this network takes {shape_in_words(wanted)}."
-            raise BadInput(what, how_to_fit(wanted))
+            raise BadInput(what, *how_to_fit(wanted))
         return channels_last(v) if self.turned else v
 
 

@@ -67,7 +67,7 @@ class KerasPictures(nn.Module):
         given = dict(zip(names, inputs, strict=False)) | named
         if (extra := len(inputs) - len(names)) > 0 or set(given) != set(names):
             shown = ", ".join(given) + (f" and {extra} more" if extra > 0 else "")
-            raise BadInput(f"The network was given {shown}.", by_name(names))
+            raise BadInput(f"The network was given {shown}.", *by_name(names, self.fixed_axes))
         return self._outputs(self.keras_model(*self.inputs.packed(given), training=False))
 
     def _outputs(self, out: Any) -> Any:

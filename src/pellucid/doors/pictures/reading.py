@@ -10,7 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
+from pellucid.core.facing import fits, shape_in_words
+from pellucid.core.misfit import how_to_fit
 from pellucid.core.network import Network
+from pellucid.core.tensors import by_name
 from pellucid.doors.pictures.image import to_picture
 from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.prepare import cut_note, prepare
@@ -37,20 +40,37 @@ def reading(
 
     Raises `BadInput` when the network states no preparation, and what `pellucid.doors.pictures.image.decode` raises.
     """
+    refuse_other_sizes(network)
     if network.preparation is None:
         channels, size = _asked(network)
-        mean: tuple[float, ...] = (0.485, 0.456, 0.406) if channels == 3 else (0.5,)
-        std: tuple[float, ...] = (0.229, 0.224, 0.225) if channels == 3 else (0.5,)
-        line = f"size={size},mean={'/'.join(map(str, mean))},std={'/'.join(map(str, std))}"
         raise BadInput(
             f"{network.name} does not say how pictures are prepared for it, and guessing would give wrong answers.",
-            f"Say it: pl.open(model, preparation=pl.Preparation(size={size}, mean={mean}, std={std})), with the "
-            f"numbers it was trained with; on the command line, --preparation {line}.",
+            *how_to_fit((channels, size, size)),
         )
     picture = to_picture(source, frame=frame, background=background, window=window)
     x = prepare(picture.rgb, network.preparation)
     cut = cut_note(picture.rgb.shape[1], picture.rgb.shape[2], network.preparation)
     return Reading(x, picture, (*picture.notes, cut) if cut else picture.notes)
+
+
+def refuse_other_sizes(network: Network) -> None:
+    """Raise `BadInput` where the network's file states inputs that are no pictures, or none as they are prepared."""
+    stated: Mapping[str, tuple[int | None, ...]] = getattr(network.model, "fixed_axes", {})
+    p, inputs = network.preparation, network.inputs
+    if p is None and len(inputs) > 1:
+        raise BadInput(f"{network.name} takes {len(inputs)} inputs, and a picture is one.", *by_name(inputs, stated))
+    if len(stated) != 1 or len(inputs) != 1:
+        return
+    ((name, (_, *wanted)),) = ((k, v or (None,)) for k, v in stated.items())
+    if wanted and len(wanted) != 3:
+        what = f"{network.name} takes {name!r} {shape_in_words(wanted)}, which is no picture."
+        raise BadInput(what, *how_to_fit(wanted))
+    given = (p.channels, p.size, p.size) if p is not None else ()
+    if p is not None and wanted and not fits(given, wanted):
+        raise BadInput(
+            f"{network.name} takes pictures of {shape_in_words(wanted)}; they are prepared as {shape_in_words(given)}.",
+            *how_to_fit(wanted, p),
+        )
 
 
 def _asked(network: Network) -> tuple[int, int]:

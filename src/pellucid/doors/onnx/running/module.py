@@ -266,7 +266,7 @@ class OnnxModule(Block):
         given = dict(zip(names, values, strict=False)) | named
         missing = [name for name in names if name not in given and name not in self.optional]
         if missing:
-            raise BadInput(f"The model needs an input {missing[0]!r}.", by_name(names))
+            raise BadInput(f"The model needs an input {missing[0]!r}.", *by_name(names, self.fixed_axes))
         for value in self.inputs:
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
