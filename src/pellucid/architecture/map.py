@@ -37,7 +37,6 @@ from pellucid.doors.open import open as open_network
 from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.reading import reading
 from pellucid.doors.torch.architectures import bare
-from pellucid.doors.torch.checkpoint import part_in_words
 from pellucid.doors.torch.architectures import blueprint as named_blueprint
 from pellucid.doors.torch.checkpoint import part_in_words
 from pellucid.doors.transformers.files import cached, config_of, quantized_by

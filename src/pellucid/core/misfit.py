@@ -75,7 +75,8 @@ def how_to_fit(wanted: Sequence[int | None], like: Preparation | None = None) ->
     """
     if len(wanted) != 3 or wanted[0] not in (1, 3) or wanted[1] != wanted[2]:
         hint = f"Give an input of {shape_in_words(wanted)}"
-        return f"{hint}.", f"{hint}: in Python, pl.explain(net, x); for a map, --shape {'x'.join(['1', *(str(n or 1) for n in wanted)])}."
+        sizes = "x".join(["1", *(str(n or 1) for n in wanted)])
+        return f"{hint}.", f"{hint}: in Python, pl.explain(net, x); for a map, --shape {sizes}."
     channels, size = wanted[0], wanted[1] or 224
     known = like is not None and like.channels == channels
     usual = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if channels == 3 else ((0.5,), (0.5,))

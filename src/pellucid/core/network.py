@@ -31,12 +31,12 @@ Words: TypeAlias = Callable[[Tensor], tuple[str, ...]]
 class Network:
     """A torch module that can be looked at.  `pellucid.open` makes one; nothing ever changes the module.
 
-    `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
-    are prepared, `reader` what `read` calls, `output` which part of a structured output the targets speak of, `words`
-    what the token ids of one sample mean, `continues` whether each position of its output says what comes next,
-    `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in, `head` what its
-    scores are, as far as that is known before it ran.  Of a compiled or parallel model the one inside is taken.  Raises `BadModel` when it is no module, when the weights hold no usable
-    numbers, or when they are spread over several processes.
+    `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures are
+    prepared, `reader` what `read` calls, `output` which part of a structured output the targets speak of, `words` what
+    the token ids of one sample mean, `continues` whether each position of its output says what comes next, `source` the
+    name under which `pellucid.open` finds it again, `notes` what was found on the way in, `head` what its scores are,
+    as far as that is known before it ran. Of a compiled or parallel model the one inside is taken. Raises `BadModel`
+    when it is no module, when the weights hold no usable numbers, or when they are spread over several processes.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]

@@ -16,15 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import Tensor, nn
-
 from pellucid.core.errors import BadModel, Missing
-from pellucid.core.facing import channels_last, channels_second
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.core.structure import rebuilt
 from pellucid.doors.files import printable
-from pellucid.doors.pictures.reading import read
 
 _SECONDS = 600
 _MEMORY = 8 << 30

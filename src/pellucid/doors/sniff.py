@@ -19,7 +19,7 @@ class Kind:
 _PICTURE = "Open pictures with net.read or pellucid.doors.pictures.image.decode."
 _SLICE, _FLOATS = "Export the slice as a 16-bit PNG or TIFF", "Save it as a 32-bit TIFF"
 _IN_PYTHON, _TYPED = " and pass window=(low, high).", " and give --window low,high."
-_MEDICAL = {"advice": _SLICE + _IN_PYTHON, "typed": _SLICE + _TYPED}
+_MEDICAL = (_SLICE + _IN_PYTHON, _SLICE + _TYPED)
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", Kind("a PNG picture", "PNG", (".png", ".apng"), _PICTURE)),
@@ -49,8 +49,8 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
         b"\x76\x2f\x31\x01",
         Kind("an OpenEXR picture", advice=_FLOATS + _IN_PYTHON, typed=_FLOATS + _TYPED),
     ),
-    (128, b"DICM", Kind("a DICOM image", **_MEDICAL)),
-    (344, b"n+1\x00", Kind("a NIfTI volume", **_MEDICAL)),
+    (128, b"DICM", Kind("a DICOM image", "", (), *_MEDICAL)),
+    (344, b"n+1\x00", Kind("a NIfTI volume", "", (), *_MEDICAL)),
     (0, b"version https://git-lfs", Kind("a Git LFS pointer, not the file itself", advice="Run git lfs pull first.")),
     (0, b"\x93NUMPY", Kind("a NumPy array", advice="Load it with numpy.load and pass the array.")),
     (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption, Stopped
@@ -63,23 +64,28 @@ def dream(
     """
     from pellucid.surfaces.deliver import deliver, knobs_given
     from pellucid.surfaces.progress import watched
-    from pellucid.surfaces.show import check_place
 
     _refuse_stated(model, architecture, preparation, trust_file, labels)
     knobs, asked = knobs_given(option), [t.strip() for t in (target or "").split(";") if t.strip()]
     chosen = numbers(channels) if channels else []
     _refuse(resume, what, at, chosen, asked, picture, size, knobs)
-    from pellucid.dream.dream import Dream
-    from pellucid.dream.recipe import cooked
-
-    place = check_place(output, Dream)
-    cooked(None, knobs)  # refused now, and not after the network was opened
+    place = _ready(output, knobs)
     with watched(seed=seed, quiet=quiet or json):
         net = stated(model, architecture, preparation, trust_file, labels) if model else None
         seen = as_chosen(picture, frame, window) if picture else None
         given = (what, at, chosen, asked, seen, size, knobs)
         found = _gone_on(resume, net, knobs) if resume else _dreamed(net or USUAL, *given)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
+
+
+def _ready(output: str, knobs: dict[str, Any]) -> Path:
+    """Where the dream goes; what cannot be written or cooked is refused now, and not after the network was opened."""
+    from pellucid.dream.dream import Dream
+    from pellucid.dream.recipe import cooked
+    from pellucid.surfaces.show import check_place
+
+    cooked(None, knobs)
+    return check_place(output, Dream)
 
 
 def _refuse_beside_resume(*given: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.core.errors import BadOption
@@ -51,8 +52,6 @@ def map(
 
     Prints a tree with totals.  With -o map.svg (or .png, .pdf, .html, .json, .dot) also writes the map.
     """
-    from pathlib import Path
-
     from pellucid.surfaces import unrun_map
 
     _refuse(shape, input, frame, window, compare, depth, color, weights, output)
@@ -63,21 +62,19 @@ def map(
     from pellucid.surfaces.progress import watched
     from pellucid.surfaces.show import check_place
 
-    given: Any = parsed_shape(shape) if shape else None
+    shaped: Any = parsed_shape(shape) if shape else None
     if output:
         check_place(output, _kind(compare, weights))
     with watched(seed=seed, quiet=quiet or json, keeps=False):
-        given = chosen(input, frame, window) if input else given
+        given = chosen(input, frame, window) if input else shaped
         net = stated(model, architecture, preparation, trust_file)
         found = _found(net, given, _other(compare, architecture), weights, depth, color)
-        if output:
-            return deliver(found, Path(output), as_json=json, quiet=quiet)
-        return _printed(found, as_json=json)
+        return deliver(found, Path(output), as_json=json, quiet=quiet) if output else _printed(found, as_json=json)
 
 
 def _refuse(
-    shape: str | None, input: str | None, frame: int | None, window: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool,
-    output: str | None,
+    shape: str | None, input: str | None, frame: int | None, window: str | None, compare: str | None,
+    depth: int | None, color: str | None, weights: bool, output: str | None,
 ) -> None:  # fmt: skip
     """Raise `BadOption` for what cannot be meant, `BadInput` for a wrong ending, before anything is opened."""
     if shape and input:

@@ -211,8 +211,9 @@ def _input(net: Network, x: Inputs | str | Path | Picture) -> tuple[Inputs, tupl
         far = unlike_training(net, as_tensors(x, net.inputs))
         return x, (far,) if far else ()
     if net.preparation is None or len(net.inputs) > 1:
-        worded = net.words is not None and not isinstance(x, Picture)
-        return net.read(text_of(net, x) if worded else x), ()
+        if net.words is not None and not isinstance(x, Picture):
+            return net.read(text_of(net, x)), ()
+        return net.read(x), ()
     found = reading(net, x)
     return found.x, found.notes
 

@@ -43,7 +43,7 @@ def offered(model: Model) -> Ending:
     both = replace(model, graph=replace(graph, outputs=(output, scores)))
     said, before = (f"pl.open(path, output={printable(v.name)!r})" for v in (output, scores))
     if single:
-        note = f"The sigmoid at the end is left out: the score before it is explained; the probability is there as {said}."
+        note = f"The sigmoid at the end is left out: the score before it is explained (its probability: {said})."
         return Ending(both, scores.name, Head(1, "logit"), note)
     note = (
         f"Output {printable(output.name)!r} is a softmax, whose gradients vanish where the network is sure; "
@@ -53,7 +53,7 @@ def offered(model: Model) -> Ending:
 
 
 def _count(graph: Graph) -> int | None:
-    """How many scores the only output has by its shape, `[batch, scores]` or a map of them; None where it is not said."""
+    """How many scores the only output has by its shape, `[batch, scores]` or a map of them; None: not said."""
     (output,) = graph.outputs
     shape = output.shape or ()
     if len(shape) not in (2, 4):

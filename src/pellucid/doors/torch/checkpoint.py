@@ -89,8 +89,8 @@ def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> B
     return BadModel(
         f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {len(held.entries)} tensors ({held.count} "
         f"numbers; first and last: {ends}) and no architecture.{tip}",
-        f"{part_in_words(path)}Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50' "
-        f"(--architecture).{objects}",
+        f"{part_in_words(path)}Say it: pl.open(path, architecture=MODULE), or a name such as "
+        f"architecture='torchvision:resnet50' (--architecture).{objects}",
     )
 
 

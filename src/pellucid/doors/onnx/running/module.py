@@ -235,7 +235,7 @@ class OnnxModule(Block):
         """The shape of an input or output as it is given and put out here: pictures have their channels second."""
         shape = value.shape
         turned = shape is not None and value.name in self.last
-        return (shape[0], shape[-1], *shape[1:-1]) if shape is not None and turned else shape
+        return (*shape[:1], *shape[-1:], *shape[1:-1]) if shape is not None and turned else shape
 
     @property
     def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
