@@ -122,6 +122,7 @@ def test_the_sigmoid_of_a_file_is_left_out(tmp_path: Path) -> None:
     assert title(kept, predictions(kept)) == "net says: healthy, 62 %" and kept.target == "probability of sick (0)"
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # keras reading its own
 def test_the_only_unit_of_keras_scores_the_second_name(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     from tests.keras_networks import keras, layers
@@ -182,9 +183,7 @@ def test_which_inputs_have_their_channels_last(shape: str, node: str, turned: bo
 def test_pictures_of_another_size_than_the_file_states_are_refused(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)).eval()
     path = exported(model, torch.zeros(1, 1, 6, 6), tmp_path / "net.onnx")
-    with pytest.raises(
-        pl.BadInput, match=r"takes pictures of \[batch, 1, 6, 6\]; they are .* \[batch, 3, 8, 8\]"
-    ) as said:
+    with pytest.raises(pl.BadInput, match=r"takes pictures of \[batch, 1, 6, 6\]; .* \[batch, 3, 8, 8\]") as said:
         pl.open(path, preparation=pl.Preparation(8))
     assert "pl.Preparation(6" in said.value.hint and "--preparation size=6,mean=0.5,std=0.5" in said.value.typed
     pl.open(path, preparation=pl.Preparation(6, mean=(0.5,), std=(0.5,)))

@@ -234,8 +234,9 @@ class OnnxModule(Block):
     def seen(self, value: Value) -> Dims | None:
         """The shape of an input or output as it is given and put out here: pictures have their channels second."""
         shape = value.shape
-        turned = shape is not None and value.name in self.last
-        return (*shape[:1], *shape[-1:], *shape[1:-1]) if shape is not None and turned else shape
+        if shape is None or value.name not in self.last:
+            return shape
+        return (*shape[:1], *shape[-1:], *shape[1:-1])
 
     @property
     def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -277,9 +278,13 @@ class OnnxModule(Block):
             out = super().forward(*(given.get(name) for name in names), call=call)
         finally:
             samples.reset(token)
-        whole = out if len(self.outputs) > 1 else (out,)
-        parts = {n: channels_second(v) if n in self.last else v for n, v in zip(self.outputs, whole, strict=True)}
-        return parts if len(parts) > 1 else parts[self.outputs[0]]
+        several = len(self.outputs) > 1
+        whole: Sequence[Any] = out if several else (out,)
+        parts = {
+            n: channels_second(v) if n in self.last and isinstance(v, Tensor) else v
+            for n, v in zip(self.outputs, whole, strict=True)
+        }
+        return parts if several else next(iter(parts.values()))
 
     def _laid(self, name: str, x: Tensor) -> Tensor:
         """An input as the file has it."""
