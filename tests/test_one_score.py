@@ -185,7 +185,7 @@ def test_pictures_of_another_size_than_the_file_states_are_refused(tmp_path: Pat
     path = exported(model, torch.zeros(1, 1, 6, 6), tmp_path / "net.onnx")
     with pytest.raises(pl.BadInput, match=r"takes pictures of \[batch, 1, 6, 6\]; .* \[batch, 3, 8, 8\]") as said:
         pl.open(path, preparation=pl.Preparation(8))
-    assert "pl.Preparation(6" in said.value.hint and "--preparation size=6,mean=0.5,std=0.5" in said.value.typed
+    assert "pl.Preparation(size=6" in said.value.hint and "--preparation size=6,mean=0.5,std=0.5" in said.value.typed
     pl.open(path, preparation=pl.Preparation(6, mean=(0.5,), std=(0.5,)))
     notes = pl.methods.saliency(pl.open(path), torch.rand(1, 1, 8, 8), 0).notes
     assert any("made for 'x' [batch, 1, 6, 6] and was given [batch, 1, 8, 8]" in note for note in notes)
