@@ -84,8 +84,8 @@ def how_to_fit(wanted: Sequence[int | None], like: Preparation | None = None) ->
     numbers = ",".join(f"{k}={'/'.join(f'{n:g}' for n in v)}" for k, v in (("mean", mean), ("std", std)))
     gray = " (one number: gray)" if channels == 1 else ""
     return (
-        f"Say its size and colors: pl.open(model, preparation=pl.Preparation(size={size}, mean={mean}, std={std})), with "
-        "the numbers it was trained with.",
+        f"Say its size and colors: pl.open(model, preparation=pl.Preparation(size={size}, mean={mean}, std={std})), "
+        "with the numbers it was trained with.",
         f"Say its size and colors: --preparation size={size},{numbers}{gray}, as in training.",
     )
 
