@@ -17,7 +17,7 @@ from pellucid.core.tensors import by_name
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Dims, Value
 from pellucid.doors.onnx.running.registry import Operator
-from pellucid.doors.onnx.running.values import samples
+from pellucid.doors.onnx.running.values import refuse_misfit, samples
 
 Part: TypeAlias = int | str | None  # which value an argument is: a given one by number, a weight by name, or none
 
@@ -271,7 +271,7 @@ class OnnxModule(Block):
         for value in self.inputs:
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
-                _refuse_misfit(value.name, self.seen(value) or (), x, self.batch)
+                refuse_misfit(value.name, self.seen(value) or (), x, self.batch)
                 given[value.name] = self._laid(value.name, x)
         token = samples.set(len(given[names[0]]) if self.one and given else 1)
         try:
@@ -292,14 +292,3 @@ class OnnxModule(Block):
             return x
         refuse_unturned(name, x.shape[1:], self.fixed_axes[name][1:], len(x))
         return channels_last(x)
-
-
-def _refuse_misfit(name: str, shape: Dims, x: Tensor, batch: int | None) -> None:
-    if x.dim() != len(shape):
-        wanted = " x ".join("any" if d is None else str(d) for d in shape) or "one number"
-        raise BadInput(f"Input {name!r} has shape {tuple(x.shape)}; the model takes {wanted}.", "Reshape it.")
-    if batch is not None and x.shape[0] != batch:
-        raise BadInput(
-            f"Input {name!r} has {x.shape[0]} samples; the file was exported for exactly {batch}.",
-            "Use pl.running(pl.Run(max_batch=1)), or export it with a free batch axis (dynamic_axes).",
-        )
