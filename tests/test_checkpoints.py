@@ -103,7 +103,12 @@ def test_parts_are_put_together(tmp_path: Path) -> None:
         save_file({k: v for k, v in model.state_dict().items() if where[k] == file}, tmp_path / file)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
-    assert torch.equal(pl.open(index, architecture=small()).model(X), model(X))
+    for whole in (index, tmp_path):  # a folder stands for the index in it
+        assert torch.equal(pl.open(whole, architecture=small()).model(X), model(X))
+        assert pl.map(whole).totals.tensors == len(where)
+    for architecture in (small(), None):
+        with pytest.raises(BadModel, match=r"several parts: open their index, model\.safetensors\.index\.json"):
+            pl.open(tmp_path / "model-0.safetensors", architecture=architecture)
     (tmp_path / "model-1.safetensors").unlink()
     with pytest.raises(BadModel, match=r"1 of its 2 parts are missing \(first: model-1\.safetensors\)"):
         pl.open(index, architecture=small())

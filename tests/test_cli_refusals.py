@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pellucid.core.network import Network
 from pellucid.doors import zoo
@@ -224,3 +226,25 @@ def test_ctrl_c_twice_leaves_at_once_with_nothing_written(long_run, tmp_path):
     assert long_run.end() == 130
     assert b"Traceback" not in long_run.seen
     assert files(tmp_path) == {"stdout.txt"}
+
+
+def test_hints_on_the_command_line_are_typed(pellucid, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (20, 16), color) for color in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    deep = Image.fromarray(np.linspace(0, 9000, 320, dtype=np.int32).reshape(16, 20))
+    deep.save(tmp_path / "deep.tif")
+    for name, typed, python in (
+        ("moving.gif", "--frame 0 to --frame 2", "frame=0"),
+        ("deep.tif", "--window 0,9000", "window=("),
+    ):
+        said = pellucid("explain", name, *TINY)
+        assert said.code == 1 and typed in said.err and python not in said.err
+    seen = []
+    for frame in ("0", "2"):
+        done = pellucid("explain", "moving.gif", *TINY, "--frame", frame, "--method", "saliency", "--json")
+        assert done.code == 0 and f"Frame {frame} of 3 was read." in done.json["notes"]
+        seen.append(done.json["predictions"])
+    assert seen[0] != seen[1]
+    assert pellucid("explain", "deep.tif", *TINY, "--window", "0,9000", "--trust", "quick").code == 0
+    assert pellucid("explain", "deep.tif", *TINY, "--window", "9000").code == 2
+    assert pellucid("map", "tiny", "--frame", "1").code == 2

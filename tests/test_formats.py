@@ -145,20 +145,6 @@ def test_where_one_converter_fails_the_next_is_asked(tmp_path: Path, monkeypatch
     assert converted.open_file(tmp_path / "net.tflite").model(torch.ones(1, 3)).shape == (1, 2)  # tf2onnx is not here
 
 
-def test_pictures_of_tensorflow_have_their_channels_first() -> None:
-    torch.manual_seed(0)
-    first = torch.nn.Conv2d(3, 2, 3)
-
-    class Last(torch.nn.Module):
-        def forward(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-            out = first(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            return {"map": out, "mean": out.mean((1, 2)) + y}
-
-    x, y = torch.rand(2, 3, 6, 7), torch.rand(2, 2)
-    out = converted.PicturesFirst(Last(), (True, False))(x, y)
-    assert torch.allclose(out["map"], first(x)) and torch.allclose(out["mean"], first(x).mean((2, 3)) + y)
-
-
 def test_hugging_face_by_its_config_file_and_by_folders_of_parts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "auto_map": {"AutoModel": "x.Y"}}), "utf-8")
     for path in (tmp_path, tmp_path / "config.json"):

@@ -158,7 +158,7 @@ def test_the_users_model_is_as_it_was() -> None:
 def test_pictures_in_keras_order_are_refused_with_the_way_out() -> None:
     with pytest.raises(BadInput, match=r"takes \[batch, 3, 12, 14\], channels before height and width") as why:
         pl.methods.occlusion(pl.open(cnn()), picture().permute(0, 2, 3, 1), 1)
-    assert "permute(0, 3, 1, 2)" in why.value.hint and "--shape picture=1x3x12x14" in why.value.hint
+    assert "permute(0, 3, 1, 2)" in why.value.hint and "--shape picture=1x3x12x14" in why.value.typed
 
 
 def test_several_inputs_and_outputs_by_name(tmp_path: Path) -> None:

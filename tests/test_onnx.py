@@ -308,4 +308,4 @@ def test_an_input_that_the_file_was_not_made_for_is_refused_with_both_shapes(tmp
         pl.methods.saliency(net, torch.rand(2, 3, 9, 9), 0)
     with pytest.raises(pl.BadInput) as said:
         pl.map(net, (1, 3, 2, 2))
-    assert "--preparation size=6" in said.value.hint
+    assert "--preparation size=6" in said.value.typed

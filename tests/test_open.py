@@ -231,10 +231,3 @@ def test_a_preparation_is_refused_for_what_is_wrong_with_it() -> None:
         with pytest.raises(pl.BadOption) as said:
             pl.open(nn.Flatten(), preparation=wrong)
         assert words in said.value.hint
-
-
-@pytest.mark.parametrize(("classes", "noted"), [(1, False), (2, True), (3, False), (4, False)])
-def test_more_labels_than_classes_are_remarked_on(classes: int, noted: bool) -> None:
-    net = pl.open(nn.Linear(3, classes), labels=("a", "b", "c"))
-    notes = pl.methods.saliency(net, torch.rand(1, 3)).notes
-    assert any(f"3 labels were given for {classes} classes" in n for n in notes) == noted

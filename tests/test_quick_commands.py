@@ -121,7 +121,7 @@ def test_a_picture_that_is_not_there_is_said_before_a_preparation_is_asked_for(t
 def test_a_network_of_two_inputs_is_not_asked_for_a_preparation(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"P5 2 2 255 " + bytes(4))
     for act in (lambda p: pl.map(pl.open(Two()), p), lambda p: refuse_alone(pl.open(Two()), p)):
-        with pytest.raises(BadInput, match="takes 2 inputs: left, right"):
+        with pytest.raises(BadInput, match="takes 2 inputs, and a picture is one"):
             act(tmp_path / "cat.png")
     refuse_alone(pl.open(nn.Flatten()), tmp_path / "cat.png")
 

@@ -120,7 +120,10 @@ def guessed(model: nn.Module, net: Network | None) -> Call | None:
         shape = (1, p.channels, p.size, p.size)
         return Call((_zeros(shape, model),), {}, real=False, said=f"zeros of {_x(shape)}, as its preparation says")
     if size := _usual(model):
-        return Call((_zeros(size, model),), {}, real=False, said=f"zeros of {_x(size)}, as its package does")
+        count = 2 if "optical_flow" in type(model).__module__ else 1
+        shown = " and ".join([_x(size)] * count)
+        given = tuple(_zeros(size, model) for _ in range(count))
+        return Call(given, {}, real=False, said=f"zeros of {shown}, as its package's networks mostly take them")
     for dummy, who in ((dummies, "configuration"), (_stated(model), "file")):
         if dummy:
             return Call((), dummy, real=False, said=said_of(dummy, who))
@@ -140,8 +143,10 @@ def _usual(model: nn.Module) -> tuple[int, ...]:
     if isinstance(size, list | tuple) and len(size) == 3 and all(isinstance(n, int) for n in size):
         return (1, *size)
     if type(model).__module__.startswith("torchvision.models."):
-        side = getattr(model, "image_size", 299 if type(model).__name__ == "Inception3" else 224)
-        return (1, 3, side, side) if isinstance(side, int) else ()
+        kind = type(model).__name__
+        side = getattr(model, "image_size", {"Inception3": 299, "VideoResNet": 112}.get(kind, 224))
+        frames = (16,) if ".video." in type(model).__module__ else ()
+        return (1, 3, *frames, side, side) if isinstance(side, int) else ()
     return ()
 
 

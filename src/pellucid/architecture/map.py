@@ -32,11 +32,13 @@ from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
 from pellucid.doors.files import printable
 from pellucid.doors.hub import PACKAGES
-from pellucid.doors.kinds import kind_of
+from pellucid.doors.kinds import kind_of, meant
 from pellucid.doors.open import open as open_network
+from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.reading import reading, refuse_alone
 from pellucid.doors.torch.architectures import bare
 from pellucid.doors.torch.architectures import blueprint as named_blueprint
+from pellucid.doors.torch.checkpoint import part_in_words
 from pellucid.doors.transformers.files import cached, config_of, quantized_by
 from pellucid.doors.transformers.hugging_face import blueprint
 from pellucid.doors.weight_files.listing import is_listed, listed
@@ -49,7 +51,7 @@ NO_NUMBERS = "The weights hold no numbers (meta device): shapes alone were follo
 
 
 def map(
-    what: Mappable, x: Given | str | Path | None = None, *, fake: bool | None = None, time: bool = False
+    what: Mappable, x: Given | str | Path | Picture | None = None, *, fake: bool | None = None, time: bool = False
 ) -> Architecture:
     """The map of a network: modules, operations, shapes, parameters, FLOPs, memory, and what repeats.
 
@@ -90,6 +92,7 @@ def _of_name(name: str) -> Architecture | None:
 
 def _of_file(path: Path, fake: bool | None) -> Architecture:
     """As the file is stored where that tells its operations, else of a pass; of the names in it where none is known."""
+    path = meant(path)
     kind = kind_of(path).name
     if kind.startswith("an ONNX model"):
         return _of_onnx(path)
@@ -104,7 +107,7 @@ def _of_file(path: Path, fake: bool | None) -> Architecture:
         return _of_pass(path, None, fake, time=False)
     except PellucidError as why:  # no architecture is known: what the file holds is worth seeing all the same
         usual = "no architecture" in why.what or "GGUF" in file.kind
-        return of_listing(file, "" if usual else f"It was not opened: {why.what} {why.hint}")
+        return of_listing(file, part_in_words(path).strip() if usual else f"It was not opened: {why.what} {why.hint}")
 
 
 def _of_folder(path: Path, name: str = "") -> Architecture:
@@ -141,11 +144,11 @@ def _of_onnx(path: Path) -> Architecture:
     return found if run.totals.flops is None else run
 
 
-def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *, time: bool) -> Architecture:
+def _of_pass(what: Mappable, x: Given | str | Path | Picture | None, fake: bool | None, *, time: bool) -> Architecture:
     """The map of a pass, or of the modules alone where there is nothing to run it on."""
     net = what if isinstance(what, Network) else open_network(what)
     notes = tuple(net.notes)
-    if isinstance(x, str | Path):
+    if isinstance(x, str | Path | Picture):
         refuse_alone(net, x)
         read = reading(net, x)
         x, notes = read.x, (*notes, *read.notes)
@@ -161,7 +164,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
         except Exception as error:
             if x is not None:
                 _refuse(error, call)
-            why = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+            why = f"It could not be run on {call.said}: {_said(error)} {HOW}"
             return _tree(model, net.name, net.source, (*net.notes, why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
@@ -187,10 +190,17 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
     except Exception as error:
         if x is not None:
             _refuse(error, call)
-        reason = error.what if isinstance(error, PellucidError) else f"{type(error).__name__}."
-        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {reason}"))
+        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {_said(error)}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
+
+
+def _said(error: Exception) -> str:
+    """What an error of a pass says, in its first line."""
+    if isinstance(error, PellucidError):
+        return error.what
+    first = printable(str(error).strip().partition("\n")[0], 160).rstrip(".: ")
+    return f"{type(error).__name__}: {first}." if first else f"{type(error).__name__}."
 
 
 def _refuse(error: Exception, call: Call) -> NoReturn:

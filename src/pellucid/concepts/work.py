@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pellucid.core.ending import named
 from pellucid.core.network import Network
 from pellucid.core.origin import Origin, origin_of
 from pellucid.core.run import Meter, current, running
@@ -35,7 +36,7 @@ class Work:
 def work_on(net: Network | nn.Module, target: Target | int | str) -> Iterator[Work]:
     """A leased network with its target for the block; what is spent there is counted apart, and then to the whole."""
     network = net if isinstance(net, Network) else Network(net)
-    of = (target if isinstance(target, Target) else logit(target)).named(network)
+    of = named(target if isinstance(target, Target) else logit(target), network)
     outer = current().meter
     with ExitStack() as stack:
         model = stack.enter_context(network.lease())

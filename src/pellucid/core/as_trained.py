@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pellucid.core.lease import tensors_of
+from pellucid.core.misfit import unlike_size
 from pellucid.core.network import Network
 from pellucid.core.tensors import Tensors
 
@@ -77,9 +78,9 @@ def _first_given(net: Network, x: Tensors) -> dict[str, Any] | None:
 
 
 def doubts(net: Network, x: Tensors) -> tuple[str, ...]:
-    """Every sentence on why an input cannot be what the network wants: by its stated preparation, by its training."""
+    """Every sentence on why an input cannot be what the network wants: by its file, its preparation, its training."""
     stated = [] if net.preparation is None else [net.preparation.unlike(v) for v in x.values() if v.ndim == 4]
-    return tuple(filter(None, (*stated, unlike_training(net, x))))
+    return tuple(filter(None, (*stated, unlike_size(net.model, x), unlike_training(net, x))))
 
 
 def distance(input: Tensor, running_mean: Tensor, running_var: Tensor) -> float:

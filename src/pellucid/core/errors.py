@@ -15,12 +15,13 @@ from __future__ import annotations
 class PellucidError(Exception):
     """An error with `what` (the fact: what was given, what was expected) and `hint` (the next step).
 
-    Both are plain text without tensors in them, so that any surface can escape and show them.
+    `typed` is the next step on the command line, where it is another one than in Python.  All are plain text without
+    tensors in them, so that any surface can escape and show them.
     """
 
-    def __init__(self, what: str, hint: str = "") -> None:
+    def __init__(self, what: str, hint: str = "", typed: str = "") -> None:
         super().__init__(f"{what} {hint}".strip())
-        self.what, self.hint = what, hint
+        self.what, self.hint, self.typed = what, hint, typed or hint
 
 
 class BadModel(PellucidError):

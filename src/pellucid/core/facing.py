@@ -6,10 +6,11 @@ there sees `[batch, channels, height, width]`; the network goes on with its own 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from pellucid.core.errors import BadInput
 from pellucid.core.site import Site
 
 
@@ -51,6 +52,38 @@ def axis_seen(axis: int, axes: int) -> int:
     if axes <= 3 or axis == 0:
         return axis
     return 1 if axis == axes - 1 else axis + 1
+
+
+def refuse_unturned(name: str, found: Sequence[int], wanted: Sequence[int | None], samples: int) -> None:
+    """Raise `BadInput` for a picture whose channels come last where they are wanted before height and width.
+
+    Both are shapes of one sample, `wanted` with None for an axis of any size.
+    """
+    turned = (found[-1], *found[:-1])
+    if len(found) < 3 or not fits(turned, wanted) or fits(found, wanted):
+        return
+    size = "x".join(map(str, (samples, *turned)))
+    axes = ", ".join(map(str, (0, len(found), *range(1, len(found)))))
+    raise BadInput(
+        f"Input {name!r} is {shape_in_words(found)}; this network takes {shape_in_words(wanted)}, channels before "
+        f"{'height and width' if len(found) == 3 else 'space'}.",
+        f"Give x.permute({axes}).",
+        f"Write it as --shape {name}={size}.",
+    )
+
+
+def fits(found: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    """Is a shape one of those, with None for an axis of any size?"""
+    return len(found) == len(wanted) and all(w in (None, n) for n, w in zip(found, wanted, strict=True))
+
+
+def shape_in_words(shape: Sequence[int | None]) -> str:
+    """The shape of one sample as that of a batch.
+
+    >>> shape_in_words((3, None, 8))
+    '[batch, 3, any, 8]'
+    """
+    return "[" + ", ".join(["batch", *("any" if n is None else str(n) for n in shape)]) + "]"
 
 
 def facing(model: nn.Module, path: str, visit: Callable[[Site, Tensor], Tensor]) -> Callable[[Site, Tensor], Tensor]:

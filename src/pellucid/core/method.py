@@ -19,11 +19,14 @@ from torch import nn
 
 from pellucid.core.continued import next_token
 from pellucid.core.embedding import embedded
+from pellucid.core.ending import head_of
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.explanation import Cost, Explanation
+from pellucid.core.head import Head
 from pellucid.core.last_map import grid_at
 from pellucid.core.network import Network
 from pellucid.core.option import Option, checked, options_of
+from pellucid.core.remarks import remarks
 from pellucid.core.run import Meter, Run, current, running
 from pellucid.core.score import Score
 from pellucid.core.site import Site
@@ -135,7 +138,7 @@ class Method(Generic[P]):
         since = time.monotonic()
         given = self._enough(like_the_model(as_tensors(x, net.inputs), model))
         inputs, sites = embedded(net, model, given)
-        of, classes = _target(net, model, inputs, sites, target)
+        of = _target(net, model, given, inputs, sites, target)
         f, inner = _at(Score(net, of, embedded=sites, model=model), at, inputs)
         found = self._find(f, inner or inputs, options)
         return Explanation(
@@ -156,7 +159,7 @@ class Method(Generic[P]):
             without_rule=tuple(sorted(run.meter.without_rule)),
             stopped=run.meter.stopped,
             facts={**_tokens(net, given), **found.facts},
-            notes=(*_notes(net, given, found.maps, classes), *found.notes),
+            notes=(*remarks(net, given, found.maps), *found.notes),
             net=net,
             score=replace(f, model=None, inner=f.inner and f.inner.anew()),
             again=self,
@@ -200,25 +203,33 @@ def like_the_model(x: Tensors, model: nn.Module) -> Tensors:
 
 
 def _target(
-    net: Network, model: nn.Module, x: Tensors, sites: Mapping[str, Any], target: Target | int | str | None
-) -> tuple[Target, int]:
-    """What is explained, and the number of classes where the network had to be run to know; else 0."""
+    net: Network,
+    model: nn.Module,
+    given: Tensors,
+    x: Tensors,
+    sites: Mapping[str, Any],
+    target: Target | int | str | None,
+) -> Target:
+    """What is explained, classes by number; the network is asked where only it knows."""
+    if net.names and (target is not None or len(net.names) == 2):
+        head_of(net, given)
     if isinstance(target, Target):
-        return target.named(net), 0
+        return target.named(net)
     if target is not None and not net.continues:
-        return logit(target).named(net), 0
+        return logit(target).named(net)
     outputs = Score(net, logit(0), embedded=sites, model=model).outputs(x)
     if net.continues and outputs.ndim == 3:
-        return next_token(net, outputs, x, target), 0
+        return next_token(net, outputs, x, target)
     if target is not None:
-        return logit(target).named(net), 0
+        return logit(target).named(net)
     if outputs.ndim != 2:
         raise BadModel(
             f"{net.name} puts out {tuple(outputs.shape)}, so there is no top class to explain.",
             "Say in Python what to explain: pl.token(position, class), pl.region, pl.channel or pl.scalar.",
         )
+    net.head = net.head or (head_of(net, given) if outputs.shape[1] == 1 else Head(outputs.shape[1]))
     top = tuple(int(i) for i in outputs.argmax(1))
-    return logit(top[0] if len(set(top)) == 1 else top), outputs.shape[1]
+    return logit(top[0] if len(set(top)) == 1 else top)
 
 
 def _at(f: Score, at: Site | str | None, x: Tensors) -> tuple[Score, Tensors]:
@@ -247,24 +258,6 @@ def _refuse_nonsense(maps: Tensors, name: str) -> None:
     for key, v in maps.items():
         if not finite(v):
             raise BadModel(f"{name} found NaN or infinite values for input {key!r}.", "Look for overflow in the model.")
-
-
-def _notes(net: Network, x: Tensors, maps: Tensors, classes: int) -> tuple[str, ...]:
-    notes = list(net.notes)
-    if 1 < classes < len(net.labels):  # one output may well have two names: no and yes
-        notes.append(f"{len(net.labels)} labels were given for {classes} classes: the names may be those of others.")
-    if net.preparation is not None:
-        notes.extend(filter(None, (net.preparation.unlike(v) for v in x.values() if v.ndim == 4)))
-    if all(not bool(v.any()) for v in maps.values()):
-        notes.append("The map is zero everywhere: the method found no evidence.")
-    if getattr(net.model, "training", False):  # frozen scripts have one mode
-        notes.append("The model was in training mode; a copy in evaluation mode was explained.")
-    if net.borrowed_because:
-        notes.append(f"The model was borrowed and put back as it was, because {net.borrowed_because}.")
-    if len(net.dtypes) > 1:
-        kinds = ", ".join(str(d).removeprefix("torch.") for d in net.dtypes)
-        notes.append(f"The model mixes number formats: {kinds}.")
-    return tuple(notes)
 
 
 def versions_used() -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.facing import fits, shape_in_words
+from pellucid.core.preparation import Preparation
 from pellucid.core.tensors import Tensors
 
 _CONVOLUTIONS = {nn.Conv1d: "length", nn.Conv2d: "height, width", nn.Conv3d: "depth, height, width"}
@@ -38,20 +40,54 @@ def misfit(error: Exception, model: nn.Module, x: Tensors) -> PellucidError | No
 
 def _unlike_stated(model: nn.Module, x: Tensors) -> BadInput | None:
     """For a model that a file states the inputs of: the one whose shape differs, but for the number of samples."""
+    for name, wanted, given in _other_sizes(model, x):
+        what = f"Input {name!r} {shape_in_words(given)} does not fit: the file was made for {shape_in_words(wanted)}"
+        return BadInput(f"{what}, and this does not run.", *how_to_fit(wanted))
+    return None
+
+
+def unlike_size(model: nn.Module, x: Tensors) -> str:
+    """A sentence on an input that runs, and is of another size than the file states; '' where it is of that size."""
+    for name, wanted, given in _other_sizes(model, x):
+        made, is_ = shape_in_words(wanted), shape_in_words(given)
+        return f"The file was made for {name!r} {made} and was given {is_}: it runs, outside of what it was made for."
+    return ""
+
+
+def _other_sizes(model: nn.Module, x: Tensors) -> Iterator[tuple[str, tuple[int | None, ...], tuple[int, ...]]]:
+    """The inputs of another size than a file fixes, with the two shapes of one sample."""
     fixed: Mapping[str, tuple[int | None, ...]] = getattr(model, "fixed_axes", {})
     for name, v in x.items():
-        sizes, shape = fixed.get(name, ()), tuple(v.shape)
-        if len(sizes) != len(shape) or all(n in (None, s) for n, s in zip(sizes[1:], shape[1:], strict=True)):
-            continue
-        wanted = ", ".join(["batch", *("any" if n is None else str(n) for n in sizes[1:])])
-        given = ", ".join(["batch", *map(str, shape[1:])])
-        picture = len(sizes) == 4 and sizes[2] == sizes[3] and sizes[2] is not None and sizes[2:] != shape[2:]
-        hint = f"Prepare pictures at its size: pl.Preparation({sizes[2]}), --preparation size={sizes[2]}."
-        return BadInput(
-            f"Input {name!r} [{given}] does not fit: the file was made for [{wanted}], and this does not run.",
-            hint if picture else f"Give an input of [{wanted}].",
-        )
-    return None
+        wanted, given = fixed.get(name, ())[1:], tuple(v.shape[1:])
+        if len(wanted) == len(given) and not fits(given, wanted):
+            yield name, wanted, given
+
+
+def how_to_fit(wanted: Sequence[int | None], like: Preparation | None = None) -> tuple[str, str]:
+    """The next step for an input of another shape than the one sample's that is wanted, in Python and as it is typed.
+
+    For pictures a preparation, with the numbers of the one that they are `like` where it has as many channels.
+
+    >>> how_to_fit((1, 28, 28))[1]
+    'Say its size and colors: --preparation size=28,mean=0.5,std=0.5 (one number: gray), as in training.'
+    >>> how_to_fit((6,))[0]
+    'Give an input of [batch, 6].'
+    """
+    if len(wanted) != 3 or wanted[0] not in (1, 3) or wanted[1] != wanted[2]:
+        hint = f"Give an input of {shape_in_words(wanted)}"
+        sizes = "x".join(["1", *(str(n or 1) for n in wanted)])
+        return f"{hint}.", f"{hint}: in Python, pl.explain(net, x); for a map, --shape {sizes}."
+    channels, size = wanted[0], wanted[1] or 224
+    known = like is not None and like.channels == channels
+    usual = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if channels == 3 else ((0.5,), (0.5,))
+    mean, std = (like.mean, like.std) if like is not None and known else usual
+    numbers = ",".join(f"{k}={'/'.join(f'{n:g}' for n in v)}" for k, v in (("mean", mean), ("std", std)))
+    gray = " (one number: gray)" if channels == 1 else ""
+    return (
+        f"Say its size and colors: pl.open(model, preparation=pl.Preparation(size={size}, mean={mean}, std={std})), "
+        "with the numbers it was trained with.",
+        f"Say its size and colors: --preparation size={size},{numbers}{gray}, as in training.",
+    )
 
 
 def _refused(trace: TracebackType | None) -> tuple[nn.Module | None, Any]:

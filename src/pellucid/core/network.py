@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pellucid.core.double import why_not_doubled
 from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.core.head import Head, written_head
 from pellucid.core.held import parameters_of
 from pellucid.core.lease import ReadOnly, borrowed, doubled, random_state_kept, tensors_of, versions
 from pellucid.core.misfit import misfit
@@ -30,12 +31,12 @@ Words: TypeAlias = Callable[[Tensor], tuple[str, ...]]
 class Network:
     """A torch module that can be looked at.  `pellucid.open` makes one; nothing ever changes the module.
 
-    `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures
-    are prepared, `reader` what `read` calls, `output` which part of a structured output the targets speak of, `words`
-    what the token ids of one sample mean, `continues` whether each position of its output says what comes next,
-    `source` the name under which `pellucid.open` finds it again, `notes` what was found on the way in.  Of a compiled
-    or parallel model the one inside is taken.  Raises `BadModel` when it is no module, when the weights hold no usable
-    numbers, or when they are spread over several processes.
+    `inputs` are the names of `forward`'s arguments, `labels` the class names by index, `preparation` how pictures are
+    prepared, `reader` what `read` calls, `output` which part of a structured output the targets speak of, `words` what
+    the token ids of one sample mean, `continues` whether each position of its output says what comes next, `source` the
+    name under which `pellucid.open` finds it again, `notes` what was found on the way in, `head` what its scores are,
+    as far as that is known before it ran. Of a compiled or parallel model the one inside is taken. Raises `BadModel`
+    when it is no module, when the weights hold no usable numbers, or when they are spread over several processes.
 
     >>> net = Network(torch.nn.Sequential(torch.nn.Linear(3, 2)), labels=("cat", "dog"))
     >>> net.inputs, [str(site) for site in net.sites]
@@ -56,13 +57,15 @@ class Network:
         words: Words | None = None,
         continues: bool = False,
         notes: Sequence[str] = (),
+        head: Head | None = None,
     ) -> None:
         model, taken_out = unwrapped(model)
         _refuse_unusable_weights(model)
         self.model = model
         self.name = name or type(model).__name__
         self.source = source
-        self.labels = tuple(labels)
+        self.names = tuple(labels)
+        self.head = head or (written_head(model) if output is None else None)
         self.preparation = preparation
         self.output = output
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
@@ -80,6 +83,16 @@ class Network:
         self._harmless = False  # has one whole pass shown that running it writes into no parameter?
         self._draws: bool | None = None  # does running it draw random numbers? None: not known yet
         self._fingerprint: tuple[object, str] = (None, "")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names by index.  Of two names for one score, (negative, positive), it is the second's."""
+        return self.names[1:] if self.negative else self.names
+
+    @property
+    def negative(self) -> str:
+        """What a low score says where one score has two names, as those of Keras and scikit-learn do; else ''."""
+        return self.names[0] if len(self.names) == 2 and self.head is not None and self.head.scores == 1 else ""
 
     @property
     def sites(self) -> tuple[Site, ...]:

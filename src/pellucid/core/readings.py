@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pellucid.core.answer import Answer
 from pellucid.core.errors import BadTarget
+from pellucid.core.head import Head
 from pellucid.core.site import Site
 
 LEAST_COSINE = 0.1  # where a value points away from the direction, its share still has a gradient
@@ -40,6 +41,10 @@ def _logit(answer: Answer, which: int | str | Sequence[int]) -> Tensor:
     return z.gather(1, _index(answer, which, z.shape[1])[:, None])[:, 0]
 
 
+def _head(answer: Answer) -> Head:
+    return answer.net.head or Head(1)
+
+
 def _index(answer: Answer, which: int | str | Sequence[int], classes: int) -> Tensor:
     if isinstance(which, str):
         raise BadTarget(f"The class {which!r} was not looked up.", "Use target.named(net).")
@@ -55,13 +60,15 @@ def _index(answer: Answer, which: int | str | Sequence[int], classes: int) -> Te
 
 def _probability(answer: Answer, which: int | str | Sequence[int]) -> Tensor:
     z = _scores(answer, "probability")
+    if z.shape[1] == 1:
+        return _head(answer).share(z.gather(1, _index(answer, which, 1)[:, None])[:, 0])
     return z.softmax(1).gather(1, _index(answer, which, z.shape[1])[:, None])[:, 0]
 
 
 def _log_odds(answer: Answer, which: int | str | Sequence[int]) -> Tensor:
     z = _scores(answer, "log_odds")
     if z.shape[1] == 1:  # a single sigmoid unit: its logit is its log-odds
-        return z[:, 0]
+        return _head(answer).log_odds(z[:, 0])
     chosen = _index(answer, which, z.shape[1])[:, None]
     return z.gather(1, chosen)[:, 0] - z.scatter(1, chosen, float("-inf")).logsumexp(1)
 

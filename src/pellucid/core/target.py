@@ -95,13 +95,14 @@ class Target:
 
     def describe(self, net: Network) -> str:
         """The target in words, classes by name: `logit of tiger cat (282)`."""
-        if (
-            len(self.terms) == 1
-            and self.terms[0].weight == 1
-            and isinstance(self.terms[0].args[0], int)
-            and self.classes
-        ):
-            return f"{self.terms[0].kind.replace('_', '-')} of {net.label(self.terms[0].args[0])}"
+        if len(self.terms) == 1 and self.classes and isinstance(self.terms[0].args[0], int):
+            (term,) = self.terms
+            puts_out = term.kind == "logit" and net.head is not None and net.head.unit == "probability"
+            kind = "probability" if puts_out else term.kind.replace("_", "-")
+            if term.weight == 1:
+                return f"{kind} of {net.label(term.args[0])}"
+            if term.weight == -1 and net.negative and not puts_out:
+                return f"{kind} of {net.negative}"
         if len(self.terms) == 1 and self.terms[0].kind == "token" and net.words is not None:
             (word,) = net.words(torch.tensor([self.terms[0].args[1]]))
             return f"{self}, which is {word!r}"
@@ -245,7 +246,15 @@ KINDS: Mapping[str, Callable[..., Tensor]] = {**AT_OUTPUT, **AT_SITES, "each": _
 def _named(term: Term, net: Network) -> Term:
     if term.kind not in ("logit", "probability", "log_odds") or not isinstance(term.args[0], str):
         return term
-    return replace(term, args=(find_class(net.labels, term.args[0]),))
+    text = term.args[0]
+    if not net.negative or text.isdecimal():
+        return replace(term, args=(find_class(net.labels, text),))
+    if find_class(net.names, text) == 1:
+        return replace(term, args=(0,))
+    if term.kind == "probability":
+        what = f"{net.name} puts out one score, and the probability of {net.negative!r} is what is left of 1."
+        raise BadTarget(what, f"Explain that of {net.labels[0]!r}: its map is the same with its signs turned.")
+    return replace(term, weight=-term.weight, args=(0,))
 
 
 def find_class(labels: Sequence[str], text: str) -> int:

@@ -28,16 +28,25 @@ def as_tensors(x: Inputs, names: Sequence[str]) -> Tensors:
     return given
 
 
-def by_name(names: Sequence[str]) -> str:
-    """The hint for a network of these inputs that was not given all of them.
+def by_name(names: Sequence[str], sizes: Mapping[str, Sequence[int | None]] | None = None) -> tuple[str, str]:
+    """The hint for a network of these inputs that was not given all of them: in Python, and as it is typed for a map.
 
-    >>> by_name(["image", "age"])
-    'It takes: image, age. In Python give them by name: pl.explain(net, {"image": ..., "age": ...}).'
+    `sizes`: the shapes that are known of them, None for an axis of any size.
+
+    >>> by_name(["image", "age"])[0]
+    'It takes: image, age. Give them by name: pl.explain(net, {"image": ..., "age": ...}).'
+    >>> by_name(["ids", "age"], {"ids": (None, 6), "age": (None, 1)})[1]
+    'It takes: ids, age. A map takes them as --shape ids=1x6,age=1x1; explained they are in Python.'
     """
+    takes = f"It takes: {', '.join(names)}."
     if len(names) < 2:
-        return f"It takes: {', '.join(names)}."
+        return takes, takes
     shown = ", ".join(f'"{name}": ...' for name in names)
-    return f"It takes: {', '.join(names)}. In Python give them by name: pl.explain(net, {{{shown}}})."
+    typed = ",".join(f"{name}={'x'.join(str(n or 1) for n in (sizes or {}).get(name) or (1, None))}" for name in names)
+    return (
+        f"{takes} Give them by name: pl.explain(net, {{{shown}}}).",
+        f"{takes} A map takes them as --shape {typed}; explained they are in Python.",
+    )
 
 
 def _named(x: object, names: Sequence[str]) -> Tensors:

@@ -16,15 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import Tensor, nn
-
 from pellucid.core.errors import BadModel, Missing
-from pellucid.core.facing import channels_last, channels_second
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
-from pellucid.core.structure import rebuilt
 from pellucid.doors.files import printable
-from pellucid.doors.pictures.reading import read
 
 _SECONDS = 600
 _MEMORY = 8 << 30
@@ -52,38 +47,8 @@ def open_file(
         _first_that_converts(_commands(path, made, trusted), path, made)
         opened: Any = importlib.import_module("pellucid.doors.onnx")
         found: Network = opened.open_file(made, preparation=preparation)
-        last = _pictures_with_channels_last(made)
-    if not any(last):
-        return found
-    note = "TensorFlow keeps channels last; here pictures and maps have them first: [batch, channels, ...]."
-    return Network(
-        PicturesFirst(found.model, last), inputs=found.inputs, labels=found.labels, preparation=found.preparation,
-        name=path.stem, output=found.output, reader=read, notes=(*found.notes, note),
-    )  # fmt: skip
-
-
-class PicturesFirst(nn.Module):
-    """A model that wants channels last, given pictures with their channels before height and width.
-
-    `last`: for each input, is it such a picture?  Maps that the model puts out are turned too.
-    """
-
-    def __init__(self, model: nn.Module, last: Sequence[bool]) -> None:
-        super().__init__()
-        self.model, self.last = model, tuple(last)
-
-    def forward(self, *inputs: Tensor) -> Any:
-        """What the model says, maps with channels second."""
-        given = [channels_last(v) if turned else v for v, turned in zip(inputs, self.last, strict=True)]
-        return rebuilt(self.model(*given), channels_second)
-
-
-def _pictures_with_channels_last(made: Path) -> list[bool]:
-    """Which inputs of an ONNX file are pictures in TensorFlow's order, as far as their shapes tell."""
-    graph = importlib.import_module("onnx").load(made, load_external_data=False).graph
-    weights = {w.name for w in graph.initializer}
-    shapes = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input if v.name not in weights]
-    return [len(s) == 4 and s[3] in _FEW and s[1] not in _FEW for s in shapes]
+    found.name, found.source = path.stem or path.name, ""  # the file that it was opened from is gone
+    return found
 
 
 def _first_that_converts(commands: Sequence[list[str]], path: Path, made: Path) -> None:

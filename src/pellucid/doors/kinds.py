@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from pellucid.core.preparation import Preparation
 
 WEIGHTS = "pellucid.doors.torch.checkpoint"
+IN_PARTS = "the index of a checkpoint in parts"
 DOORS: Mapping[str, str] = {
     "a PyTorch checkpoint": WEIGHTS,
     "a Python pickle": WEIGHTS,
     "a safetensors file": WEIGHTS,
     "a NumPy archive": WEIGHTS,
-    "the index of a checkpoint in parts": WEIGHTS,
+    IN_PARTS: WEIGHTS,
     "an ONNX model": "pellucid.doors.onnx",
     "an ONNX model, or a damaged one": "pellucid.doors.onnx",
     "a TorchScript archive": "pellucid.doors.torch.scripted",
@@ -67,6 +69,24 @@ class Door(Protocol):
         ...
 
 
+def meant(path: Path) -> Path:
+    """The file that a folder stands for: the index of the parts in it, where nothing else says what it is."""
+    if not path.is_dir() or _folder(path) != "a folder":
+        return path
+    indices = sorted(path.glob("*.index.json"), key=lambda found: (".safetensors." not in found.name, found.name))
+    return next((found for found in indices if kind_of(found).name == IN_PARTS), path)
+
+
+def index_of(part: Path) -> Path | None:
+    """The index beside a file that names it as one of several parts; None where there is none."""
+    for found in sorted(part.parent.glob("*.index.json")):
+        with suppress(OSError, BadModel):
+            small = found.stat().st_size <= _CONFIG and kind_of(found).name == IN_PARTS
+            if small and f'"{part.name}"'.encode() in found.read_bytes():
+                return found
+    return None
+
+
 def door_of(kind: str) -> Door | None:
     """The module that opens files of this kind, or None."""
     return cast(Door, importlib.import_module(DOORS[kind])) if kind in DOORS else None
@@ -90,7 +110,7 @@ def kind_of(path: Path) -> Kind:
     if found.name == "a Python pickle" and (b"joblib.numpy_pickle" in head or b"sklearn." in head):
         return Kind(SKLEARN)
     if found.name == "a text file" and head.lstrip()[:1] == b"{" and b'"weight_map"' in head:
-        return Kind("the index of a checkpoint in parts")
+        return Kind(IN_PARTS)
     if found.name == "a text file" and path.name == "config.json" and _names_a_model(path):
         return Kind("a Hugging Face folder")
     if found.name in _PERHAPS and path.suffix.lower() in _PICKLED and _is_old_pickle(path):

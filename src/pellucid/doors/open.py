@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pellucid.core.ending import head_of
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
@@ -16,10 +17,10 @@ from pellucid.doors import hub, scikit, zoo
 from pellucid.doors.files import file_bytes, printable
 from pellucid.doors.function import Function, arguments_of, name_of
 from pellucid.doors.keras import model as keras_model
-from pellucid.doors.kinds import disagreement, door_of, kind_of
+from pellucid.doors.kinds import disagreement, door_of, kind_of, meant
 from pellucid.doors.model_file import refusal
 from pellucid.doors.pictures.prepare import check
-from pellucid.doors.pictures.reading import read
+from pellucid.doors.pictures.reading import read, refuse_other_sizes
 from pellucid.doors.transformers import hugging_face
 from pellucid.doors.transformers.two_towers import between
 
@@ -51,7 +52,9 @@ def open(
     A file is told by its contents.  One that holds weights alone needs its `architecture`: a module, or a name such as
     `torchvision:resnet50`.  Nothing in a file is ever run, unless `trusted` says that it may.
 
-    Raises `BadModel` for what is no model or cannot be opened safely, `Missing` for what is not there.
+    Two labels of a network that puts out one score are (negative, positive).  Raises `BadModel` for what is no model or
+    cannot be opened safely, `Missing` for what is not there, and `BadInput` for pictures of another size than
+    the file states, and where there are fewer or more labels than scores, as far as that can be known without an input.
 
     >>> from torch import nn
     >>> open(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), labels=("no", "yes")).label(1)
@@ -62,16 +65,36 @@ def open(
     known = _opened(what, preparation, architecture, trusted)
     if isinstance(known, Function):
         inputs, name = inputs or arguments_of(known.function), name or name_of(known.function)
+    names = _names(labels)
     if isinstance(known, nn.Module):
-        names = _names(labels)
-        return Network(
+        net = Network(
             known, inputs=inputs, labels=names, preparation=preparation, name=name, output=output, reader=read
         )
-    if labels:
-        known = between(known, _names(labels))
-    if labels or inputs or name or output is not None or preparation not in (None, known.preparation):
-        return _stated_anew(known, preparation, _names(labels), inputs, output, name)
-    return known
+        return _counted(net, names, 0)
+    own = len(known.names)  # a model that brings names has one for each score
+    if names:
+        known, before = between(known, names), known
+        own = own if known is before else len(names)
+    if names or inputs or name or output is not None or preparation not in (None, known.preparation):
+        known = _stated_anew(known, preparation, names, inputs, output, name)
+    if preparation is not None:
+        refuse_other_sizes(known)
+    return _counted(known, names, own)
+
+
+def _counted(net: Network, names: Sequence[str], own: int) -> Network:
+    """The network; raises `BadInput` when it is known to have another number of scores than there are names."""
+    if not names:
+        return net
+    head = net.head if own else head_of(net)
+    scores = own if head is None else head.scores
+    if scores and len(names) != scores and (len(names), scores) != (2, 1):
+        raise BadInput(
+            f"{len(names)} label{'s were' if len(names) > 1 else ' was'} given, and {net.name} puts out "
+            f"{scores} score{'s' if scores > 1 else ''}: which name is whose would be a guess.",
+            f"Give {scores} names, in index order." if scores > 1 else "Give one name, or two: no and yes.",
+        )
+    return net
 
 
 def _stated_anew(
@@ -90,7 +113,7 @@ def _stated_anew(
     return Network(
         net.model,
         inputs=inputs or net.inputs,
-        labels=labels or net.labels,
+        labels=labels or net.names,
         preparation=preparation or net.preparation,
         name=name or net.name,
         source=net.source,
@@ -99,6 +122,7 @@ def _stated_anew(
         words=net.words,
         continues=net.continues,
         notes=net.notes,
+        head=net.head if output is None else None,
     )
 
 
@@ -163,6 +187,7 @@ def _from_file(
     path: Path, preparation: Preparation | None, architecture: nn.Module | str | None, trusted: bool
 ) -> Network:
     """Through the door for what the file is; refused where there is none."""
+    path = meant(path)
     kind = kind_of(path)
     door = door_of(kind.name)
     if door is None:

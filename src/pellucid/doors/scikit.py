@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadModel
+from pellucid.core.head import Head
 from pellucid.core.network import Network
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -18,6 +19,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
 }
+_LOGISTIC = ("LogisticRegression", "LogisticRegressionCV", "MLPClassifier")
 _AS_FUNCTION = "Give it as a function, for methods that need no look inside: pl.open(model.predict_proba)."
 
 
@@ -62,15 +64,17 @@ def open_estimator(model: Any, *, name: str = "") -> Network:
     parts = [_scaler(step) for step in steps[:-1]] + _layers(last)
     scores = [len(p) for m in parts for p in m.parameters()][-1]
     classes = [str(c) for c in getattr(last, "classes_", ())]
-    labels = classes[1:] if len(classes) == 2 else classes  # one score says how far it speaks for the second
-    labels = labels if len(labels) == scores else []  # several answers at once have no classes to choose from
+    two = len(classes) == 2  # which one score tells apart: how far it speaks for the second
+    labels = classes if scores == (1 if two else len(classes)) else []  # several answers at once have no classes
+    logistic = two and scores == 1 and type(last).__name__ in _LOGISTIC
     columns = getattr(model, "feature_names_in_", None)
     notes = ["scikit-learn's weights, as a torch module; scores are before the last function."]
     if columns is not None:
         notes.append("Its columns: " + ", ".join(map(str, columns)) + ".")
     return Network(
-        nn.Sequential(*parts), inputs=("columns",), labels=labels, name=name or type(last).__name__, notes=notes
-    )
+        nn.Sequential(*parts), inputs=("columns",), labels=labels, name=name or type(last).__name__, notes=notes,
+        head=Head(scores, "logit" if logistic else "score"),
+    )  # fmt: skip
 
 
 def _steps(model: Any) -> Iterator[Any]:

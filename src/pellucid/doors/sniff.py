@@ -13,10 +13,13 @@ class Kind:
     decoder: str = ""
     extensions: tuple[str, ...] = ()
     advice: str = "Save it as PNG or JPEG first."
+    typed: str = ""  # the advice on the command line, where it is another one
 
 
 _PICTURE = "Open pictures with net.read or pellucid.doors.pictures.image.decode."
-_MEDICAL = "Export the slice as a 16-bit PNG or TIFF and pass window=(low, high)."
+_SLICE, _FLOATS = "Export the slice as a 16-bit PNG or TIFF", "Save it as a 32-bit TIFF"
+_IN_PYTHON, _TYPED = " and pass window=(low, high).", " and give --window low,high."
+_MEDICAL = (_SLICE + _IN_PYTHON, _SLICE + _TYPED)
 
 _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", Kind("a PNG picture", "PNG", (".png", ".apng"), _PICTURE)),
@@ -44,10 +47,10 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind], ...] = (
     (
         0,
         b"\x76\x2f\x31\x01",
-        Kind("an OpenEXR picture", advice="Save it as a 32-bit TIFF and pass window=(low, high)."),
+        Kind("an OpenEXR picture", advice=_FLOATS + _IN_PYTHON, typed=_FLOATS + _TYPED),
     ),
-    (128, b"DICM", Kind("a DICOM image", advice=_MEDICAL)),
-    (344, b"n+1\x00", Kind("a NIfTI volume", advice=_MEDICAL)),
+    (128, b"DICM", Kind("a DICOM image", "", (), *_MEDICAL)),
+    (344, b"n+1\x00", Kind("a NIfTI volume", "", (), *_MEDICAL)),
     (0, b"version https://git-lfs", Kind("a Git LFS pointer, not the file itself", advice="Run git lfs pull first.")),
     (0, b"\x93NUMPY", Kind("a NumPy array", advice="Load it with numpy.load and pass the array.")),
     (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file")),

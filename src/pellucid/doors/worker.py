@@ -125,7 +125,7 @@ def _answer(work: Work, heard: Heard) -> Any:
     if error is None:
         return facts
     kind = getattr(errors, str(error), errors.BadModel)
-    raise kind(str(said.get("what")), str(said.get("hint")))
+    raise kind(str(said.get("what")), str(said.get("hint")), str(said.get("typed") or ""))
 
 
 def main() -> NoReturn:
@@ -148,7 +148,7 @@ def perform(work: Work, out: int) -> NoReturn:
         _limit(work.seconds, work.memory)
         said = {"facts": function(work.path, *work.told)}
     except errors.PellucidError as error:
-        said = {"error": type(error).__name__, "what": error.what, "hint": error.hint}
+        said = {"error": type(error).__name__, "what": error.what, "hint": error.hint, "typed": error.typed}
     except MemoryError:
         what = f"{shown} needs more than {work.memory >> 20} MiB to read."
         said = {"error": "BadModel", "what": what, "hint": "Do not trust this file."}

@@ -13,6 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.ending import named
 from pellucid.core.explanation import Cost
 from pellucid.core.method import versions_used
 from pellucid.core.network import Network
@@ -50,7 +51,7 @@ def fool(
     network, outer = net if isinstance(net, Network) else Network(net), current()
     given, since = as_tensors(x, network.inputs), time.monotonic()
     outer.checkpoint()
-    of = (target if isinstance(target, Target) else log_odds(target)).named(network)
+    of = named(target if isinstance(target, Target) else log_odds(target), network, given)
     canvas = canvas_under(network, given)
     real = canvas.drawn(given[canvas.input])
     with running(replace(outer, meter=Meter(), progress=None, stop=None)) as run, network.lease() as model:

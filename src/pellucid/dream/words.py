@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pellucid.core.embedding import embedded
+from pellucid.core.ending import named
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.explanation import Cost
 from pellucid.core.method import versions_used
@@ -78,8 +79,8 @@ def words(
     """
     checked(options_of(words, ("steps", "tried")), {"steps": steps, "tried": tried}, "words")
     network, since = net if isinstance(net, Network) else Network(net), time.monotonic()
-    asked = [t.named(network) for t in ((targets,) if isinstance(targets, Target) else targets)]
     given = as_tensors(like, network.inputs)
+    asked = [named(t, network, given) for t in ((targets,) if isinstance(targets, Target) else targets)]
     if any(len(v) != 1 for v in given.values()):
         raise BadInput("One text is begun with; several were given.", "Give ids of [1, tokens].")
     found = list[_Search]()

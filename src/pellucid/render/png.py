@@ -16,6 +16,7 @@ from pellucid.render.marks import LIGHT, Box, Dot, Line, Mark, Pixels, Point, Wo
 from pellucid.views.view import View
 
 LARGEST = 64_000_000
+_SMALLER = ("Use a smaller scale, or save it as .svg or .html.", "Write it as .svg or .html (-o NAME.svg).")
 QUICKLY = 8_000_000  # pixels from which on a little space is given for much time
 
 
@@ -32,7 +33,7 @@ def png(view: View, width: int = 960, scale: float = 2.0) -> bytes:
     drawing = sheet(view, float(width))
     size = math.ceil(drawing.width * scale), math.ceil(drawing.height * scale)
     if size[0] * size[1] > LARGEST:
-        raise BadInput(f"The picture would be {size[0]}×{size[1]} pixels, over 64 million.", "Use a smaller scale.")
+        raise BadInput(f"The picture would be {size[0]}×{size[1]} pixels, over 64 million.", *_SMALLER)
     image = Image.new("RGB", size, LIGHT["panel"])
     for mark in drawing.marks:
         _paint(image, mark, scale)

@@ -14,6 +14,7 @@ from pellucid.core.errors import PellucidError, Stopped
 from pellucid.core.explanation import Explanation
 from pellucid.core.run import current, running
 from pellucid.trials.layout import score_of
+from pellucid.trials.ordered import flat
 from pellucid.trials.probed import BLOCK, ProbeSet, grown, probe_set
 
 Asked = Mapping[str, Mapping[str, Any]]
@@ -38,7 +39,7 @@ class Race:
     """How the candidates ended, the winner first; `probes` is how many masked copies told them apart.
 
     `fell` says after how many copies each was surely worse than the best; 0 for those that came to the end.  `word`: is
-    the winner better than a guess, by these probes?
+    the winner better than a guess, by these probes?  `moved`: did the score differ from one copy to another at all?
     """
 
     names: tuple[str, ...]
@@ -46,6 +47,7 @@ class Race:
     fell: tuple[int, ...]
     probes: int
     word: Word
+    moved: bool = True
 
 
 def most_faithful(found: Sequence[Explanation], trust: Trust) -> Explanation:
@@ -94,7 +96,7 @@ def _raced(found: Sequence[Explanation], trust: Trust) -> tuple[Race, Explanatio
     best = found[order[0]]
     race = Race(
         tuple(found[i].method for i in order), tuple(final[i] for i in order), tuple(fell[i] for i in order),
-        len(probes[0].drops), _weakest(best, probes),
+        len(probes[0].drops), _weakest(best, probes), not all(flat(p.drops) for p in probes),
     )  # fmt: skip
     return race, best
 
@@ -114,7 +116,17 @@ def _rows(race: Race) -> list[tuple[Any, ...]]:
 
 
 def _notes(race: Race) -> list[str]:
-    tried = ", ".join(f"{name} {s.r:.2f}" for name, s in zip(race.names, race.standings, strict=True))
+    known = [s.r == s.r for s in race.standings]
+    if not any(known):
+        why = "their maps put nothing in an order" if race.moved else "the score hardly moved"
+        return [
+            f"{race.names[0]} was taken, the first of {len(race.names)} methods: none could be chosen by its "
+            f"faithfulness, for {why} on {race.probes} masked copies."
+        ]
+    tried = ", ".join(
+        f"{name} {s.r:.2f}" if there else f"{name} not measured"
+        for name, s, there in zip(race.names, race.standings, known, strict=True)
+    )
     notes = [f"Chosen as the most faithful of {len(race.names)} methods on {race.probes} masked copies (r: {tried})."]
     equal = [name for name, fell in zip(race.names[1:], race.fell[1:], strict=True) if not fell]
     if equal:

@@ -81,10 +81,10 @@ def _fail(error: PellucidError, *, as_json: bool) -> int:
 
     code = {BadOption: 2, Missing: 3, Stopped: 130}.get(type(error), 1)
     if as_json:
-        facts = {"error": type(error).__name__, "what": error.what, "hint": error.hint, "exit": code}
+        facts = {"error": type(error).__name__, "what": error.what, "hint": error.typed, "exit": code}
         sys.stdout.write(json.dumps(facts) + "\n")
     sys.stderr.write(
-        f"pellucid: {visible(error.what)}\n" + (f"          {visible(error.hint)}\n" if error.hint else "")
+        f"pellucid: {visible(error.what)}\n" + (f"          {visible(error.typed)}\n" if error.typed else "")
     )
     return code
 

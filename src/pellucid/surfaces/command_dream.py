@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pellucid.core.errors import BadOption, Stopped
 from pellucid.surfaces.deliver import numbers
-from pellucid.surfaces.model_options import ARCHITECTURE_HELP, LABELS_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.model_options import (
+    ARCHITECTURE_HELP,
+    FRAME_HELP,
+    LABELS_HELP,
+    PREPARATION_HELP,
+    TRUST_FILE_HELP,
+    WINDOW_HELP,
+    stated,
+)
+from pellucid.surfaces.model_options import chosen as as_chosen
 
 if TYPE_CHECKING:
     from pellucid.checks.card import Trust
     from pellucid.core.network import Network
     from pellucid.core.target import Target
+    from pellucid.doors.pictures.picture import Picture
     from pellucid.dream.dream import Dream
 
 USUAL = "efficientnet_lite0"
@@ -33,6 +44,8 @@ def dream(
     channels: Annotated[str | None, "channels of that site, such as 0-15 or 3,7"] = None,
     target: Annotated[str | None, "classes by number or name, with semicolons between them"] = None,
     picture: Annotated[str | None, "a picture to begin with, for what=invert, caricature, deepdream, nudge..."] = None,
+    frame: Annotated[int | None, FRAME_HELP] = None,
+    window: Annotated[str | None, WINDOW_HELP] = None,
     what: Annotated[Kind, "the kind of dream"] = "maximize",
     resume: Annotated[str | None, "a dream in a .pellucid file to go on with"] = None,
     size: Annotated[int | None, "the side of the picture in pixels; empty: the network's"] = None,
@@ -51,22 +64,28 @@ def dream(
     """
     from pellucid.surfaces.deliver import deliver, knobs_given
     from pellucid.surfaces.progress import watched
-    from pellucid.surfaces.show import check_place
 
     _refuse_stated(model, architecture, preparation, trust_file, labels)
     knobs, asked = knobs_given(option), [t.strip() for t in (target or "").split(";") if t.strip()]
     chosen = numbers(channels) if channels else []
     _refuse(resume, what, at, chosen, asked, picture, size, knobs)
-    from pellucid.dream.dream import Dream
-    from pellucid.dream.recipe import cooked
-
-    place = check_place(output, Dream)
-    cooked(None, knobs)  # refused now, and not after the network was opened
+    place = _ready(output, knobs)
     with watched(seed=seed, quiet=quiet or json):
         net = stated(model, architecture, preparation, trust_file, labels) if model else None
-        given = (what, at, chosen, asked, picture, size, knobs)
+        seen = as_chosen(picture, frame, window) if picture else None
+        given = (what, at, chosen, asked, seen, size, knobs)
         found = _gone_on(resume, net, knobs) if resume else _dreamed(net or USUAL, *given)
         return deliver(_checked(found, natural, trust), place, as_json=json, quiet=quiet)
+
+
+def _ready(output: str, knobs: dict[str, Any]) -> Path:
+    """Where the dream goes; what cannot be written or cooked is refused now, and not after the network was opened."""
+    from pellucid.dream.dream import Dream
+    from pellucid.dream.recipe import cooked
+    from pellucid.surfaces.show import check_place
+
+    cooked(None, knobs)
+    return check_place(output, Dream)
 
 
 def _refuse_beside_resume(*given: Any) -> None:
@@ -130,15 +149,16 @@ def _gone_on(file: str, model: str | Network | None, knobs: dict[str, Any]) -> D
 
 
 def _dreamed(
-    model: str | Network, what: str, at: str | None, chosen: list[int], asked: list[str], picture: str | None,
-    size: int | None, knobs: dict[str, Any],
+    model: str | Network, what: str, at: str | None, chosen: list[int], asked: list[str],
+    picture: str | Picture | None, size: int | None, knobs: dict[str, Any],
 ) -> Dream:  # fmt: skip
     from pellucid import dream as dreams
+    from pellucid.core.ending import named
     from pellucid.core.target import channel, logit
     from pellucid.doors.open import open as open_network
 
     net = open_network(model)
-    targets: list[Target] = [*(channel(at or "", i) for i in chosen), *(logit(name).named(net) for name in asked)]
+    targets: list[Target] = [*(channel(at or "", i) for i in chosen), *(named(logit(name), net) for name in asked)]
     if what == "maximize":
         begins = None if picture is None else _begins(net, picture, size)
         return dreams.maximize(net, targets, size=size, begins=begins, **knobs)
@@ -154,7 +174,7 @@ def _dreamed(
     return (dreams.invert if what == "invert" else dreams.caricature)(net, x, at or "", **knobs)
 
 
-def _begins(net: Network, picture: str, size: int | None) -> Any:
+def _begins(net: Network, picture: str | Picture, size: int | None) -> Any:
     from pellucid.dream.painting.canvas import canvas_of
     from pellucid.dream.painting.dreaming import resized
 

@@ -9,10 +9,13 @@ from pellucid.core.errors import BadOption
 from pellucid.surfaces.deliver import deliver, place_of
 from pellucid.surfaces.model_options import (
     ARCHITECTURE_HELP,
+    FRAME_HELP,
     LABELS_HELP,
     MODEL_HELP,
     PREPARATION_HELP,
     TRUST_FILE_HELP,
+    WINDOW_HELP,
+    chosen,
     stated,
 )
 
@@ -31,6 +34,8 @@ def explain(
     preparation: Annotated[str | None, PREPARATION_HELP] = None,
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     labels: Annotated[str | None, LABELS_HELP] = None,
+    frame: Annotated[int | None, FRAME_HELP] = None,
+    window: Annotated[str | None, WINDOW_HELP] = None,
     target: Annotated[str | None, _TARGET_HELP] = None,
     method: Annotated[str | None, "an attribution method (pellucid methods); empty: the most faithful of a few"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
@@ -56,7 +61,8 @@ def explain(
     place = place_of(output or f"{_stem(image)}.why.html", image, Explanation)
     with watched(seed=seed, quiet=quiet or json):
         net = stated(model, architecture, preparation, trust_file, labels)
-        e = explain_(net, image, target or None, method=method or None, at=at or None, options=options, trust=trust)
+        x = chosen(image, frame, window)
+        e = explain_(net, x, target or None, method=method or None, at=at or None, options=options, trust=trust)
         e = e.with_checks((*e.checks, *trust_card(e, which=more))) if more else e
         return deliver(e, place, as_json=json, quiet=quiet)
 
@@ -69,6 +75,8 @@ def compare(
     preparation: Annotated[str | None, PREPARATION_HELP] = None,
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     labels: Annotated[str | None, LABELS_HELP] = None,
+    frame: Annotated[int | None, FRAME_HELP] = None,
+    window: Annotated[str | None, WINDOW_HELP] = None,
     target: Annotated[str | None, _TARGET_HELP] = None,
     methods: Annotated[str | None, "names of methods with commas between them; empty: all that apply"] = None,
     at: Annotated[str | None, _AT_HELP] = None,
@@ -90,7 +98,8 @@ def compare(
     names = [name for part in (methods or "").split(",") if (name := part.strip())]
     with watched(seed=seed, quiet=quiet or json):
         net = stated(model, architecture, preparation, trust_file, labels)
-        found = compare_(net, image, target or None, methods=names or None, at=at or None, trust=trust)
+        x = chosen(image, frame, window)
+        found = compare_(net, x, target or None, methods=names or None, at=at or None, trust=trust)
         return deliver(found, place, as_json=json, quiet=quiet)
 
 

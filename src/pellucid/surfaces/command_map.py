@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pellucid.core.errors import BadOption
 from pellucid.core.uncollected import uncollected
 from pellucid.doors.files import refuse_absent
-from pellucid.surfaces.model_options import ARCHITECTURE_HELP, PREPARATION_HELP, TRUST_FILE_HELP, stated
+from pellucid.surfaces.model_options import (
+    ARCHITECTURE_HELP,
+    FRAME_HELP,
+    PREPARATION_HELP,
+    TRUST_FILE_HELP,
+    WINDOW_HELP,
+    chosen,
+    stated,
+)
 from pellucid.surfaces.place import ending_of
 
 if TYPE_CHECKING:
@@ -30,6 +38,8 @@ def map(
     trust_file: Annotated[str | None, TRUST_FILE_HELP] = None,
     shape: Annotated[str | None, _SHAPE_HELP] = None,
     input: Annotated[str | None, "a picture to run it on: the boxes then show what happened in them"] = None,
+    frame: Annotated[int | None, FRAME_HELP] = None,
+    window: Annotated[str | None, WINDOW_HELP] = None,
     compare: Annotated[str | None, "another network: what differs in structure and weights, and with --input within"]
     = None,
     weights: Annotated[bool, "list every weight with its norm, spectrum and sparsity instead"] = False,
@@ -46,7 +56,7 @@ def map(
     """
     from pellucid.surfaces import unrun_map
 
-    _refuse(shape, input, compare, depth, color, weights, output)
+    _refuse(shape, input, frame, window, compare, depth, color, weights, output)
     stated_more = architecture or preparation or trust_file
     as_written = not (shape or input or compare or weights or stated_more or color == "time")
     if as_written and unrun_map.mapped(model, output, color or "", depth, as_json=json, quiet=quiet):
@@ -56,22 +66,25 @@ def map(
     with uncollected():
         from pellucid.surfaces.progress import watched  # and with it torch
 
-    given: Any = parsed_shape(shape) if shape else input
+    shaped: Any = parsed_shape(shape) if shape else None
     if output:
         writable(Path(output))
     with watched(seed=seed, quiet=quiet or json, keeps=False):
+        given = chosen(input, frame, window) if input else shaped
         net = stated(model, architecture, preparation, trust_file)
         found = _found(net, given, _other(compare, architecture), weights, depth, color)
         return _delivered(found, Path(output) if output else None, as_json=json, quiet=quiet)
 
 
 def _refuse(
-    shape: str | None, input: str | None, compare: str | None, depth: int | None, color: str | None, weights: bool,
-    output: str | None,
+    shape: str | None, input: str | None, frame: int | None, window: str | None, compare: str | None,
+    depth: int | None, color: str | None, weights: bool, output: str | None,
 ) -> None:  # fmt: skip
     """Raise for what cannot be meant, for a picture that is not there and a wrong ending, before anything is opened."""
     if shape and input:
         raise BadOption("--shape and --input were both given.", "A picture has its shape: give one of them.")
+    if not input and (frame is not None or window):
+        raise BadOption("--frame and --window speak of a picture; none was given.", "Add --input FILE.")
     if compare and weights:
         raise BadOption("--compare and --weights were both given.", "--compare also compares weights.")
     if depth is not None and depth < 1:

@@ -28,6 +28,7 @@ from pellucid.core.site import Site
 from pellucid.core.target import Target
 from pellucid.core.tensors import Inputs, Tensors, as_tensors, batch_size
 from pellucid.doors.open import open as open_network
+from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.reading import read, reading, refuse_alone
 from pellucid.doors.transformers.text import text_of
 from pellucid.surfaces.choose import BLIND, CANDIDATES, most_faithful
@@ -73,7 +74,7 @@ class Comparison(Shown):
 
 def explain(
     net: Network | nn.Module | str | Callable[..., Any],
-    x: Inputs | str | Path,
+    x: Inputs | str | Path | Picture,
     target: Target | int | str | None = None,
     *,
     method: str | None = None,
@@ -84,7 +85,7 @@ def explain(
 ) -> Explanation:
     """Why did the network say that?  A map of the evidence with its measured trust card.
 
-    `net` is a network, or what `pellucid.open` takes; `x` a tensor, a picture's file, or a text.  Without a
+    `net` is a network, or what `pellucid.open` takes; `x` a tensor, a picture or its file, or a text.  Without a
     `target` the top class is explained; without a `method`, several race and the most faithful one for this network and
     input is kept.  With `at`, the value at that inner site is explained in the place of the input.
     `mask` (`[height, width]`, bool) is where the evidence should be, if that is known.  `trust` is how much testing it
@@ -144,7 +145,7 @@ def check(
 
 def compare(
     net: Network | nn.Module | str | Callable[..., Any],
-    x: Inputs | str | Path,
+    x: Inputs | str | Path | Picture,
     target: Target | int | str | None = None,
     *,
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
@@ -204,15 +205,17 @@ def _network(net: Network | nn.Module | str | Callable[..., Any]) -> Network:
     return net if isinstance(net, Network) else open_network(net)
 
 
-def _input(net: Network, x: Inputs | str | Path) -> tuple[Inputs, tuple[str, ...]]:
+def _input(net: Network, x: Inputs | str | Path | Picture) -> tuple[Inputs, tuple[str, ...]]:
     """The input, and what has to be said about how a picture was read."""
-    if not isinstance(x, str | Path):
+    if not isinstance(x, str | Path | Picture):
         far = unlike_training(net, as_tensors(x, net.inputs))
         return x, (far,) if far else ()
     if net.reader is read:
         refuse_alone(net, x)
     if net.preparation is None or len(net.inputs) > 1:
-        return net.read(text_of(net, x) if net.words is not None else x), ()
+        if net.words is not None and not isinstance(x, Picture):
+            return net.read(text_of(net, x)), ()
+        return net.read(x), ()
     found = reading(net, x)
     return found.x, found.notes
 
@@ -259,7 +262,7 @@ def _explained(
 ) -> tuple[list[Explanation], list[tuple[str, str]]]:
     found: list[Explanation] = []
     skipped: list[tuple[str, str]] = []
-    hint = ""
+    first: PellucidError | None = None
     for name, options in asked.items():
         try:
             found.append(_method(name)(net, x, target, at, **options))
@@ -270,9 +273,9 @@ def _explained(
             skipped.append((name, why.what))
         except (BadInput, BadModel, BadOption) as why:
             skipped.append((name, why.what))
-            hint = hint or why.hint
+            first = first or why
     if not found:
-        raise BadModel(
-            f"No method applies to {net.name}: {skipped[0][1]}", hint or "pellucid methods lists what each one needs."
-        )
+        hint, typed = (first.hint, first.typed) if first is not None else ("", "")
+        lists = "pellucid methods lists what each one needs."
+        raise BadModel(f"No method applies to {net.name}: {skipped[0][1]}", hint or lists, typed or lists)
     return found, skipped

@@ -282,10 +282,9 @@ def _predictions(e: Explanation) -> list[dict[str, Any]]:
     answers = predictions(e)
     if answers is None:
         return []
-    return [
-        {"class": i, "name": e.labels[i] if i < len(e.labels) else None, "share": _known(share)}
-        for i, _, share in answers[0].top
-    ]
+    names = {**dict(enumerate(e.labels)), -1: e.net.negative if e.net is not None else ""}
+    tops = answers[0].top
+    return [{"class": i if i >= 0 else None, "name": names.get(i) or None, "share": _known(p)} for i, _, p in tops]
 
 
 def _known(value: float) -> float | None:

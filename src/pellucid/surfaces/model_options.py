@@ -14,6 +14,7 @@ from pellucid.core.errors import BadOption
 if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.preparation import Preparation
+    from pellucid.doors.pictures.picture import Picture
 
 MODEL_HELP = (
     "a network that pellucid.open knows (efficientnet_lite0, torchvision:resnet50, timm:NAME), or a model's file"
@@ -21,6 +22,8 @@ MODEL_HELP = (
 ARCHITECTURE_HELP = "for a file of weights: the network that they belong to, such as torchvision:resnet50"
 PREPARATION_HELP = "how pictures are prepared: imagenet, or size=224,mean=0.485/0.456/0.406,std=0.229/0.224/0.225"
 LABELS_HELP = "names of the classes: a text file with one a line, for a model that brings none"
+FRAME_HELP = "which of an animation's frames or a TIFF's pages, from 0"
+WINDOW_HELP = "the gray values that mean black and white: low,high"
 TRUST_FILE_HELP = "the model's file once more: lets it run its own code, after showing what that is"
 _IMAGENET = "size=224,crop=0.875,mean=0.485/0.456/0.406,std=0.229/0.224/0.225"
 _KNOWN = ("size", "crop", "mean", "std", "interpolation", "bgr")
@@ -50,6 +53,22 @@ def stated(
         trusted=trust_file is not None,
         labels=Path(labels) if labels else (),
     )
+
+
+def chosen(image: str, frame: int | None = None, window: str | None = None) -> str | Picture:
+    """The picture as it was named, or read as was said: one frame, gray values in a window.
+
+    Raises `BadOption` for what cannot be meant, and what the reading of pictures raises.
+    """
+    if frame is None and window is None:
+        return image
+    from pellucid.doors.pictures.image import decode
+
+    try:
+        low, high = (float(n) for n in window.split(",")) if window is not None else (0.0, 1.0)
+    except ValueError:
+        raise BadOption(f"--window {window!r}: expected two numbers, low,high.", "Try --window 0,4095.") from None
+    return decode(image, frame=frame, window=(low, high) if window is not None else None)
 
 
 def _show(model: str, trust_file: str) -> None:

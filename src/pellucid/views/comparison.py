@@ -43,6 +43,7 @@ def comparison(
         (
             Heading("Which method should I believe?", 1),
             Text(f"{title(first, predictions(first))}. {_verdict(first)}", "lead"),
+            *(Text(note, "warning") for note in first.notes if all(note in e.notes for e in explanations)),
             *((Text(_ties(explanations, standings)),) if standings else ()),
             Text(
                 "The most faithful map comes first. Each is drawn on its own scale, because the methods measure in "

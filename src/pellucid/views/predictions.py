@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pellucid.core.errors import PellucidError
 from pellucid.core.explanation import Explanation
+from pellucid.core.head import Head
+from pellucid.core.network import Network
 from pellucid.core.score import Score
 from pellucid.views.view import Bar, Bars
 
@@ -16,7 +18,7 @@ from pellucid.views.view import Bar, Bars
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One sample's classes, the most likely first: (index, name, share in 0..1), the first five; and the sentence
-    that says how the shares were found.
+    that says how the shares were found.  Of one score's two answers, the one of a low score has the index -1.
     """
 
     top: tuple[tuple[int, str, float], ...]
@@ -31,10 +33,25 @@ def predictions(explanation: Explanation, most: int = 5) -> tuple[Prediction, ..
         outputs = Score(explanation.net, explanation.of).outputs(explanation.x)
     except PellucidError:
         return None
-    if outputs.ndim != 2 or outputs.shape[1] < 2 or not bool(torch.isfinite(outputs).all()):
+    if outputs.ndim != 2 or not bool(torch.isfinite(outputs).all()):
         return None
+    if outputs.shape[1] == 1:
+        return _yes_or_no(explanation.net, outputs[:, 0].detach().cpu().double())
     shares, how = _shares(outputs.detach().cpu().double())
     return tuple(_one(row, explanation, how, most) for row in shares)
+
+
+def _yes_or_no(net: Network, scores: Tensor) -> tuple[Prediction, ...] | None:
+    """The two answers of a single score, where it is known to be one: by its sigmoid, or by its two names."""
+    head = net.head or Head(1)
+    if head.unit == "score" and not net.negative:
+        return None
+    how = "as put out by the network" if head.unit == "probability" else "sigmoid of the network's output"
+    yes, no = (net.label(0), net.negative) if net.labels else ("yes (class 0)", "no")
+    return tuple(
+        Prediction(((0, yes, p), (-1, no, 1 - p)) if p >= 0.5 else ((-1, no, 1 - p), (0, yes, p)), how)
+        for p in head.share(scores).clamp(0, 1).tolist()
+    )
 
 
 def _shares(outputs: Tensor) -> tuple[Tensor, str]:

@@ -30,6 +30,7 @@ from pellucid.core.shown import Shown
 from pellucid.core.tensors import as_tensors
 from pellucid.doors.onnx.running.module import Block
 from pellucid.doors.open import open as open_network
+from pellucid.doors.pictures.picture import Picture
 from pellucid.doors.pictures.reading import reading
 from pellucid.doors.torch.exported import Program
 from pellucid.doors.weight_files.entries import Entry, Listing
@@ -70,7 +71,7 @@ class Difference(Shown):
         return repeats(self.parts, self.a.graph, self.b.graph)
 
 
-def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None) -> Difference:
+def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | Picture | None = None) -> Difference:
     """Compare two networks: modules and operations, weights, and with inputs `x` (at least 4 samples) activations.
 
     Modules are matched by place and inside, then by inside alone (renamed), then by place alone (changed).  Weights are
@@ -86,7 +87,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
     left, right = _opened(a), _opened(b)
     if isinstance(left, Listing) or isinstance(right, Listing):
         return _by_names(_listed(a, left), _listed(b, right), x)
-    x = reading(left, x).x if isinstance(x, str | Path) else x
+    x = reading(left, x).x if isinstance(x, str | Path | Picture) else x
     of_a, of_b = (map_(net, structure(net, x)) for net in (left, right))
     parts, notes = align(of_a.graph, of_b.graph), list[str]()
     found = by_layers(left, right, x) if parts.changed or parts.added or parts.removed else None

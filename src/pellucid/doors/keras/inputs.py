@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
-from pellucid.core.facing import channels_last
+from pellucid.core.facing import channels_last, fits, refuse_unturned, shape_in_words
+from pellucid.core.misfit import how_to_fit
 
 Shape: TypeAlias = tuple[int | None, ...]
 FLOAT = "float32"
@@ -38,13 +39,11 @@ class Given:
     def laid(self, v: Tensor) -> Tensor:
         """A value in Keras's own order; raises `BadInput` for another shape."""
         wanted, found = self.wanted, tuple(v.shape[1:])
-        if wanted is not None and not _fits(found, wanted):
-            last = self.turned and self.shape is not None and _fits(found, self.shape)
-            why = ", channels before height and width" if last else ""
-            size = "x".join(map(str, (len(v), v.shape[-1], *v.shape[1:-1])))
-            turn = f"In Python x.permute(0, 3, 1, 2); on the command line --shape {self.name}={size}."
-            hint = turn if last else "See net.read(picture)."
-            raise BadInput(f"Input {self.name!r} is {_shown(found)}; this network takes {_shown(wanted)}{why}.", hint)
+        if wanted is not None and not fits(found, wanted):
+            if self.turned:
+                refuse_unturned(self.name, found, wanted, len(v))
+            what = f"Input {self.name!r} is {shape_in_words(found)}; this network takes {shape_in_words(wanted)}."
+            raise BadInput(what, *how_to_fit(wanted))
         return channels_last(v) if self.turned else v
 
 
@@ -119,11 +118,3 @@ def _apart(names: Sequence[str]) -> list[str]:
 def _plain(name: str) -> str:
     """A name that can be an argument's: Keras's own may have slashes, colons and dots."""
     return re.sub(r"\W", "_", re.sub(r"^keras_tensor(_\d+)?", r"input\1", name)) or "x"
-
-
-def _fits(found: Sequence[int], wanted: Sequence[int | None]) -> bool:
-    return len(found) == len(wanted) and all(w in (None, n) for n, w in zip(found, wanted, strict=True))
-
-
-def _shown(shape: Sequence[int | None]) -> str:
-    return "[" + ", ".join(["batch", *("any" if n is None else str(n) for n in shape)]) + "]"

@@ -47,6 +47,11 @@ class KerasPictures(nn.Module):
             found[g.name] = ((1, *sizes), g.dtype)
         return found
 
+    @property
+    def fixed_axes(self) -> dict[str, tuple[int | None, ...]]:
+        """The sizes that the model fixes of every input whose shape it knows; None for a free axis."""
+        return {g.name: (None, *g.wanted) for g in self.inputs.given if g.wanted is not None}
+
     def _flatten_layers(self, recursive: bool = True, include_self: bool = True) -> Iterable[Any]:
         """Keras's own layers, by which `module_paths` knows them."""
         return self.keras_model._flatten_layers(recursive=recursive, include_self=False)  # type: ignore[no-any-return]
@@ -62,7 +67,7 @@ class KerasPictures(nn.Module):
         given = dict(zip(names, inputs, strict=False)) | named
         if (extra := len(inputs) - len(names)) > 0 or set(given) != set(names):
             shown = ", ".join(given) + (f" and {extra} more" if extra > 0 else "")
-            raise BadInput(f"The network was given {shown}.", by_name(names))
+            raise BadInput(f"The network was given {shown}.", *by_name(names, self.fixed_axes))
         return self._outputs(self.keras_model(*self.inputs.packed(given), training=False))
 
     def _outputs(self, out: Any) -> Any:

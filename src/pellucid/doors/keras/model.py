@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pellucid.core.errors import BadModel, PellucidError
+from pellucid.core.head import Head, Unit
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
@@ -52,7 +53,9 @@ def open_file(
         if not isinstance(model, nn.Module):
             raise BadModel(f"{shown} holds a {type(model).__name__}, not a model.", "Save a keras.Model.")
         restore(package, model, copy, shown)
-    return _network(model, preparation, path.stem, _scores_bared(package, model))
+    said = _said(_head(package, model))
+    notes = _scores_bared(package, model)
+    return _network(model, preparation, path.stem, notes, "logit" if said == "sigmoid" and notes else "score")
 
 
 def open_model(model: Any, *, preparation: Preparation | None = None, name: str = "") -> Network:
@@ -81,10 +84,11 @@ def open_model(model: Any, *, preparation: Preparation | None = None, name: str 
             f"The model puts out {_said(head)}; what it says before that is explained better: leave out the last "
             "activation, or open its .keras file, where Pellucid takes it off."
         )
-    return _network(model, preparation, name or str(getattr(model, "name", "")), notes)
+    unit: Unit = "probability" if _said(head) == "sigmoid" else "score"
+    return _network(model, preparation, name or str(getattr(model, "name", "")), notes, unit)
 
 
-def _network(model: Any, preparation: Preparation | None, name: str, notes: list[str]) -> Network:
+def _network(model: Any, preparation: Preparation | None, name: str, notes: list[str], unit: Unit) -> Network:
     last = keeps_channels_last(model, keras().config.image_data_format())
     module = KerasPictures(model, last)
     if any(g.turned for g in module.inputs.given):
@@ -92,7 +96,26 @@ def _network(model: Any, preparation: Preparation | None, name: str, notes: list
     if preparation is None:
         preparation, why = stated_inside(model, module)
         notes += [why] if why else []
-    return Network(module, inputs=module.argument_names, preparation=preparation, name=name, reader=read, notes=notes)
+    return Network(
+        module, inputs=module.argument_names, preparation=preparation, name=name, reader=read, notes=notes,
+        head=_scores(model, last, unit),
+    )  # fmt: skip
+
+
+def _scores(model: Any, last: bool, unit: Unit) -> Head | None:
+    """What the only output of a model says by its shape; None where that is not one of scores or of maps of them."""
+    shapes = _output_shapes(model)
+    if len(shapes) != 1 or len(shapes[0]) not in (2, 4):
+        return None
+    scores = shapes[0][-1 if last else 1]
+    return Head(int(scores), unit) if scores else None
+
+
+def _output_shapes(model: Any) -> list[tuple[int | None, ...]]:
+    try:
+        return [tuple(output.shape) for output in model.outputs or ()]
+    except (AttributeError, ValueError):  # a subclassed model's layers have no known order
+        return []
 
 
 def _head(package: Any, model: Any) -> Any:

@@ -16,7 +16,7 @@ from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
 from pellucid.doors.onnx import functions, order, scores, support
 from pellucid.doors.onnx.file import guard
-from pellucid.doors.onnx.graph import Model, Value
+from pellucid.doors.onnx.graph import Dims, Model
 from pellucid.doors.onnx.joined import fused
 from pellucid.doors.onnx.running import build
 from pellucid.doors.onnx.running.module import OnnxModule
@@ -34,8 +34,8 @@ def network(model: Model, path: Path, preparation: Preparation | None = None) ->
     guard.refuse_too_large(model)
     whole = fused.fused(order.ordered(functions.inlined(model)))
     support.refuse_unknown(whole)
-    whole, about_scores = scores.offered(whole)
-    module = build.module(whole)
+    ending = scores.offered(whole)
+    module = build.module(ending.model)
     stated = preparation or _stated(model, module)
     notes = [f"Exported by {model.producer}."] if model.producer else []
     if stated is None and _takes_pictures(module):
@@ -43,8 +43,10 @@ def network(model: Model, path: Path, preparation: Preparation | None = None) ->
             "The file does not say how pictures are prepared: state it with "
             "pl.open(path, preparation=pl.Preparation(size, mean=..., std=...))."
         )
-    if about_scores:
-        notes.append(about_scores)
+    if ending.note:
+        notes.append(ending.note)
+    if module.last:
+        notes.append("The file keeps channels last; here pictures and maps have them first: [batch, channels, ...].")
     if module.batch is not None and not frees_its_batch(module):
         notes.append(f"The file was exported for exactly {module.batch} sample at a time.")
     return Network(
@@ -53,7 +55,8 @@ def network(model: Model, path: Path, preparation: Preparation | None = None) ->
         labels=labels(model.metadata),
         preparation=stated,
         name=path.stem,
-        output=module.outputs[0] if about_scores else None,
+        output=ending.output,
+        head=ending.head,
         source=str(path),
         reader=read,
         notes=notes,
@@ -97,13 +100,13 @@ def _by_number(value: dict[Any, Any]) -> list[Any]:
 
 
 def _takes_pictures(module: OnnxModule) -> bool:
-    shape = module.inputs[0].shape if len(module.inputs) == 1 else None
+    shape = module.seen(module.inputs[0]) if len(module.inputs) == 1 else None
     return shape is not None and len(shape) == 4
 
 
 def _stated(model: Model, module: OnnxModule) -> Preparation | None:
     """Only from the standard's own metadata, and only when it says everything: size, order of colors and range."""
-    shape = module.inputs[0].shape if _takes_pictures(module) else None
+    shape = module.seen(module.inputs[0]) if _takes_pictures(module) else None
     size = shape[2] if shape is not None else None
     colors = model.metadata.get("Image.BitmapPixelFormat", "")
     scale = _RANGES.get(model.metadata.get("Image.NominalPixelRange", ""))
@@ -122,7 +125,7 @@ def frees_its_batch(module: OnnxModule) -> bool:
     """
     declared, module.batch = module.batch, None
     try:
-        two = [_noise(v, i) for i, v in enumerate(module.inputs)]
+        two = [_noise(module.seen(v), v.dtype, i) for i, v in enumerate(module.inputs)]
         with torch.no_grad():
             together = _parts(module(*two))
             alone = [_parts(module(*(x[i : i + 1] for x in two))) for i in range(2)]
@@ -137,9 +140,9 @@ def frees_its_batch(module: OnnxModule) -> bool:
     return False
 
 
-def _noise(value: Value, number: int) -> Tensor:
-    shape = [2, *(d if isinstance(d, int) and d > 0 else 32 for d in (value.shape or ())[1:])]
-    kind = named_dtype(value.dtype)
+def _noise(one: Dims | None, dtype: str, number: int) -> Tensor:
+    shape = [2, *(d if isinstance(d, int) and d > 0 else 32 for d in (one or ())[1:])]
+    kind = named_dtype(dtype)
     steps = torch.arange(torch.Size(shape).numel(), dtype=torch.float64).reshape(shape)
     noise = torch.frac(torch.sin(steps * 12.9898 + number) * 43758.5453).abs()
     return noise.to(kind) if kind.is_floating_point else (noise * 2).to(kind)

@@ -61,7 +61,7 @@ def decode(
         raise BadInput(f"{name} is empty (0 bytes).", "Copy or download it again.")
     kind = sniff(data[:4096])
     if not kind.decoder:
-        raise BadInput(f"{name} is not a picture that can be opened: it is {kind.name}.", kind.advice)
+        raise BadInput(f"{name} is not a picture that can be opened: it is {kind.name}.", kind.advice, kind.typed)
     notes = _note_extension(source, kind)
     try:
         with _strict() as heard:
@@ -204,7 +204,8 @@ def _choose_frame(image: ImageFile.ImageFile, frame: Any, name: str, size: int) 
         return []
     parts = "pages" if image.format == "TIFF" else "frames"
     if frame is None:
-        raise BadInput(f"{name} has {count} {parts}.", f"Say which one: frame=0 to frame={count - 1}.")
+        python, typed = (f"Say which one: {flag}0 to {flag}{count - 1}." for flag in ("frame=", "--frame "))
+        raise BadInput(f"{name} has {count} {parts}.", python, typed)
     if not 0 <= frame < count:
         raise BadInput(f"{name} has no frame {frame}: it has {count} (0 to {count - 1}).", "Frames count from 0.")
     image.seek(frame)
@@ -213,7 +214,8 @@ def _choose_frame(image: ImageFile.ImageFile, frame: Any, name: str, size: int) 
 
 def _far_frame(image: ImageFile.ImageFile, frame: int | None, name: str) -> list[str]:
     if frame is None:
-        raise BadInput(f"{name} has several frames.", "Say which one: frame=0 is the first.")
+        python, typed = (f"Say which one: {flag}0 is the first." for flag in ("frame=", "--frame "))
+        raise BadInput(f"{name} has several frames.", python, typed)
     try:
         image.seek(frame)
     except (EOFError, ValueError):

@@ -195,13 +195,15 @@ def scaled_grey(
         raise BadInput(
             f"{name} holds {kind} numbers from {low:g} to {high:g} and declares no range.",
             f"Say which values are black and white: window=({low:g}, {high:g}).",
+            f"Say which values are black and white: --window {low:g},{high:g}.",
         )
     black, white = window or (0.0, declared or 1.0)
     if window is None:
         notes.append(f"Grey values were scaled from the declared range 0 to {white:g}.")
         if high < 0.25 * white and low < high:
             notes.append(
-                f"They only reach {high:g}, so the picture is dark; window=({low:g}, {high:g}) would stretch it."
+                f"They only reach {high:g}, so the picture is dark; window=({low:g}, {high:g}) would stretch it "
+                f"(--window {low:g},{high:g})."
             )
     else:
         outside = float(((values < black) | (values > white)).mean())

@@ -12,7 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.errors import BadInput
+from pellucid.core.facing import fits, shape_in_words
+from pellucid.core.misfit import how_to_fit
 from pellucid.core.network import Network
+from pellucid.core.tensors import by_name
 from pellucid.doors.files import refuse_absent
 from pellucid.doors.pictures.image import is_address, to_picture
 from pellucid.doors.pictures.picture import Picture
@@ -42,15 +45,12 @@ def reading(
     """
     if isinstance(source, str | Path) and not is_address(source):
         refuse_absent(Path(source))
+    refuse_other_sizes(network)
     if network.preparation is None:
         channels, size = _asked(network)
-        mean: tuple[float, ...] = (0.485, 0.456, 0.406) if channels == 3 else (0.5,)
-        std: tuple[float, ...] = (0.229, 0.224, 0.225) if channels == 3 else (0.5,)
-        line = f"size={size},mean={'/'.join(map(str, mean))},std={'/'.join(map(str, std))}"
         raise BadInput(
             f"{network.name} does not say how pictures are prepared for it, and guessing would give wrong answers.",
-            f"Say it: pl.open(model, preparation=pl.Preparation(size={size}, mean={mean}, std={std})), with the "
-            f"numbers it was trained with; on the command line, --preparation {line}.",
+            *how_to_fit((channels, size, size)),
         )
     picture = to_picture(source, frame=frame, background=background, window=window)
     x = prepare(picture.rgb, network.preparation)
@@ -65,19 +65,35 @@ def refuse_alone(network: Network, source: Any) -> None:
     """
     if isinstance(source, str | Path) and not is_address(source):
         refuse_absent(Path(source))
-    needed = _needed(network)
-    if len(needed) > 1:
-        shapes = ",".join(f"{name}=..." for name in needed)
-        raise BadInput(
-            f"{network.name} takes {len(needed)} inputs: {', '.join(needed)}; a picture alone is none or one of them.",
-            f"Give all of them by name, in Python, or for a map their shapes: --shape {shapes}.",
-        )
+    _refuse_several(network)
 
 
-def _needed(network: Network) -> list[str]:
-    """The inputs that the network cannot do without."""
+def _refuse_several(network: Network) -> None:
     takes = signature(network.model.forward).parameters
-    return [name for name in network.inputs if name not in takes or takes[name].default is Parameter.empty]
+    needed = [name for name in network.inputs if name not in takes or takes[name].default is Parameter.empty]
+    if len(needed) > 1:
+        what = f"{network.name} takes {len(needed)} inputs, and a picture is one."
+        raise BadInput(what, *by_name(needed, getattr(network.model, "fixed_axes", {})))
+
+
+def refuse_other_sizes(network: Network) -> None:
+    """Raise `BadInput` where the network's file states inputs that are no pictures, or none as they are prepared."""
+    stated: Mapping[str, tuple[int | None, ...]] = getattr(network.model, "fixed_axes", {})
+    p, inputs = network.preparation, network.inputs
+    if p is None:
+        _refuse_several(network)
+    if len(stated) != 1 or len(inputs) != 1:
+        return
+    ((name, (_, *wanted)),) = ((k, v or (None,)) for k, v in stated.items())
+    if wanted and len(wanted) != 3:
+        what = f"{network.name} takes {name!r} {shape_in_words(wanted)}, which is no picture."
+        raise BadInput(what, *how_to_fit(wanted))
+    given = (p.channels, p.size, p.size) if p is not None else ()
+    if p is not None and wanted and not fits(given, wanted):
+        raise BadInput(
+            f"{network.name} takes pictures of {shape_in_words(wanted)}; they are prepared as {shape_in_words(given)}.",
+            *how_to_fit(wanted, p),
+        )
 
 
 def _asked(network: Network) -> tuple[int, int]:

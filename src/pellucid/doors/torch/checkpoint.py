@@ -12,7 +12,7 @@ from pellucid.core.lease import tensors_of
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
 from pellucid.doors.files import printable
-from pellucid.doors.kinds import lie
+from pellucid.doors.kinds import index_of, lie
 from pellucid.doors.pictures.reading import read
 from pellucid.doors.torch.architectures import Blueprint, bare, beside, blueprint, real
 from pellucid.doors.torch.matched import Fit, fit, misfit, shape_text
@@ -74,6 +74,12 @@ def _plan(path: Path, found: Listing, architecture: nn.Module | str | None) -> B
     raise no_architecture(path, found, names)
 
 
+def part_in_words(path: Path) -> str:
+    """A sentence, with a space after it, on a file that is one of several parts; '' for any other."""
+    index = index_of(path)
+    return f"It is one of several parts: open their index, {printable(index.name)}. " if index is not None else ""
+
+
 def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> BadModel:
     """The error that says what a file of weights holds, and how to name the architecture."""
     first, last = held.entries[0], held.entries[-1]
@@ -83,8 +89,8 @@ def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> B
     return BadModel(
         f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {len(held.entries)} tensors ({held.count} "
         f"numbers; first and last: {ends}) and no architecture.{tip}",
-        "Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50' "
-        f"(--architecture).{objects}",
+        f"{part_in_words(path)}Say it: pl.open(path, architecture=MODULE), or a name such as "
+        f"architecture='torchvision:resnet50' (--architecture).{objects}",
     )
 
 
@@ -101,7 +107,7 @@ def loaded(plan: Blueprint, weights: Listing) -> tuple[nn.Module, tuple[str, ...
     if not found.whole and plan.ordered:
         found = _in_order(model, weights) or found
     if not found.whole:
-        raise misfit(weights.path.name, plan.name, _shapes(model), found)
+        raise misfit(weights.path.name, plan.name, _shapes(model), found, part_in_words(weights.path))
     if found.prefix:
         notes.append(f"The prefix {printable(found.prefix, 40)!r} of the file's names was taken off.")
     if found.aside:

@@ -101,8 +101,11 @@ def _score(wanted: Shapes, found: Shapes, given: Mapping[str, str]) -> float:
     return sum(1.0 if found[given[w]] == shape else 0.1 for w, shape in wanted.items() if w in given)
 
 
-def misfit(file: str, network: str, wanted: Shapes, f: Fit) -> BadModel:
-    """The error that says what is missing, what is left over, and which shapes differ: the first ones, and how many."""
+def misfit(file: str, network: str, wanted: Shapes, f: Fit, part: str = "") -> BadModel:
+    """The error that says what is missing, what is left over, and which shapes differ: the first ones, and how many.
+
+    `part`: the next step for a file that is one of several.
+    """
     said = []
     if f.missing:
         near = get_close_matches(f.missing[0], list(f.unexpected)[:_SOUGHT], 1, 0.5)
@@ -116,7 +119,7 @@ def misfit(file: str, network: str, wanted: Shapes, f: Fit) -> BadModel:
         said.append(f"{len(f.wrong)} have another shape ({shapes})")
     return BadModel(
         f"{printable(file, 60)} does not fit {printable(network, 60)}: {'; '.join(said)}.",
-        "Give the architecture that the file was saved from: pl.open(path, architecture=...).",
+        part.strip() or "Give the architecture that the file was saved from: pl.open(path, architecture=...).",
     )
 
 

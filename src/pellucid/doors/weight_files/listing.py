@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.kinds import kind_of
+from pellucid.doors.kinds import IN_PARTS, kind_of, meant
 from pellucid.doors.model_file import refusal
 from pellucid.doors.torch.state_dicts import weights_of_file
 from pellucid.doors.transformers.files import weight_files
@@ -45,7 +45,7 @@ class Statistics:
 
 def is_listed(path: Path) -> bool:
     """Is it a kind of file whose tensors can be listed?  Raises as `kind_of` does."""
-    return kind_of(path).name in _READERS
+    return kind_of(meant(path)).name in _READERS
 
 
 def listed(path: str | Path) -> Listing:
@@ -54,7 +54,7 @@ def listed(path: str | Path) -> Listing:
 
     Only headers are read.  Raises `BadModel` for a file that holds no list of tensors, or is damaged.
     """
-    place = Path(path)
+    place = meant(Path(path))
     kind = kind_of(place)
     reader = _READERS.get(kind.name)
     if reader is None:
@@ -92,7 +92,7 @@ _READERS: dict[str, Callable[[Path], Listing]] = {
     "a Python pickle": weights_of_file,
     "a TorchScript archive": _of_script,
     "a safetensors file": safetensors,
-    "the index of a checkpoint in parts": _in_parts,
+    IN_PARTS: _in_parts,
     "a GGUF language model": gguf,
     "a NumPy archive": arrays,
     "an HDF5 file": hdf5,

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from pellucid.core.ending import named
 from pellucid.core.errors import BadInput, BadModel, BadOption, Stopped
 from pellucid.core.explanation import Cost
 from pellucid.core.method import versions_used
@@ -77,7 +79,9 @@ def wish(
         raise BadOption(f"stay={recipe.stay:g} holds a dream near the picture it began at; none was given.", "begins=x")
     if begins is not None:
         begins = _fitting(begins, canvas, len(asked))
-    return Wish(what, network, tuple(t.named(network) for t in asked), canvas, recipe, begins, seen_with, facts or {})
+    blank = canvas.fed(torch.zeros(1, canvas.channels, *canvas.size, dtype=canvas.dtype, device=canvas.device))
+    asked = tuple(named(t, network, blank) for t in asked)
+    return Wish(what, network, asked, canvas, recipe, begins, seen_with, facts or {})
 
 
 def _fitting(begins: Tensor, canvas: Canvas, count: int) -> Tensor:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from pellucid.doors.onnx.facing import channels_last
 from pellucid.doors.onnx.graph import Graph, Model, Weights
 from pellucid.doors.onnx.graph import Node as Given
 from pellucid.doors.onnx.order import captured
@@ -27,6 +28,7 @@ _OWN = (
     "optional",
     "one",
     "batch",
+    "last",
 )  # what blocks hold under their own names
 
 
@@ -37,6 +39,7 @@ def module(model: Model) -> OnnxModule:
     root = OnnxModule(fed, [v.name for v in graph.outputs], [v.name for v in fed if v.kind == "optional"])
     batches = {v.shape[0] if v.shape else None for v in fed if v.kind == "tensor"}
     root.one, root.batch = batches == {1}, 1 if batches == {1} else None
+    root.last = channels_last(graph)
     weights = Held({})
     weights.add(graph)
     _Builder(graph, [v.name for v in fed], weights, model.kinds, root.one).into(root)

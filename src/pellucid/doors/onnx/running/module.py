@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from pellucid.core.errors import BadInput, BadModel, PellucidError
+from pellucid.core.facing import channels_last, channels_second, refuse_unturned
 from pellucid.core.tensors import by_name
 from pellucid.doors.files import printable
-from pellucid.doors.onnx.graph import Value
+from pellucid.doors.onnx.graph import Dims, Value
 from pellucid.doors.onnx.running.registry import Operator
-from pellucid.doors.onnx.running.values import samples
+from pellucid.doors.onnx.running.values import refuse_misfit, samples
 
 Part: TypeAlias = int | str | None  # which value an argument is: a given one by number, a weight by name, or none
 
@@ -223,18 +224,26 @@ class OnnxModule(Block):
         self.inputs, self.outputs, self.optional = tuple(inputs), tuple(outputs), tuple(optional)
         self.one = False  # was it exported for one sample at a time?
         self.batch: int | None = None  # how many samples it must be given, if that is fixed
+        self.last: frozenset[str] = frozenset()  # inputs and outputs that the file has with their channels last
 
     @property
     def argument_names(self) -> tuple[str, ...]:
         """The names of its inputs, in the order in which they are given."""
         return tuple(v.name for v in self.inputs)
 
+    def seen(self, value: Value) -> Dims | None:
+        """The shape of an input or output as it is given and put out here: pictures have their channels second."""
+        shape = value.shape
+        if shape is None or value.name not in self.last:
+            return shape
+        return (*shape[:1], *shape[-1:], *shape[1:-1])
+
     @property
     def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """The shape and type of one sample of every input; nothing where any other axis than the first is free."""
         found: dict[str, tuple[tuple[int, ...], str]] = {}
         for v in self.inputs:
-            sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(v.shape or ("",))]
+            sizes = [1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(self.seen(v) or ("",))]
             fixed = tuple(n for n in sizes if isinstance(n, int) and n > 0)
             if len(fixed) < len(sizes) or v.kind != "tensor" or v.dtype not in NUMBERS:
                 return {}
@@ -244,7 +253,9 @@ class OnnxModule(Block):
     @property
     def fixed_axes(self) -> dict[str, tuple[int | None, ...]]:
         """The sizes that the file fixes of every input; None for a free axis."""
-        return {v.name: tuple(n if isinstance(n, int) and n > 0 else None for n in v.shape or ()) for v in self.inputs}
+        return {
+            v.name: tuple(n if isinstance(n, int) and n > 0 else None for n in self.seen(v) or ()) for v in self.inputs
+        }
 
     def forward(self, *values: Any, call: int = 0, **named: Any) -> Any:
         """Run the model.  Raises `BadInput` when an input is missing, unknown, or has too many or too few axes."""
@@ -256,26 +267,28 @@ class OnnxModule(Block):
         given = dict(zip(names, values, strict=False)) | named
         missing = [name for name in names if name not in given and name not in self.optional]
         if missing:
-            raise BadInput(f"The model needs an input {missing[0]!r}.", by_name(names))
+            raise BadInput(f"The model needs an input {missing[0]!r}.", *by_name(names, self.fixed_axes))
         for value in self.inputs:
             x = given.get(value.name)
             if isinstance(x, Tensor) and value.kind == "tensor" and value.shape is not None:
-                _refuse_misfit(value, x, self.batch)
+                refuse_misfit(value.name, self.seen(value) or (), x, self.batch)
+                given[value.name] = self._laid(value.name, x)
         token = samples.set(len(given[names[0]]) if self.one and given else 1)
         try:
             out = super().forward(*(given.get(name) for name in names), call=call)
         finally:
             samples.reset(token)
-        return out if len(self.outputs) == 1 else dict(zip(self.outputs, out, strict=True))
+        several = len(self.outputs) > 1
+        whole: Sequence[Any] = out if several else (out,)
+        parts = {
+            n: channels_second(v) if n in self.last and isinstance(v, Tensor) else v
+            for n, v in zip(self.outputs, whole, strict=True)
+        }
+        return parts if several else next(iter(parts.values()))
 
-
-def _refuse_misfit(value: Value, x: Tensor, batch: int | None) -> None:
-    shape = value.shape or ()
-    if x.dim() != len(shape):
-        wanted = " x ".join("any" if d is None else str(d) for d in shape) or "one number"
-        raise BadInput(f"Input {value.name!r} has shape {tuple(x.shape)}; the model takes {wanted}.", "Reshape it.")
-    if batch is not None and x.shape[0] != batch:
-        raise BadInput(
-            f"Input {value.name!r} has {x.shape[0]} samples; the file was exported for exactly {batch}.",
-            "Use pl.running(pl.Run(max_batch=1)), or export it with a free batch axis (dynamic_axes).",
-        )
+    def _laid(self, name: str, x: Tensor) -> Tensor:
+        """An input as the file has it."""
+        if name not in self.last:
+            return x
+        refuse_unturned(name, x.shape[1:], self.fixed_axes[name][1:], len(x))
+        return channels_last(x)

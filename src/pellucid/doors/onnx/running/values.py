@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pellucid.core.errors import BadModel
-from pellucid.doors.onnx.graph import DTYPES, Weights
+from pellucid.core.errors import BadInput, BadModel
+from pellucid.doors.onnx.graph import DTYPES, Dims, Weights
 
 Numbers: TypeAlias = Tensor | Sequence[Any] | float  # a shape, axes, a count: Python's own where they are read ahead
 # How many samples go through a model that was exported for one; `OnnxModule.forward` says it.
@@ -79,3 +79,15 @@ def axes(node: Any, given: Any) -> list[int] | None:
         return ints(given)
     stated = node.get("axes")
     return None if stated is None else list(stated)
+
+
+def refuse_misfit(name: str, shape: Dims, x: Tensor, batch: int | None) -> None:
+    """Raise `BadInput` for an input of another number of axes, or of samples where the file fixes it (`batch`)."""
+    if x.dim() != len(shape):
+        wanted = " x ".join("any" if d is None else str(d) for d in shape) or "one number"
+        raise BadInput(f"Input {name!r} has shape {tuple(x.shape)}; the model takes {wanted}.", "Reshape it.")
+    if batch is not None and x.shape[0] != batch:
+        raise BadInput(
+            f"Input {name!r} has {x.shape[0]} samples; the file was exported for exactly {batch}.",
+            "Use pl.running(pl.Run(max_batch=1)), or export it with a free batch axis (dynamic_axes).",
+        )
