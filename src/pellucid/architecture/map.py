@@ -26,7 +26,7 @@ from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.misfit import misfit
-from pellucid.core.names import module_paths, named_arguments
+from pellucid.core.names import learned, module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
@@ -203,7 +203,7 @@ def _refuse(error: Exception, call: Call) -> NoReturn:
 
 def _tree(model: nn.Module, name: str, source: str, notes: tuple[str, ...]) -> Architecture:
     graph = from_modules(model, name, source)
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    size = sum(p.numel() * p.element_size() for p, _ in learned(model).values())
     return Architecture(graph, totals(graph, 0, size), of_structure(graph), notes)
 
 

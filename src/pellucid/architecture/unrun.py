@@ -42,17 +42,17 @@ def reading(path: Path, color: str = "", depth: int | None = None) -> Iterator[C
 
 def described(path: Path, color: str = "", depth: int | None = None) -> str:
     """The JSON text of an ONNX file's map: what the other process does."""
-    from pellucid.architecture.sources.from_onnx import from_onnx, stored_bytes
+    from pellucid.architecture.sources.from_onnx import with_bytes
     from pellucid.doors.onnx import probe
     from pellucid.doors.onnx.joined.fused import fused
 
     model = fused(probe.described(path))
-    graph = from_onnx(model, path.stem, path.name)
+    graph, size = with_bytes(model, path.stem, path.name)
     notes = [*disagreement(path, kind_of(path).name), f"Read from {path.name} without running it. {_RUN}"]
     unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
     if any(flops is None for flops in unknown):
         notes.append("FLOPs are those of the operations whose shapes the file tells.")
-    sums = totals(graph, 0, stored_bytes(model.graph))
+    sums = totals(graph, 0, size)
     Architecture(graph, sums, of_structure(graph)).colored(color)  # raises for a color that there is not
     return to_text(graph, sums, None, notes, {"color": color, "depth": depth})  # the page knows such measures
 

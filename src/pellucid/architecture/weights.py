@@ -18,7 +18,7 @@ from pellucid.architecture.map import Mappable
 from pellucid.architecture.stored import is_file_of_weights
 from pellucid.architecture.weight_facts import WeightFacts, facts_of, facts_of_entry
 from pellucid.core.errors import BadInput
-from pellucid.core.names import named_weights
+from pellucid.core.names import is_random_state, named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.doors.open import open as open_network
@@ -71,7 +71,8 @@ def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = Non
         return _finished(Weights("weights", tuple(_facts(what, spectra))), spectra)
     net = what if isinstance(what, Network) else open_network(what)
     convolutions = (p for p, m in net.model.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d))
-    facts = tuple(_facts(named_weights(net.model), spectra))
+    held = {name: v for name, v in named_weights(net.model).items() if not is_random_state(name)}
+    facts = tuple(_facts(held, spectra))
     return _finished(Weights(net.name, facts, filters=next(convolutions, "")), spectra)
 
 

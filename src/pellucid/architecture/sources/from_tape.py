@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 from pellucid.architecture.graph import ROOT, Graph
@@ -118,7 +117,7 @@ def _operation(
     stored: set[int],
 ) -> None:  # fmt: skip
     values = [tape.values[v] for v in op.outputs]
-    weights = {w.name: prod(w.shape) for w in map(tape.values.__getitem__, op.inputs) if w.origin == "parameter"}
+    weights = {w.name: w.count for w in map(tape.values.__getitem__, op.inputs) if w.origin == "parameter"}
     stored.update(tape.values[v].storage for v in op.inputs)
     new = {v.storage: v.bytes for v in values if v.storage not in stored and v.origin == "operation"}
     stored.update(new)
@@ -149,7 +148,7 @@ def _idle_parameters(draft: Draft, tape: Tape, groups: Mapping[Called, int]) -> 
             home = value.name.rpartition(".")[0]
             while home and (home, 0) not in groups:
                 home = home.rpartition(".")[0]
-            draft.idle.append((value.name, groups.get((home, 0), ROOT), prod(value.shape)))
+            draft.idle.append((value.name, groups.get((home, 0), ROOT), value.count))
 
 
 def unused(tape: Tape) -> int:
@@ -160,7 +159,7 @@ def unused(tape: Tape) -> int:
     opaque = tuple(op.path for op in tape.operations if op.name == "module")
     read = {v for op in tape.operations for v in op.inputs}
     return sum(
-        prod(value.shape)
+        value.count
         for value in tape.values
         if value.origin == "parameter" and value.id not in read and not _inside(value.name, opaque)
     )

@@ -30,7 +30,8 @@ class Value:
     """One state of one tensor.  Writing into a tensor makes a new value; values of one `storage` share their memory.
 
     `name` is that of an input, parameter or buffer; `operation` the index of the operation that made it; `varies`
-    says whether its numbers depend on the inputs' numbers.
+    says whether its numbers depend on the inputs' numbers; `count` is how many parameters it holds (of quantized
+    weights several may lie in each entry).
     """
 
     id: int
@@ -43,6 +44,7 @@ class Value:
     storage: int
     varies: bool
     operation: int | None = None
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

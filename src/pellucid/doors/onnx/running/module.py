@@ -67,13 +67,14 @@ class Node(nn.Module):
     operator: Operator
     parts: tuple[Part, ...]
     fixed: dict[str, Any]  # shapes and the like: small, read on the CPU
+    levels: dict[str, int]  # buffers of learned whole numbers: how many lie in each entry
     plain: bool
 
     def __init__(self, kind: Kind, operator: Operator, parts: Sequence[Part]) -> None:
         super().__init__()
         plain = all(part == i for i, part in enumerate(parts))
         # Past nn.Module's own way, which looks at each value four times: there can be tens of thousands of nodes.
-        self.__dict__.update(kind=kind, operator=operator, parts=tuple(parts), fixed={}, plain=plain)
+        self.__dict__.update(kind=kind, operator=operator, parts=tuple(parts), fixed={}, levels={}, plain=plain)
 
     @property
     def op(self) -> str:
@@ -228,6 +229,14 @@ class OnnxModule(Block):
     def argument_names(self) -> tuple[str, ...]:
         """The names of its inputs, in the order in which they are given."""
         return tuple(v.name for v in self.inputs)
+
+    @property
+    def levels(self) -> Iterator[tuple[Tensor, int]]:
+        """Quantized weights, which are buffers since they have no gradients: how many numbers lie in each entry."""
+        for module in self.modules():
+            if isinstance(module, Node):
+                for name, each in module.levels.items():
+                    yield module._buffers[name], each  # type: ignore[misc]  # it is there
 
     @property
     def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
