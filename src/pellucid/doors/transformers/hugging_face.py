@@ -83,6 +83,8 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
     stored = getattr(torch, str(config.get("dtype") or config.get("torch_dtype")), None)
     dtype = stored if isinstance(stored, torch.dtype) and stored.is_floating_point else torch.float32
     inputs = {name: t.to(dtype) if t.is_floating_point() else t for name, t in example(model).items()}
+    if dtype != torch.bfloat16 and hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("batched_mm")  # torch follows shapes through its grouped product in this alone
     return model.to(dtype).eval(), inputs
 
 
@@ -94,12 +96,11 @@ def example(model: nn.Module) -> dict[str, Tensor]:
     words = min(_WORDS, getattr(text, "max_position_embeddings", None) or _WORDS)
     made: dict[str, Tensor] = {}
     for name in known:
-        if name == "pixel_values":
-            size = getattr(vision, "image_size", 224) or 224
-            height, width = (size, size) if isinstance(size, int) else size
-            made[name] = torch.zeros(1, getattr(vision, "num_channels", 3), height, width)
+        if name in ("pixel_values", "pixel_values_videos"):
+            made[name] = torch.zeros(1, *_frames(vision, name), getattr(vision, "num_channels", 3), *_size(vision))
         elif name == "input_features":
-            made[name] = torch.zeros(1, getattr(config, "num_mel_bins", 80), 3000)
+            steps = getattr(config, "max_source_positions", 1500)  # Whisper halves the frames of a sound, and checks
+            made[name] = torch.zeros(1, getattr(config, "num_mel_bins", 80), 2 * steps)
         elif name == "input_values":
             made[name] = torch.zeros(1, 16000)
         elif name == "attention_mask":
@@ -107,6 +108,19 @@ def example(model: nn.Module) -> dict[str, Tensor]:
         else:
             made[name] = torch.zeros(1, 1 if name == "decoder_input_ids" else words, dtype=torch.long)
     return made
+
+
+def _size(config: Any) -> tuple[int, int]:
+    """Height and width of the pictures that a configuration names."""
+    size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _frames(config: Any, name: str) -> tuple[int, ...]:
+    """How many pictures a video has; nothing for a network of single ones."""
+    found = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
+    return (found,) if isinstance(found, int) else (16,) if name == "pixel_values_videos" else ()
 
 
 def _open(folder: Path, name: str, preparation: Preparation | None, texts: Sequence[str], tower: str) -> Network:
