@@ -12,6 +12,7 @@ from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
 from pellucid.core.structure import leaves, parts
 
 PLAIN = "Module"  # the class of what has no class of its own
+OPERATION = "Operation"  # of an exported program: a part of it, and no module of the network
 Called = tuple[str, int]  # a module's path, and which of its runs
 
 
@@ -44,7 +45,10 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
 
 
 def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, int]:
-    """Every module call as a group, parents first, in the order of running; the pieces of one run are one group."""
+    """Every module call as a group, parents first, in the order of running; the pieces of one run are one group.
+
+    The operations of an exported program are parts of it, but no modules.
+    """
     inside: dict[Called | None, list[tuple[int, int, ModuleCall]]] = {}
     for order, call in enumerate(tape.calls):
         inside.setdefault(call.parent, []).append((call.first, order, call))
@@ -56,12 +60,13 @@ def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, 
         parent, call = ahead.pop()
         here = (call.path, call.call)
         parent = _holder(draft, parent, call.path, kinds, holders)
-        found[here] = begun.get((parent, call.path), -1)
+        held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
+        lone = kinds.get(call.path) == OPERATION and not held and parent >= 0
+        found[here] = parent if lone else begun.get((parent, call.path), -1)
         if found[here] < 0:
             found[here] = draft.group(Run(parent, call.path, _known(kinds.get(call.path, "")), call.call))
         if call.path in tape.pieces:
             begun[parent, call.path] = found[here]
-        held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
         ahead.extend((found[here], child) for *_, child in held)
     return found
 
@@ -84,7 +89,7 @@ def _holder(draft: Draft, parent: int, path: str, kinds: Mapping[str, str], hold
 
 def _known(kind: str) -> str:
     """The class of a module, where it says something: the operations of an exported program speak for themselves."""
-    return "" if kind in (PLAIN, "Operation") else kind
+    return "" if kind in (PLAIN, OPERATION) else kind
 
 
 def _inputs(draft: Draft, tape: Tape, made: dict[int, int]) -> None:
