@@ -49,10 +49,9 @@ def described(path: Path, color: str = "", depth: int | None = None) -> str:
     model = fused(probe.described(path))
     graph, size = with_bytes(model, path.stem, path.name)
     notes = [*disagreement(path, kind_of(path).name), f"Read from {path.name} without running it. {_RUN}"]
-    unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
-    if any(flops is None for flops in unknown):
-        notes.append("FLOPs are those of the operations whose shapes the file tells.")
     sums = totals(graph, 0, size)
+    if sums.more_flops:
+        notes.append("FLOPs are those of the operations whose shapes the file tells.")
     Architecture(graph, sums, of_structure(graph)).colored(color)  # raises for a color that there is not
     return to_text(graph, sums, None, notes, {"color": color, "depth": depth})  # the page knows such measures
 

@@ -24,7 +24,7 @@ from pellucid.core.network import Network
 from pellucid.core.shown import Shown
 from pellucid.doors.onnx import load
 from pellucid.doors.onnx.running.roles import is_shape
-from pellucid.doors.onnx.running.values import tensor
+from pellucid.doors.onnx.running.values import tensor as read
 from pellucid.doors.open import open as open_network
 from pellucid.doors.weight_files.entries import Listing
 from pellucid.doors.weight_files.gguf_blocks import BOOKS
@@ -90,8 +90,10 @@ def _of_onnx(path: Path, why: BadModel, spectra: bool | None) -> Weights:
     """The stored tensors of an ONNX file that cannot be run; raises `BadModel` for one that cannot be read either."""
     graph = load(path).graph
     bodies = (body for node in graph.walk() for body in node.bodies.values())
-    stored = {w.name: w for g in (graph, *bodies) for w in g.weights.values() if w.dtype != "string" and not is_shape(w)}
-    facts = (f for w in stored.values() for f in _facts({w.name: tensor(w)}, spectra))
+    stored = {
+        w.name: w for g in (graph, *bodies) for w in g.weights.values() if w.dtype != "string" and not is_shape(w)
+    }
+    facts = (f for w in stored.values() for f in _facts({w.name: read(w)}, spectra))
     return Weights(path.stem, tuple(facts), notes=(f"Read from {path.name} without what it computes: {why.what}",))
 
 

@@ -23,6 +23,7 @@ from pellucid.architecture.map import map as map_
 from pellucid.architecture.stored import is_file_of_weights, of_listing
 from pellucid.architecture.tree import output_nodes
 from pellucid.core.answer import ask
+from pellucid.core.counts import count, were_given
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.names import named_weights
 from pellucid.core.network import Network
@@ -88,7 +89,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | None = None
         if size >= FEWEST:
             found = _similar(left, right, of_a, of_b, given, as_tensors(x, right.inputs))
         else:
-            notes.append(f"Activations were not compared: {size} samples were given, at least {FEWEST} are needed.")
+            notes.append(f"Activations were not compared: {were_given(size, 'sample')}, at least {FEWEST} are needed.")
     if found is None:
         return Difference(of_a, of_b, parts, tuple(weights), notes=tuple(notes))
     return Difference(of_a, of_b, parts, tuple(weights), *found, size, tuple(notes))
@@ -141,7 +142,9 @@ def _by_names(a: Listing, b: Listing, x: object) -> Difference:
         found += [change] if change is not None else []
     notes = ["The files tell no operations: they were compared by the names of their tensors."]
     if packed:
-        notes.append(f"Numbers of {packed} tensors are packed in ways that are not unpacked here, and not compared.")
+        notes.append(
+            f"Numbers of {count(packed, 'tensor')} are packed in ways that are not unpacked here, and not compared."
+        )
     if bad := [w for w in found if w.bad]:
         notes.append(f"NaN or infinite on one side, and left out: numbers in {len(bad)} (first: {bad[0].name}).")
     found.sort(key=_by_change)

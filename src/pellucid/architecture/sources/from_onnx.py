@@ -27,8 +27,8 @@ def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     """The graph of a parsed ONNX model.
 
     Initializers are parameters of what reads them where they were learned (see `Learned`); constants, values that
-    nobody computes, and what only gives a value another name are not drawn.  Groups are the modules that the exporter wrote
-    down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs are known where the shapes around products are
+    nobody computes, and what only gives a value another name are not drawn.  Groups are the modules that the exporter
+    wrote down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs are known where the shapes around products are
     (`onnx_flops`); a batch that only has a name counts as one sample.
 
     >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
@@ -230,6 +230,8 @@ def _said(name: str, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
     if not values or not _PLAIN.issuperset(map(type, values)):
         return ""
+    if name == "to":
+        return f"to {onnx.DTYPES.get(value, value)}"
     different = set(values)
     if different == _USUAL.get(name):
         return ""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
@@ -73,7 +74,10 @@ class Program(nn.Module):
         waiting, values = iter(flat), dict[str, Any]()
         expected = sum(op == "placeholder" for op, *_ in self.steps)
         if len(flat) != expected:
-            raise BadInput(f"The program takes {expected} inputs; {len(flat)} were given.", f"{', '.join(self.names)}.")
+            raise BadInput(
+                f"The program takes {count(expected, 'input')}; {count(len(flat), 'was', 'were')} given.",
+                f"{', '.join(self.names)}.",
+            )
         for op, name, where, args, kwargs in self.steps:
             given, more = _resolved(args, values), _resolved(kwargs, values)
             if op == "placeholder":

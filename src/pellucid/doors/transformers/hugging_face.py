@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.lease import random_state_kept
 from pellucid.core.network import Network
@@ -190,16 +191,18 @@ def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     wrong = [str(k[0] if isinstance(k, tuple) else k) for k in found.get("mismatched_keys", ())]
     if missing or wrong:
         names = ", ".join(printable(k) for k in (missing or wrong)[:_SHOWN])
-        what = "are not in the file" if missing else "have another shape there"
+        what = ("is", "are", "not in the file") if missing else ("has", "have", "another shape there")
+        count_ = len(missing or wrong)
         raise BadModel(
-            f"{len(missing or wrong)} weights of {type(model).__name__} {what}: {names}.",
+            f"{count(count_, 'weight')} of {type(model).__name__} {what[count_ > 1]} {what[2]}: {names}.",
             "The model was saved as another class: correct `architectures` in config.json, or save it again.",
         )
     notes = [f"{type(model).__name__}, {'safetensors' if tensors else 'PyTorch weights (tensors only)'}."]
     if found["missing_keys"]:
         notes.append("The pooler's weights are not in the file: what it puts out means nothing.")
     if unused := sorted(found.get("unexpected_keys", ())):
-        notes.append(f"{len(unused)} weights of the file are not used, such as {printable(unused[0])}.")
+        left = count(len(unused), "weight of the file is", "weights of the file are")
+        notes.append(f"{left} not used, such as {printable(unused[0])}.")
     stored = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     if stored != "float32":
         notes.append(f"The weights are stored as {printable(stored)} and used as float32.")

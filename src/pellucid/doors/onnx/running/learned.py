@@ -126,7 +126,8 @@ def is_narrow(w: Weights) -> bool:
 def packed(node: Node, position: int, w: Weights) -> int:
     """How many numbers lie in each entry of a stored tensor: bytes may hold two of four bits.
 
-    >>> packed(Node("MatMulNBits", ("x", "w", "scale"), ("y",), {"bits": 4}), 1, Weights("w", "uint8", (2, 1, 16), list))
+    >>> layer = Node("MatMulNBits", ("x", "w", "scale"), ("y",), {"bits": 4})
+    >>> packed(layer, 1, Weights("w", "uint8", (2, 1, 16), list))
     2
     """
     if _BITS.get(node.op) != position or w.dtype != "uint8":
@@ -159,5 +160,5 @@ def _aligned(data: bytes, number: bytes, size: int) -> bool:
 
 _INFINITE: Mapping[str, tuple[bytes, bytes]] = {  # both of them, lowest byte first
     "float16": (b"\x00\x7c", b"\x00\xfc"), "bfloat16": (b"\x80\x7f", b"\x80\xff"),
-    "float32": (b"\x00\x00\x80\x7f", b"\x00\x00\x80\xff"), "float64": (b"\0" * 6 + b"\xf0\x7f", b"\0" * 6 + b"\xf0\xff"),
+    "float32": (b"\0\0\x80\x7f", b"\0\0\x80\xff"), "float64": (b"\0" * 6 + b"\xf0\x7f", b"\0" * 6 + b"\xf0\xff"),
 }  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadModel, PellucidError
 from pellucid.core.tensors import by_name
 from pellucid.doors.files import printable
@@ -260,7 +261,11 @@ class OnnxModule(Block):
         names = [v.name for v in self.inputs]
         unknown = [name for name in named if name not in names]
         if unknown or len(values) > len(names):
-            what = f"no input {unknown[0]!r}" if unknown else f"{len(names)} inputs, {len(values)} were given"
+            what = (
+                f"no input {unknown[0]!r}"
+                if unknown
+                else f"{count(len(names), 'input')}, {count(len(values), 'was', 'were')} given"
+            )
             raise BadInput(f"The model has {what}.", f"It takes: {', '.join(names)}.")
         given = dict(zip(names, values, strict=False)) | named
         missing = [name for name in names if name not in given and name not in self.optional]
