@@ -28,6 +28,7 @@ GRAPHS = {
     "dense": graphs.dense(7), "experts": graphs.experts(9), "torn": graphs.torn(), "constants": graphs.constants(),
     "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "outputs": graphs.outputs(),
     "weights": graphs.weights(), "wrapped": graphs.wrapped(),
+    "settings": graphs.settings(),
     **{f"wild-{seed}": graphs.wild(seed) for seed in range(4)},
 }  # fmt: skip
 

@@ -86,7 +86,8 @@ export function totalsOf(state: State): Fact[] {
   for (const [key, name, unit] of names) {
     const value = given[key];
     const least = given[MORE[key]] ? "at least " : "";
-    if (typeof value === "number" && value) found.push({ name, value: least + said(value, unit) });
+    const one = value === 1 && !unit ? name.replace(/s$/, "") : name;
+    if (typeof value === "number" && value) found.push({ name: one, value: least + said(value, unit) });
   }
   if (!found.length) found.push({ name: "operations", value: graph.nodes.op.length.toLocaleString("en") });
   return found;

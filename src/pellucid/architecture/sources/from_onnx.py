@@ -17,7 +17,7 @@ from pellucid.doors.onnx.running.learned import Learned
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
             "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip
 _PLACES = {name: place for place, name in enumerate(_LABELED)}
-_SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation"}
+_SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation", "kernel_shape": "kernel"}
 _PLAIN = {int, float, str}
 _USUAL = {"strides": {1}, "dilations": {1}, "pads": {0}, "group": {1}, "keepdims": {1}, "alpha": {1.0}}
 _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them over

@@ -19,7 +19,8 @@ Called = tuple[str, int]  # a module's path, and which of its runs
 def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
     """The graph of a recorded pass.
 
-    Operations that handed their input back untouched are left out; what they handed on goes past them.  A module that
+    Operations that handed their input back untouched are left out; what they handed on goes past them.  So are those
+    that took nothing and whose output nobody read, such as zeros to begin with that were not needed.  A module that
     ran twice is two groups; one that ran in pieces is one.  Parameters that no operation was seen to read belong to the
     group of their module.
 
@@ -36,8 +37,9 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
     made: dict[int, int] = {}  # the node that put out a value
     _inputs(draft, tape, made)
     stored: set[int] = set()
+    read = {v for op in tape.operations for v in op.inputs} | {ref.id for ref in leaves(tape.result, Ref, deep=True)}
     for op in tape.operations:
-        if not op.idle:
+        if not op.idle and (op.inputs or op.mutates or not read.isdisjoint(op.outputs)):
             _operation(draft, tape, op, groups.get((op.path, op.call), ROOT), kinds, made, stored)
     _outputs(draft, tape, made)
     _idle_parameters(draft, tape, groups)

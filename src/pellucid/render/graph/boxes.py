@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pellucid.architecture.graph import Graph
-from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, shortened, units
+from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, fitting, shortened, units
 from pellucid.render.graph.outline import Outline
 
 SIDE = 10  # points between text and the edge of a box
@@ -52,7 +52,7 @@ def node_box(graph: Graph, node: int, count: int) -> Content:
     label = graph.nodes.label[node]
     if count > 1:
         return Content(graph.nodes.family[node], shortened(f"{graph.nodes.op[node]} ×{count}"), ())
-    return Content(graph.nodes.family[node], shortened(graph.nodes.op[node]), (shortened(label),) if label else ())
+    return Content(graph.nodes.family[node], shortened(graph.nodes.op[node]), (fitting(label),) if label else ())
 
 
 def group_box(tree: Outline, group: int, count: int) -> Content:
@@ -70,14 +70,22 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
         family = tree.layer(group) or tree.graph.nodes.family[only]
-        lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
+        lines += [fitting(label)] if (label := tree.graph.nodes.label[only]) else []
     else:
-        family = tree.layer(group) or GROUP
-        lines += [f"{amount(parameters)} parameter{'s' * (parameters != 1)}"] if parameters else []
+        family, label = tree.layer(group) or GROUP, _weights(tree, group)
+        many = f"{amount(parameters)} parameter{'s' * (parameters != 1)}" if parameters else ""
+        lines += [line] if (line := fitting(label) or many) else []
     framed = f"{name} · {kind}" if known and name != kind else kind
     if said in CONTAINERS and count == 1 and name:
         kind, lines = name, [said, *lines[1:]]
     return Content(family, shortened(kind), tuple(lines), shortened(framed))
+
+
+def _weights(tree: Outline, group: int) -> str:
+    """The label of the one operation of a layer that reads weights, such as a convolution that pads first."""
+    nodes = tree.graph.nodes
+    found = [node for node in tree.inside(group) if nodes.parameters[node]] if tree.layer(group) else []
+    return nodes.label[found[0]] if len(found) == 1 else ""
 
 
 def _kind(tree: Outline, group: int) -> str:
