@@ -264,9 +264,7 @@ def settings() -> Graph:
     graph = net.graph()
     parameters = tuple(1000 * (node in reads) for node in range(len(graph.nodes)))
     kinds = tuple("Conv2d" if path else "" for path in graph.groups.path)
-    return replace(
-        graph, nodes=replace(graph.nodes, parameters=parameters), groups=replace(graph.groups, kind=kinds)
-    )
+    return replace(graph, nodes=replace(graph.nodes, parameters=parameters), groups=replace(graph.groups, kind=kinds))
 
 
 def wild(seed: int, count: int = 40) -> Graph:

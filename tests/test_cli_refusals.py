@@ -51,6 +51,11 @@ BAD_AT_ONCE: dict[str, tuple[int, tuple[str, ...], str]] = {
     "two files": (2, (*EXPLAIN, "-o", "a.html", "--output", "b.png"), "given twice, a.html and b.png"),
     "unknown flag": (2, (*EXPLAIN, "--frobnicate"), "--frobnicate"),
     "flag without value": (2, (*EXPLAIN, "--target"), "--target"),
+    "a depth that is no number": (
+        2,
+        ("map", "tiny", "--depth", "many"),
+        "depth='many': expected a whole number, or none",
+    ),
     "seed that is no number": (2, (*EXPLAIN, "--seed", "x"), "seed='x': expected a whole number"),
     "unknown method": (2, (*EXPLAIN, "--method", "gradcam"), "grad_cam"),
     "unknown method in a list": (2, ("compare", "noise.png", "--methods", "saliency,gradcam"), "'gradcam'"),

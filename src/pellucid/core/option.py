@@ -89,9 +89,7 @@ class Option:
         try:
             return self.check(json.loads(text.lower()))
         except json.JSONDecodeError:
-            raise BadOption(
-                f"{self.name}={text!r}: expected {self.wanted}.", f"{self.name} is: {self.doc}."
-            ) from None
+            raise BadOption(f"{self.name}={text!r}: expected {self.wanted}.", f"{self.name} is: {self.doc}.") from None
 
 
 def options_of(function: Callable[..., object], among: Collection[str] | None = None) -> tuple[Option, ...]:
