@@ -84,20 +84,18 @@ def family_of_kind(kind: str) -> Family | None:
 # What a class that somebody wrote calls itself: a word in its name says what it does.  A word may have others before
 # it (`layernorm`) and is that word to its end: `convert` is no convolution, `normal` no normalization.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_PARTS: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
-    (re.compile(words), family)
-    for words, family in {
-        r"(conv|convolution|convolutional|convnet|convnext)\b": "convolution",
-        r"(attention|attn|attentional)\b": "attention",
-        r"(norm|norms|normalize|normalization)\b": "normalization",
-        r"(pool|pooling|pooler)\b": "pooling",
-        r"(linear|embedding|embeddings)\b|(?<!to )dense$": "linear",  # a dense block is one of many layers
-        r"(lstm|gru|rnnt?)\b": "recurrent",
-        r"activation\b": "activation",
-        r"dropout\b": "normalization",
-        r"flatten\b": "shape",
-    }.items()
-)
+_WORDS: Mapping[str, Family] = {
+    r"(conv|convolution|convolutional|convnet|convnext)\b": "convolution",
+    r"(attention|attn|attentional)\b": "attention",
+    r"(norm|norms|normalize|normalization)\b": "normalization",
+    r"(pool|pooling|pooler)\b": "pooling",
+    r"(linear|embedding|embeddings)\b|(?<!to )dense$": "linear",  # a dense block is one of many layers
+    r"(lstm|gru|rnnt?)\b": "recurrent",
+    r"activation\b": "activation",
+    r"dropout\b": "normalization",
+    r"flatten\b": "shape",
+}
+_PARTS = tuple((re.compile(words), family) for words, family in _WORDS.items())
 
 
 def _without_rank(name: str) -> str:

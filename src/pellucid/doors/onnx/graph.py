@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 from typing import Any, TypeAlias
 
+_Data: TypeAlias = bytes  # `bytes` is a property of weights
 Dims: TypeAlias = tuple[int | str | None, ...]  # a number, a name such as "batch", or not stated
 
 # The numbers that a file writes for element types (onnx.proto), under the names that torch has for them.
@@ -52,7 +53,7 @@ class Weights:
     shape: tuple[int, ...]
     load: Callable[[], Any] = field(repr=False, compare=False)
     short: Callable[[], Sequence[float]] | None = field(default=None, repr=False, compare=False)
-    raw: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+    raw: Callable[[], _Data] | None = field(default=None, repr=False, compare=False)
     constant: bool = False
 
     @property
@@ -71,7 +72,7 @@ class Weights:
         return () if self.short is None or self.count > FEW else self.short()
 
     @property
-    def stored(self) -> bytes:
+    def stored(self) -> _Data:
         """Its numbers as the file holds them, lowest byte first; nothing where they are very many, or not here."""
         return b"" if self.raw is None or self.bytes > MOST else self.raw()
 

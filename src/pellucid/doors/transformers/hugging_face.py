@@ -84,8 +84,9 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
     stored = getattr(torch, str(config.get("dtype") or config.get("torch_dtype")), None)
     dtype = stored if isinstance(stored, torch.dtype) and stored.is_floating_point else torch.float32
     inputs = {name: t.to(dtype) if t.is_floating_point() else t for name, t in example(model).items()}
-    if dtype != torch.bfloat16 and hasattr(model, "set_experts_implementation"):
-        model.set_experts_implementation("batched_mm")  # torch follows shapes through its grouped product in this alone
+    experts: Any = getattr(model, "set_experts_implementation", None)
+    if experts is not None and dtype != torch.bfloat16:  # torch follows shapes through a grouped product in this alone
+        experts("batched_mm")
     return model.to(dtype).eval(), inputs
 
 
