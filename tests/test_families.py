@@ -17,10 +17,12 @@ def test_families_of_torch_and_onnx_names():
 
 def test_a_family_is_told_by_whole_words_of_a_name():
     """Neither is what is quantized a layer of weights, nor a conversion a convolution, nor a normal law a norm."""
-    expected = {"arithmetic": "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd dequantize",
-                "convolution": "QLinearConv SeparableConv2D VitMatteBasicConv3x3 FrozenDeformConv", "pooling": "MaxPool3D",
-                "activation": "com.microsoft::QLinearSigmoid", "shape": "QLinearConcat", "linear": "QLinearMatMul MyDense",
-                "attention": "ClassAttn", "normalization": "EvoNorm2dB0 SpatialDropout1D", "recurrent": "ConvolvedLSTM",
-                "other": "_convert_weight_to_int4pack RandomNormal to_dense DenseBlock"}  # fmt: skip
+    expected = {
+        "arithmetic": "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd dequantize",
+        "convolution": "QLinearConv SeparableConv2D VitMatteBasicConv3x3", "pooling": "MaxPool3D",
+        "activation": "com.microsoft::QLinearSigmoid", "shape": "QLinearConcat", "attention": "ClassAttn",
+        "linear": "QLinearMatMul MyDense", "normalization": "EvoNorm2dB0 SpatialDropout1D",
+        "recurrent": "ConvolvedLSTM", "other": "_convert_weight_to_int4pack RandomNormal to_dense DenseBlock",
+    }  # fmt: skip
     for family, names in expected.items():
         assert {name: family_of(name) for name in names.split()} == dict.fromkeys(names.split(), family)

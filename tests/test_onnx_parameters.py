@@ -1,4 +1,4 @@
-"""What counts as a parameter of an ONNX file: the same run and not run, and as many as the network that it came from."""
+"""What counts as a parameter of an ONNX file: the same run and not run, as many as in the network it came from."""
 
 from __future__ import annotations
 

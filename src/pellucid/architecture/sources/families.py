@@ -68,7 +68,10 @@ def family_of(op: str) -> Family:
             if candidate in _FAMILY:
                 return _FAMILY[candidate]
     words = " ".join(_WORD.findall(name)).lower()
-    return next((family for part, family in _PARTS if part.search(words)), "other")
+    for part, family in _PARTS:
+        if part.search(words):
+            return family
+    return "other"
 
 
 def family_of_kind(kind: str) -> Family | None:
@@ -95,7 +98,9 @@ _WORDS: Mapping[str, Family] = {
     r"dropout\b": "normalization",
     r"flatten\b": "shape",
 }
-_PARTS = tuple((re.compile(words), family) for words, family in _WORDS.items())
+_PARTS: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
+    (re.compile(words), family) for words, family in _WORDS.items()
+)
 
 
 def _without_rank(name: str) -> str:

@@ -231,7 +231,7 @@ def _said(name: str, value: Any) -> str:
     if not values or not _PLAIN.issuperset(map(type, values)):
         return ""
     if name == "to":
-        return f"to {onnx.DTYPES.get(value, value)}"
+        return f"to {onnx.DTYPES.get(values[0], values[0])}"
     different = set(values)
     if different == _USUAL.get(name):
         return ""

@@ -172,7 +172,7 @@ def constant(node: Node) -> Weights | None:
     key, value = next(iter(node.attributes.items()), ("", None))
     if isinstance(value, Weights):
         return replace(value, name=node.outputs[0], constant=True)
-    values = value if isinstance(value, tuple) else (value,)
+    values: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     if not {int, float}.issuperset(map(type, values)):
         return None
     dtype = "float32" if "float" in key else "int64"
