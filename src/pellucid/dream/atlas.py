@@ -15,7 +15,6 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from pellucid.core.answer import Answer
-from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.network import Network
 from pellucid.core.option import Range, checked, options_of
@@ -137,10 +136,7 @@ def atlas(
         stopped = streamed(net, samples, site, drawn.make, drawn.take)
         points, moments = drawn.points(), drawn.moments()
         if len(points) <= 2 * NEIGHBORS:
-            raise BadInput(
-                f"{count(len(points), 'vector is', 'vectors are')} too few for a map.",
-                "Give more samples, or raise `each`.",
-            )
+            raise BadInput(f"{len(points)} vectors are too few for a map.", "Give more samples, or raise `each`.")
         away = points - moments.mean.float()
         laid, trust = _laid_out(whitened(points, moments) if whiten else away, how)
         places = spread(laid)

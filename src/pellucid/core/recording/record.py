@@ -268,14 +268,12 @@ class Recorder:
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:
-        modules, seen = list[Module](), set[int]()
+        modules, left = list[Module](), dict(self.learned)
         for path, module in self.paths.items():
             inner = hasattr(module, "_flatten_layers") and path != ""
             held = (*module.parameters(recurse=inner), *module.buffers(recurse=inner))
-            own = [v for v in held if id(v) in self.learned and id(v) not in seen]
-            seen.update(map(id, own))
             name: str = module._get_name()  # type: ignore[no-untyped-call]
-            modules.append(Module(path, name, self.counts[path], sum(self.learned[id(v)] for v in own)))
+            modules.append(Module(path, name, self.counts[path], sum(left.pop(id(v), 0) for v in held)))
         return tuple(modules)
 
 

@@ -192,10 +192,9 @@ def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     wrong = [str(k[0] if isinstance(k, tuple) else k) for k in found.get("mismatched_keys", ())]
     if missing or wrong:
         names = ", ".join(printable(k) for k in (missing or wrong)[:_SHOWN])
-        what = ("is", "are", "not in the file") if missing else ("has", "have", "another shape there")
-        count_ = len(missing or wrong)
+        what = count(len(missing or wrong), f"weight of {type(model).__name__}", f"weights of {type(model).__name__}")
         raise BadModel(
-            f"{count(count_, 'weight')} of {type(model).__name__} {what[count_ > 1]} {what[2]}: {names}.",
+            f"{'Missing from the file' if missing else 'Of another shape in the file'}: {what} ({names}).",
             "The model was saved as another class: correct `architectures` in config.json, or save it again.",
         )
     notes = [f"{type(model).__name__}, {'safetensors' if tensors else 'PyTorch weights (tensors only)'}."]
