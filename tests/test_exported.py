@@ -55,7 +55,7 @@ def test_an_exported_program_gives_what_the_model_gave(program: tuple[Path, nn.M
         assert all(torch.allclose(found[k], wanted[k], atol=1e-6) for k in wanted)
     assert any("exported for inputs of x" in note for note in net.notes)
     assert {"body.0.conv2d", "body.1.batch_norm", "body.2.relu"} <= {s.path for s in net.sites}
-    with pytest.raises(BadInput, match="takes 1 inputs; 2 were given"):
+    with pytest.raises(BadInput, match="takes 1 input; 2 were given"):
         net.model(x, x)
 
 

@@ -82,8 +82,8 @@ def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> B
     tip = f" It looks like {' or '.join(names[:3])}." if names else ""
     objects = " If you trust who made it, trusted=True (--trust-file) lets it build itself." if held.whole else ""
     return BadModel(
-        f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {len(held.entries)} tensors ({held.count} "
-        f"numbers; first and last: {ends}) and no architecture.{tip}",
+        f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {count(len(held.entries), 'tensor')} "
+        f"({count(held.count, 'number')}; first and last: {ends}) and no architecture.{tip}",
         "Say it: pl.open(path, architecture=MODULE), or a name such as architecture='torchvision:resnet50' "
         f"(--architecture).{objects}",
     )
