@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pellucid.architecture.graph import Edges, Graph, Groups, Nodes
 
@@ -264,6 +265,22 @@ def words() -> Graph:
     for op in ("卷积层", "a" * 60, "</script>", "<img src=x onerror=alert(1)>", "𝕏" * 40, "\u2028\u202e", ""):
         x = net.add(op, "block.层", x, label=f"{op}&\"'`${{}}")
     return net.graph()
+
+
+def settings() -> Graph:
+    """Convolutions that pad first, one of them with labels of more settings than fit, and one that only pads."""
+    net = Drawn("settings")
+    x = net.add("input", "")
+    reads = []
+    for i, label in enumerate(("16x3x3x3", "16x16x3x3, stride 2, padding 1, dilation 2, groups 4", "")):
+        x = net.add("pad", f"conv{i}", x, label="pad 1, 2, 1, 2, mode reflect, value 0.5")
+        reads.append(len(net.ops) if label else -1)
+        x = net.add("conv", f"conv{i}", x, label=label)
+    x = net.add("relu", "", x, label="层" * 20 + ", " + "𝕏" * 12)
+    graph = net.graph()
+    parameters = tuple(1000 * (node in reads) for node in range(len(graph.nodes)))
+    kinds = tuple("Conv2d" if path else "" for path in graph.groups.path)
+    return replace(graph, nodes=replace(graph.nodes, parameters=parameters), groups=replace(graph.groups, kind=kinds))
 
 
 def wild(seed: int, count: int = 40) -> Graph:

@@ -110,7 +110,7 @@ def test_parts_are_put_together(tmp_path: Path) -> None:
         with pytest.raises(BadModel, match=r"several parts: open their index, model\.safetensors\.index\.json"):
             pl.open(tmp_path / "model-0.safetensors", architecture=architecture)
     (tmp_path / "model-1.safetensors").unlink()
-    with pytest.raises(BadModel, match=r"1 of its 2 parts are missing \(first: model-1\.safetensors\)"):
+    with pytest.raises(BadModel, match=r"1 of its 2 parts is missing \(first: model-1\.safetensors\)"):
         pl.open(index, architecture=small())
 
 
@@ -146,8 +146,8 @@ def test_opening_draws_no_random_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s.pop("3.bias"), "1 of 4 weights are missing (3.bias"),
-        (lambda s: s.update(extra=torch.ones(1)), "1 tensors have no place (extra)"),
+        (lambda s: s.pop("3.bias"), "1 of 4 weights is missing (3.bias"),
+        (lambda s: s.update(extra=torch.ones(1)), "1 tensor has no place (extra)"),
         (lambda s: s.update({"0.weight": torch.ones(4, 1, 3, 3)}), "0.weight: needs 4x3x3x3, the file has 4x1x3x3"),
         (lambda s: s.update({"3.biass": s.pop("3.bias")}), "the closest in the file: 3.biass"),
     ],

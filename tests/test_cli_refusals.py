@@ -53,7 +53,12 @@ BAD_AT_ONCE: dict[str, tuple[int, tuple[str, ...], str]] = {
     "two files": (2, (*EXPLAIN, "-o", "a.html", "--output", "b.png"), "given twice, a.html and b.png"),
     "unknown flag": (2, (*EXPLAIN, "--frobnicate"), "--frobnicate"),
     "flag without value": (2, (*EXPLAIN, "--target"), "--target"),
-    "seed that is no number": (2, (*EXPLAIN, "--seed", "x"), "seed='x': expected int"),
+    "a depth that is no number": (
+        2,
+        ("map", "tiny", "--depth", "many"),
+        "depth='many': expected a whole number, or none",
+    ),
+    "seed that is no number": (2, (*EXPLAIN, "--seed", "x"), "seed='x': expected a whole number"),
     "unknown method": (2, (*EXPLAIN, "--method", "gradcam"), "grad_cam"),
     "unknown method in a list": (2, ("compare", "noise.png", "--methods", "saliency,gradcam"), "'gradcam'"),
     "unknown option": (2, (*EXPLAIN, "--method", "grad_cam", "--option", "steps=3"), "site, rectify"),

@@ -186,7 +186,7 @@ def test_without_a_display_a_summary_is_printed(undisplayed, corner, capsys):
     pl.methods.saliency(*corner).show()  # never tested: the card is made on the way
     said = capsys.readouterr().out
     assert "Corner says: bright (0)" in said
-    assert "Can this picture be trusted?" in said
+    assert "Can this map be trusted?" in said
     pl.compare(*corner, methods=["saliency"], probes=32).show()
     assert "Which method should I believe?" in capsys.readouterr().out
 

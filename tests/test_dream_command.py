@@ -92,7 +92,7 @@ LATER: dict[str, tuple[int, tuple[str, ...], str]] = {
     "a class that many fit": (1, (*DREAM, "--target", "cat"), "fits 2 classes"),
     "a channel too high": (1, (*DREAM, "--at", "2", "--channels", "8"), "channel(2, 8)"),
     "no such site": (1, (*DREAM, "--at", "blocks", "--channels", "0"), "no module at 'blocks'"),
-    "a size that is none": (2, (*CHANNELS, "--size", "1"), "size=1: expected int from 2"),
+    "a size that is none": (2, (*CHANNELS, "--size", "1"), "size=1: expected a whole number from 2"),
     "no such picture": (3, (*DREAM, "--what", "nudge", "--target", "0", "--picture", "no.png"), "no.png"),
     "no such dream": (1, (*DREAM, "--resume", "no.pellucid"), "no.pellucid"),
     "a file that holds no dream": (1, (*DREAM, "--resume", "noise.png"), "noise.png"),

@@ -209,7 +209,7 @@ def test_a_canvas_in_front_of_a_preparation_is_the_networks_own() -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 1, 2.5, True, 100_000])
 def test_sizes_that_are_none_are_refused(size: int) -> None:
-    with pytest.raises(BadOption, match=f"size={size!r}: expected int from 2"):
+    with pytest.raises(BadOption, match=f"size={size!r}: expected a whole number from 2"):
         canvas_of(Network(nn.Flatten()), torch.rand(1, 3, 8, 8), size)
 
 

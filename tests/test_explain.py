@@ -76,7 +76,7 @@ def test_options_reach_the_method(corner):
         ({"options": {"samples": 3}}, "without a method"),
         ({"method": "gradcam"}, "no method 'gradcam'"),
         ({"method": "saliency", "options": {"steps": 3}}, "saliency has no option 'steps'"),
-        ({"method": "smooth_grad", "options": {"samples": 0}}, "samples=0: expected int from 1 to 4096"),
+        ({"method": "smooth_grad", "options": {"samples": 0}}, "samples=0: expected a whole number from 1 to 4096"),
     ],
 )
 def test_unknown_methods_and_options_are_refused_before_anything_is_opened(given, words, monkeypatch):

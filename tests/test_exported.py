@@ -55,7 +55,7 @@ def test_an_exported_program_gives_what_the_model_gave(program: tuple[Path, nn.M
         assert all(torch.allclose(found[k], wanted[k], atol=1e-6) for k in wanted)
     assert any("exported for inputs of x" in note for note in net.notes)
     assert {"body.0.conv2d", "body.1.batch_norm", "body.2.relu"} <= {s.path for s in net.sites}
-    with pytest.raises(BadInput, match="takes 1 inputs; 2 were given"):
+    with pytest.raises(BadInput, match="takes 1 input; 2 were given"):
         net.model(x, x)
 
 
@@ -109,13 +109,24 @@ def test_pooling_to_one_value_has_its_rule(tmp_path: Path) -> None:
 
 
 def test_the_map_of_a_program_shows_the_modules_that_it_came_from(program: tuple[Path, nn.Module]) -> None:
-    groups = pl.map(program[0]).graph.groups
+    found = pl.map(program[0])
+    nodes, groups = found.graph.nodes, found.graph.groups
     named = dict(zip(groups.path, zip(groups.kind, groups.parameters, strict=True), strict=True))
     model = program[1]
     for path in ("body", "body.0", "head"):
         assert named[path] == ("", sum(p.numel() for p in model.get_submodule(path).parameters()))
-    below = [path for path in groups.path if path.startswith("body.0.")]
-    assert below and all(groups.path[groups.parent[groups.path.index(path)]] == "body.0" for path in below)
+    below = {groups.path[group] for group, site in zip(nodes.group, nodes.site, strict=True) if "body.0." in site}
+    assert below == {"body.0"} and set(groups.path) <= {path for path, _ in model.named_modules()}
+    assert found.totals.modules == len(groups)
+
+
+def test_sizes_that_are_free_have_letters_and_are_said(tmp_path: Path) -> None:
+    batch, steps = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("steps")
+    x = torch.zeros(3, 5, 4)
+    exported = torch.export.export(nn.Linear(4, 2), (x,), dynamic_shapes=({0: batch, 1: steps},))
+    torch.export.save(exported, tmp_path / "free.pt2")
+    (note,) = pl.open(tmp_path / "free.pt2").notes
+    assert "input NxMx4 (N from 2 to 64, M any number)" in note
 
 
 def test_an_input_that_the_file_was_not_made_for_is_refused_with_both_shapes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pellucid as pl
+from pellucid.architecture.sources.from_modules import from_modules
 from pellucid.core.errors import BadInput
 from pellucid.core.names import named_weights
 from pellucid.render.graph.boxes import group_box
@@ -65,6 +66,19 @@ def test_the_state_of_a_generator_is_no_parameter() -> None:
     assert any(v.path.endswith("seed_generator_state") for v in model.variables)
     found = pl.map(model, (1, 6)).totals
     assert (found.parameters, found.unused) == (model.count_params(), 0) == (6 * 5 + 5 + 5 * 2 + 2, 0)
+    recurrent = keras.Sequential([keras.Input((None, 3)), layers.GRU(4, dropout=0.5), layers.Dense(2)])
+    for known in (model, recurrent):
+        net = pl.open(known)
+        tree = from_modules(net.model, "a tree, nothing run")
+        assert tree.groups.parameters[0] == pl.weights(net).count == known.count_params()
+        assert sum(tree.nodes.parameters) == known.count_params()
+
+
+def test_zeros_that_nobody_reads_are_not_drawn() -> None:
+    """As Keras makes for the state of a layer that runs both ways, beside those of its halves."""
+    graph = pl.map(keras.Sequential([keras.Input((4, 3)), layers.Bidirectional(layers.LSTM(5))]), (1, 4, 3)).graph
+    ends = {*graph.edges.source, *graph.edges.target}
+    assert "zeros" in graph.nodes.op and set(range(len(graph.nodes))) == ends
 
 
 def test_an_input_that_is_missing_is_asked_for_by_name() -> None:

@@ -17,7 +17,6 @@ import pellucid as pl
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.overlay import Measure, of_structure
 from pellucid.architecture.sources.draft import Draft, Row, Run
-from pellucid.architecture.sources.families import family_of
 from pellucid.architecture.sources.from_names import Named
 from pellucid.architecture.stored import of_names
 from pellucid.architecture.text import from_text
@@ -211,16 +210,6 @@ def test_a_map_that_is_colored_says_its_numbers():
     assert [amount(v, Measure("", "s", (), (), "log")) for v in (0.0025, 2e-6)] == ["2.5 ms", "2 µs"]
     assert amount(0.31, Measure("", "", (), (), "share")) == "31 %"
     assert amount(1.5e6, Measure("", "B", (), (), "log")) == "1.5 MB"
-
-
-def test_families_of_torch_and_onnx_names():
-    expected = {"convolution": "conv2d Conv conv_transpose1d ConvInteger", "linear": "linear MatMul addmm Gemm",
-                "attention": "scaled_dot_product_attention MultiHeadAttention", "pooling": "max_pool2d MaxPool",
-                "normalization": "batch_norm LayerNormalization LlamaRMSNorm", "recurrent": "lstm GRU LSTMCell",
-                "shape": "getitem Reshape cat_ Transpose", "arithmetic": "add_ Mul aten.sub ReduceMean",
-                "activation": "relu_ HardSwish log_softmax GELU", "other": "frobnicate", "io": "input"}  # fmt: skip
-    for family, names in expected.items():
-        assert {family_of(name) for name in names.split()} == {family}
 
 
 def test_the_command_prints_a_tree_with_totals(pellucid):  # noqa: F811

@@ -69,7 +69,7 @@ def test_values_outside_the_range_are_refused_by_name(name: str, option: Option)
     for value in outside(option):
         with pytest.raises(BadOption, match=f"^{option.name}=") as caught:
             METHODS[name](Net(), picture(0), 1, **{option.name: value})
-        assert option.expected in caught.value.what and option.doc in caught.value.hint
+        assert option.wanted in caught.value.what and option.doc in caught.value.hint
 
 
 @pytest.mark.parametrize(

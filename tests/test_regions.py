@@ -50,7 +50,7 @@ def test_boxes_are_left_top_right_bottom_for_all_samples_or_for_each():
         (torch.stack([torch.eye(6, 5), torch.zeros(6, 5)]), "empty"),
         (torch.eye(5, 6), r"mask is \(5, 6\); expected \(6, 5\) or \(2, 6, 5\)"),
         ([], "empty"),
-        ([[(0, 0, 1, 1)]], "1 lists of boxes were given for 2 samples"),
+        ([[(0, 0, 1, 1)]], "1 list of boxes was given for 2 samples"),
         ([(9, 9, 12, 12)], "empty"),
     ],
 )

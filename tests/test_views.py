@@ -202,9 +202,8 @@ def test_text_is_shown_as_its_tokens(net):
         assert tokens.tokens == expected
         assert np.allclose(tokens.values, why.maps["input"][0].sum(1))
     assert "<script>" not in page(attribution(named), "t")
-    asked = page(attribution(named), "t")
-    assert "Can this map be trusted?" in asked and "Can this picture" not in asked
-    assert "Can this picture be trusted?" in page(attribution(pl.methods.saliency(net, picture())), "t")
+    for shown in (named, pl.methods.saliency(net, picture())):
+        assert "Can this map be trusted?" in page(attribution(shown), "t")
 
 
 @pytest.mark.parametrize(

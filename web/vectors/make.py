@@ -30,6 +30,7 @@ GRAPHS = {
     "loose": graphs.loose(), "modules": graphs.modules(), "words": graphs.words(), "outputs": graphs.outputs(),
     "weights": graphs.weights(), "wrapped": graphs.wrapped(),
     "stretches": folded(graphs.flat(150))[0],
+    "settings": graphs.settings(),
     **{f"wild-{seed}": graphs.wild(seed) for seed in range(4)},
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.misfit import misfit
-from pellucid.core.names import module_paths, named_arguments
+from pellucid.core.names import learned, module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
@@ -127,7 +127,7 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
     try:
         tape = _recorded(model, call, fake=True, again=False)
     except Exception as error:
-        why_not = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+        why_not = f"It could not be run on {call.said}: {_said(error)}. {HOW}"
         return _tree(model, name, name, (note, why_not))
     return of_tape(tape, name, name, (note, f"Run on {call.said}."))
 
@@ -164,7 +164,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | Picture | None, fake: bool 
         except Exception as error:
             if x is not None:
                 _refuse(error, call)
-            why = f"It could not be run on {call.said}: {_said(error)} {HOW}"
+            why = f"It could not be run on {call.said}: {_said(error)}. {HOW}"
             return _tree(model, net.name, net.source, (*net.notes, why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
@@ -190,33 +190,33 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
     except Exception as error:
         if x is not None:
             _refuse(error, call)
-        return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {_said(error)}"))
+        why = f"It could not be run on {call.said}: {_said(error)}."
+        return _tree(twin, type(model).__name__, "", (note, why))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
-
-
-def _said(error: Exception) -> str:
-    """What an error of a pass says, in its first line."""
-    if isinstance(error, PellucidError):
-        return error.what
-    first = printable(str(error).strip().partition("\n")[0], 160).rstrip(".: ")
-    return f"{type(error).__name__}: {first}." if first else f"{type(error).__name__}."
 
 
 def _refuse(error: Exception, call: Call) -> NoReturn:
     """Raise an error of a pass: as it is where numbers were given, else as a sentence about the shape."""
     if call.real or isinstance(error, PellucidError):
         raise error
-    first = printable(str(error).partition("\n")[0], 240).rstrip(".")
     raise BadInput(
-        f"It could not be run on {call.what}: {type(error).__name__}: {first}.",
+        f"It could not be run on {call.what}: {_said(error)}.",
         "Give a shape that the network takes, batch first, or an input: pl.map(net, x).",
     ) from error
 
 
+def _said(error: Exception) -> str:
+    """What an error says on its first line, without a full stop."""
+    if isinstance(error, PellucidError):
+        return error.what.rstrip(".")
+    first = printable(next(iter(str(error).strip().splitlines()), ""), 240).rstrip(".")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
 def _tree(model: nn.Module, name: str, source: str, notes: tuple[str, ...]) -> Architecture:
     graph = from_modules(model, name, source)
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    size = sum(p.numel() * p.element_size() for p, _ in learned(model).values())
     return Architecture(graph, totals(graph, 0, size), of_structure(graph), notes)
 
 

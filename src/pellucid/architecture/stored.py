@@ -16,8 +16,8 @@ from pellucid.doors.weight_files.listing import is_listed, listed
 from pellucid.doors.zoo_names import NAMES
 
 FOLDER = "a Hugging Face folder"
-_LLAMA = (("block_count", "layers"), ("context_length", "tokens of context"), ("embedding_length", "channels"),
-          ("attention.head_count", "heads"))  # fmt: skip
+_LLAMA = (("block_count", "layer", "layers"), ("context_length", "token of context", "tokens of context"),
+          ("embedding_length", "channel", "channels"), ("attention.head_count", "head", "heads"))  # fmt: skip
 _TREE = "This is the tree of the names in the file, which tells no operations. "
 _FULL = {
     "a GGUF language model": "Map the Hugging Face model that it was converted from: its config.json is enough.",
@@ -105,5 +105,6 @@ def _said(metadata: Mapping[str, str]) -> str:
     'The file says: llama, 32 layers, 4096 tokens of context.'
     """
     kind = metadata.get("general.architecture", "")
-    known = [f"{metadata[f'{kind}.{key}']} {word}" for key, word in _LLAMA if kind and f"{kind}.{key}" in metadata]
+    stated = [(metadata[f"{kind}.{key}"], *words) for key, *words in _LLAMA if kind and f"{kind}.{key}" in metadata]
+    known = [f"{number} {one if number == '1' else many}" for number, one, many in stated]
     return f"The file says: {', '.join((kind, *known))}." if kind else ""

@@ -13,7 +13,8 @@ class Totals:
 
     `parameters` are counted once each, `unused` those of them that no operation read in this pass; `flops` are two a
     multiply-add (None: unknown), `activation_bytes` what all outputs together take, `parameter_bytes` what the
-    parameters take; `depth` is the number of operations on the longest way from an input to an output.
+    parameters take; `modules` are counted once, however often they run; `depth` is the number of operations on the
+    longest way from an input to an output.
     `tensors` counts those of a file that tells no operations; it is 0 for a network.  `more_flops` and
     `more_bytes`: what some operations cost, or put out, is not known, so that `flops`, or `activation_bytes`, are a
     lower bound; `unknown_flops` counts the operations whose FLOPs are not known.
@@ -49,7 +50,7 @@ def totals(graph: Graph, unused: int = 0, parameter_bytes: int | None = None, te
         groups.flops[ROOT],
         groups.bytes[ROOT],
         0 if tensors else sum(family != "io" for family in families),
-        len(groups),
+        len(set(groups.path)),
         0 if tensors else longest(graph),
         tensors,
         groups.flops[ROOT] is not None and unknown > 0,

@@ -50,18 +50,17 @@ def reading(path: Path, color: str = "", depth: int | None = None) -> Iterator[C
 
 def described(path: Path, color: str = "", depth: int | None = None) -> str:
     """The JSON text of an ONNX file's map as it is drawn: what the other process does."""
-    from pellucid.architecture.sources.from_onnx import from_onnx, stored_bytes
+    from pellucid.architecture.sources.from_onnx import with_bytes
     from pellucid.architecture.stretches.folding import folded
     from pellucid.doors.onnx import probe
     from pellucid.doors.onnx.joined.fused import fused
 
     model = fused(probe.described(path))
-    graph = from_onnx(model, path.stem, path.name)
+    graph, size = with_bytes(model, path.stem, path.name)
     notes = [*disagreement(path, kind_of(path).name), f"Read from {path.name} without running it. {_RUN}"]
-    unknown = (f for f, family in zip(graph.nodes.flops, graph.nodes.family, strict=True) if family != "io")
-    if any(flops is None for flops in unknown):
+    sums = totals(graph, 0, size)
+    if sums.more_flops:
         notes.append("FLOPs are those of the operations whose shapes the file tells.")
-    sums = totals(graph, 0, stored_bytes(model.graph))
     Architecture(graph, sums, of_structure(graph)).colored(color)  # raises for a color that there is not
     # the page knows such measures
     return to_text(folded(graph)[0], sums, None, notes, {"color": color, "depth": depth})

@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from pellucid.architecture.map import Mappable
 from pellucid.architecture.stored import is_file_of_weights
+from pellucid.architecture.unrun import is_onnx
 from pellucid.architecture.weight_facts import WeightFacts, facts_of, facts_of_entry
-from pellucid.core.errors import BadInput
-from pellucid.core.names import named_weights
+from pellucid.core.errors import BadInput, BadModel
+from pellucid.core.names import is_random_state, named_weights
 from pellucid.core.network import Network
 from pellucid.core.shown import Shown
+from pellucid.doors.onnx import load
+from pellucid.doors.onnx.running.roles import is_shape
+from pellucid.doors.onnx.running.values import tensor as read
 from pellucid.doors.open import open as open_network
 from pellucid.doors.weight_files.entries import Listing
 from pellucid.doors.weight_files.gguf_blocks import BOOKS
@@ -53,7 +57,8 @@ def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = Non
     """Norms, spectra, sparsity and histograms of every weight of a network, of a file, or of tensors by name.
 
     A file needs no architecture: PyTorch checkpoints, safetensors (also in parts), GGUF, NumPy archives, HDF5 and
-    folders of Hugging Face are read as they are, a tensor at a time, large ones piece by piece; other files are opened.
+    folders of Hugging Face are read as they are, a tensor at a time, large ones piece by piece; other files are opened
+    (an ONNX file with operators that are not known is read as it is too).
     GGUF's packed numbers are unpacked in blocks; those of its types iq1 to iq3 where the package `gguf` is installed.
     Tensors that are not unpacked have names, shapes and types, NaN for everything else, and a note that says so.
 
@@ -69,10 +74,27 @@ def weights(what: Mappable | Mapping[str, Tensor], *, spectra: bool | None = Non
         return _of_listing(listed(what), spectra)
     if isinstance(what, Mapping):
         return _finished(Weights("weights", tuple(_facts(what, spectra))), spectra)
-    net = what if isinstance(what, Network) else open_network(what)
+    try:
+        net = what if isinstance(what, Network) else open_network(what)
+    except BadModel as why:
+        if not isinstance(what, str | Path) or not is_onnx(what):
+            raise
+        return _finished(_of_onnx(Path(what), why, spectra), spectra)
     convolutions = (p for p, m in net.model.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d))
-    facts = tuple(_facts(named_weights(net.model), spectra))
+    held = {name: v for name, v in named_weights(net.model).items() if not is_random_state(name)}
+    facts = tuple(_facts(held, spectra))
     return _finished(Weights(net.name, facts, filters=next(convolutions, "")), spectra)
+
+
+def _of_onnx(path: Path, why: BadModel, spectra: bool | None) -> Weights:
+    """The stored tensors of an ONNX file that cannot be run; raises `BadModel` for one that cannot be read either."""
+    graph = load(path).graph
+    bodies = (body for node in graph.walk() for body in node.bodies.values())
+    stored = {
+        w.name: w for g in (graph, *bodies) for w in g.weights.values() if w.dtype != "string" and not is_shape(w)
+    }
+    facts = (f for w in stored.values() for f in _facts({w.name: read(w)}, spectra))
+    return Weights(path.stem, tuple(facts), notes=(f"Read from {path.name} without what it computes: {why.what}",))
 
 
 def _of_listing(file: Listing, spectra: bool | None) -> Weights:

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pellucid.core.check import Check, Verdict
+from pellucid.core.counts import count, were_given
+from pellucid.core.counts import count as counted
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.explanation import Explanation
 from pellucid.core.measure import measure
@@ -124,7 +126,7 @@ class _Game:
             return Check("grid_pointing_game", value, Verdict.UNKNOWN, why, each=each)
         low, high = interval_of("grid_pointing_game", [mean_of(found) for found in shares])
         why = (
-            f"In {len(made)} mosaic{'s' if len(made) > 1 else ''} of {len(made[0].samples)} pictures each, {value:.0%} "
+            f"In {count(len(made), 'mosaic')} of {len(made[0].samples)} pictures each, {value:.0%} "
             f"of the evidence for a class lies in that class's own picture; an even map would have {chance:.0%} there."
         )
         curve = tuple(v for found in shares for v in found)
@@ -155,7 +157,7 @@ def _classes(explanation: Explanation, score: Score, given: Sequence[int] | None
         raise BadInput(f"The target {explanation.of} is no single class, so it has no cell.", "Explain a class.")
     if given is not None:
         if len(given) != count:
-            raise BadInput(f"{len(given)} classes were given for {count} pictures.", "Give one for each.")
+            raise BadInput(f"{were_given(len(given), 'class')} for {counted(count, 'picture')}.", "Give one for each.")
         return [int(c) for c in given]
     which = terms[0].args[0]
     if isinstance(which, list | tuple):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from pellucid.core.counts import were_given
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
@@ -46,7 +47,9 @@ def gathered(f: Score, data: Samples, least: int = 1) -> Gathered:
     found = list(collection.batches(len(collection)))
     numbers = [i for some, _ in found for i in some]
     if len(numbers) < least:
-        raise BadInput(f"{len(numbers)} pictures were given; at least {least} are needed.", "Give more of the class.")
+        raise BadInput(
+            f"{were_given(len(numbers), 'picture')}; at least {least} are needed.", "Give more of the class."
+        )
     if len(found) > 1:
         sizes = sorted({str(tuple(v.shape[1:])) for _, x in found for v in x.values()})
         raise BadInput(f"The samples differ in size: {', '.join(sizes[:4])}.", "Prepare them alike, as net.read does.")

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pellucid.concepts.sites import exact
+from pellucid.core.counts import count, were_given
 from pellucid.core.errors import BadInput
 from pellucid.core.method import like_the_model
 from pellucid.core.network import Network
@@ -77,9 +78,11 @@ def sets_of(
 def _refuse_small(concepts: Mapping[str, Samples], random: Samples) -> None:
     small = next((name for name, data in concepts.items() if len(data) < LEAST), None)
     if small is not None:
-        raise BadInput(f"The concept {small!r} has {len(concepts[small])} samples; at least {LEAST} are needed.")
+        raise BadInput(
+            f"The concept {small!r} has {count(len(concepts[small]), 'sample')}; at least {LEAST} are needed."
+        )
     if len(random) < 2 * LEAST:
-        raise BadInput(f"There are {len(random)} random samples; at least {2 * LEAST} are needed.", "Give more.")
+        raise BadInput(f"{were_given(len(random), 'random sample')}; at least {2 * LEAST} are needed.", "Give more.")
 
 
 def _vectors(

@@ -49,6 +49,24 @@ def named_weights(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+def learned(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """The parameters by name, each once, with how many numbers each holds.
+
+    Quantized weights are some, though torch has them as buffers; the state of a generator is none, though Keras has it
+    as a weight.
+
+    >>> [(name, count) for name, (_, count) in learned(nn.BatchNorm1d(3)).items()]
+    [('weight', 3), ('bias', 3)]
+    """
+    levels = {id(v): each for v, each in getattr(model, "levels", ())}
+    buffers = {id(v) for v in model.buffers()}
+    return {
+        name: (v, v.numel() * levels.get(id(v), 1))
+        for name, v in named_weights(model).items()
+        if id(v) in levels or not (id(v) in buffers or is_random_state(name))
+    }
+
+
 def is_random_state(name: str) -> bool:
     """Is it a name by which Keras keeps the state of a generator among a layer's weights, which is nothing learned?
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.counts import count
 from pellucid.core.double import why_not_doubled
 from pellucid.core.errors import BadInput, BadModel, PellucidError
 from pellucid.core.head import Head, written_head
@@ -182,12 +183,12 @@ class Network:
             return floating[0]
         shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(parts.items())[:8])
         raise BadModel(
-            f"{self.name} puts out {type(output).__name__} with {len(parts)} tensors: {shown or 'none'}.",
+            f"{self.name} puts out {type(output).__name__} with {count(len(parts), 'tensor')}: {shown or 'none'}.",
             "Say which one to explain: pl.open(model, output=NAME_OR_NUMBER).",
         )
 
     def __repr__(self) -> str:
-        return f"Network({self.name!r}, {len(self.sites)} sites, {len(self.labels)} labels)"
+        return f"Network({self.name!r}, {count(len(self.sites), 'site')}, {count(len(self.labels), 'label')})"
 
 
 def parts_of(output: Any) -> dict[str, Tensor]:

@@ -26,6 +26,9 @@ class Range:
     high: float
 
 
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One keyword-only parameter of a method or a command: name, type, default, limits and what it does."""
@@ -40,18 +43,26 @@ class Option:
 
     @property
     def expected(self) -> str:
-        """What a value must look like, in words."""
+        """What a value must look like, with the name of its type."""
+        return self._looks(self.type.__name__, "")
+
+    @property
+    def wanted(self) -> str:
+        """The same in words, for whoever may not know Python."""
+        return self._looks(_WORDS.get(self.type, self.type.__name__), ",")
+
+    def _looks(self, kind: str, comma: str) -> str:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         limits = f" from {self.range.low:g} to {self.range.high:g}" if self.range else ""
-        return f"{self.type.__name__}{limits}" + (" or none" if self.optional else "")
+        return f"{kind}{limits}" + (f"{comma} or none" if self.optional else "")
 
     def check(self, value: Any) -> Any:
         """The value, converted where nothing is lost; `BadOption` says what was given and what was expected."""
         if value is None and self.optional:
             return None
         if not (self._right_type(value) and self._in_limits(value)):
-            raise BadOption(f"{self.name}={value!r}: expected {self.expected}.", f"{self.name} is: {self.doc}.")
+            raise BadOption(f"{self.name}={value!r}: expected {self.wanted}.", f"{self.name} is: {self.doc}.")
         return self._converted(value) if self.type in _CONVERTED else value
 
     def _converted(self, value: Any) -> Any:
@@ -78,9 +89,7 @@ class Option:
         try:
             return self.check(json.loads(text.lower()))
         except json.JSONDecodeError:
-            raise BadOption(
-                f"{self.name}={text!r}: expected {self.expected}.", f"{self.name} is: {self.doc}."
-            ) from None
+            raise BadOption(f"{self.name}={text!r}: expected {self.wanted}.", f"{self.name} is: {self.doc}.") from None
 
 
 def options_of(function: Callable[..., object], among: Collection[str] | None = None) -> tuple[Option, ...]:

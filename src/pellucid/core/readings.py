@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.answer import Answer
+from pellucid.core.counts import count, were_given
 from pellucid.core.errors import BadTarget
 from pellucid.core.head import Head
 from pellucid.core.site import Site
@@ -54,7 +55,7 @@ def _index(answer: Answer, which: int | str | Sequence[int], classes: int) -> Te
         there = f"this network has classes 0 to {classes - 1}"
         raise BadTarget(f"Class {bad} was asked for; {there}.", "Give one of these numbers, or none: the top class.")
     if len(chosen) <= int(answer.rows.max()):
-        raise BadTarget(f"{len(chosen)} classes were given for {int(answer.rows.max()) + 1} samples.")
+        raise BadTarget(f"{were_given(len(chosen), 'class')} for {count(int(answer.rows.max()) + 1, 'sample')}.")
     return torch.tensor(chosen, device=answer.rows.device)[answer.rows]
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.network import Network
 from pellucid.core.tensors import Tensors, as_tensors, joined
@@ -78,7 +79,7 @@ class Collection:
             yield numbers, joined(waiting)
         elif len(self.skipped) == len(self):
             first = next(iter(self.skipped.values()))
-            raise BadInput(f"None of the {len(self)} samples could be read. {first}")
+            raise BadInput(f"None of {count(len(self), 'sample')} could be read. {first}")
 
 
 def _refuse(samples: object) -> None:

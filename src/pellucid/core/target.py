@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.answer import Answer
+from pellucid.core.counts import count, were_given
 from pellucid.core.errors import BadTarget
 from pellucid.core.network import Network
 from pellucid.core.readings import AT_OUTPUT, AT_SITES
@@ -234,7 +235,7 @@ def _site(site: str | Site) -> Site:
 
 def _each(answer: Answer, *targets: Target) -> Tensor:
     if int(answer.rows.max()) >= len(targets):
-        raise BadTarget(f"{len(targets)} targets were given for {int(answer.rows.max()) + 1} samples.")
+        raise BadTarget(f"{were_given(len(targets), 'target')} for {count(int(answer.rows.max()) + 1, 'sample')}.")
     whole = any(t.whole for t in targets)
     mine = [targets[i] for i in answer.rows.tolist()]
     return torch.cat([t.of(one) for t, one in zip(mine, answer.one_by_one(whole), strict=True)])

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from pellucid.core.counts import count as counted
+from pellucid.core.counts import were_given
 from pellucid.core.errors import BadInput
 
 Tensors: TypeAlias = dict[str, Tensor]
@@ -55,7 +57,7 @@ def _named(x: object, names: Sequence[str]) -> Tensors:
     given: list[Any] = list(x) if isinstance(x, list | tuple) else [x]
     if len(given) > len(names):
         takes = ", ".join(names) or "nothing"
-        raise BadInput(f"{len(given)} inputs were given; the network takes {len(names)}.", f"It takes: {takes}.")
+        raise BadInput(f"{were_given(len(given), 'input')}; the network takes {len(names)}.", f"It takes: {takes}.")
     return dict(zip(names, given, strict=False))
 
 
@@ -75,7 +77,10 @@ def _check(name: str, v: object) -> None:
         raise BadInput(f"Input {name!r} is on the meta device: it holds no numbers.", "Give real values.")
     if not finite(v):
         count = int((~torch.isfinite(v)).sum())
-        raise BadInput(f"Input {name!r} holds {count} values that are NaN or infinite.", "Replace them beforehand.")
+        raise BadInput(
+            f"Input {name!r} holds {counted(count, 'value that is', 'values that are')} NaN or infinite.",
+            "Replace them beforehand.",
+        )
 
 
 def finite(v: Tensor) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pellucid.core.counts import count, were_given
 from pellucid.core.errors import BadInput
 from pellucid.core.network import Network
 from pellucid.core.readings import gram_of
@@ -95,7 +96,9 @@ def style(
         raise BadInput("Content was given, but not the site at which it is kept.", "content_at=SITE")
     _, held, (kept,) = _values(network, content, [content_at])
     if len(kept) not in (1, len(targets)):
-        raise BadInput(f"{len(kept)} contents were given for {len(targets)} styles.", "Give one, or one for each.")
+        raise BadInput(
+            f"{were_given(len(kept), 'content')} for {count(len(targets), 'style')}.", "Give one, or one for each."
+        )
     targets = [t + weight * likeness(content_at, kept[i % len(kept)]) for i, t in enumerate(targets)]
     canvas, on = canvas_under(network, given), canvas_under(network, held)
     shown, begins = canvas.drawn(given[canvas.input]), on.drawn(held[on.input])

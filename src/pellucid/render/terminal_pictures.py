@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pellucid.core.counts import count
 from pellucid.render import raster
 from pellucid.render.colormap import colors, ink_on
 from pellucid.render.plain import visible
@@ -95,7 +96,9 @@ def _shaded(values: Array, reach: float) -> list[str]:
 
 def _curve(view: Curve, width: int) -> list[str]:
     axes = f"{visible(view.y_name) or 'y'} over {visible(view.x_name) or 'x'}"
-    ends = [f"{visible(s.name)}: {_first(s.y)} to {_first(s.y[::-1])} ({len(s.y)} points)" for s in view.series]
+    ends = [
+        f"{visible(s.name)}: {_first(s.y)} to {_first(s.y[::-1])} ({count(len(s.y), 'point')})" for s in view.series
+    ]
     caption = wrap(visible(view.caption), width) if view.caption else []
     return [*wrap(axes, width), *(line for e in ends for line in wrap(e, width)), *caption]
 
@@ -115,7 +118,7 @@ def _scatter(view: Scatter, width: int) -> list[str]:
     counts = np.histogram2d(-y, x, bins=(_PLOT_ROWS, min(width - 2, COLUMNS)))[0]
     rows = _shaded(np.repeat(np.sqrt(counts), 2, 0), float(np.sqrt(counts.max())))
     up, right = (f"from {number(float(v.min()))} to {number(float(v.max()))}" for v in (y, x))
-    said = f"Up: {names[0]} {up}. Right: {names[1]} {right}. {len(x)} points."
+    said = f"Up: {names[0]} {up}. Right: {names[1]} {right}. {count(len(x), 'point')}."
     return [*(f"│{row}".rstrip() for row in rows), "└" + "─" * counts.shape[1], *wrap(said, width), *caption]
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.counts import were_given
 from pellucid.core.errors import BadInput, BadOption
 from pellucid.core.explanation import Explanation
 from pellucid.trials.agreement import pearson, ranks
@@ -82,7 +83,7 @@ def disagreement(
 def _shared(explanations: Sequence[Explanation]) -> Layout:
     """The places of the input that all maps are of."""
     if len(explanations) < 2:
-        raise BadInput(f"{len(explanations)} explanations were given; it takes two to disagree.", "Give more.")
+        raise BadInput(f"{were_given(len(explanations), 'explanation')}; it takes two to disagree.", "Give more.")
     first = explanations[0]
     for e in explanations[1:]:
         same = e.explained.keys() == first.explained.keys() and all(

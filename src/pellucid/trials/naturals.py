@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.answer import ask
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput
 from pellucid.core.run import current
 from pellucid.core.samples import Collection, Samples
@@ -74,7 +75,10 @@ def naturals(dream: Dream, natural: Natural, *, features: bool = True) -> Natura
     found = list(_answers(dream, batches(), sites))
     scores = torch.cat([f["scores"] for f in found])
     if len(scores) < FEWEST:  # that few were given, or somebody pressed stop
-        raise BadInput(f"{len(scores)} natural inputs are too few: at least {FEWEST} are needed.", "Give more of them.")
+        raise BadInput(
+            f"{count(len(scores), 'natural input is', 'natural inputs are')} too few: at least {FEWEST} are needed.",
+            "Give more of them.",
+        )
     return Naturals(
         scores,
         {s: torch.cat([f[str(s)] for f in found]) for s in sites},

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.core.check import Check, Verdict
+from pellucid.core.counts import count, were_given
 from pellucid.core.errors import BadInput
 from pellucid.core.explanation import Explanation
 from pellucid.core.run import current
@@ -108,7 +109,9 @@ def _drawn(boxes: Sequence[Box] | Sequence[Sequence[Box]], layout: Layout, sampl
         raise BadInput(f"Boxes mark parts of pictures; this input is a {layout.kind}.", "Give a mask over its places.")
     if len(boxes) and isinstance(boxes[0][0] if len(boxes[0]) else (), Sequence):  # a list of boxes for each sample
         if len(boxes) != samples:
-            raise BadInput(f"{len(boxes)} lists of boxes were given for {samples} samples.", "Give one for each.")
+            raise BadInput(
+                f"{were_given(len(boxes), 'list of boxes')} for {count(samples, 'sample')}.", "Give one for each."
+            )
         return torch.stack([_painted(some, layout.shape) for some in boxes])  # type: ignore[arg-type]  # just asked
     return _painted(boxes, layout.shape)  # type: ignore[arg-type]
 

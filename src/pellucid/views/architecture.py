@@ -59,8 +59,8 @@ def totals_words(t: Totals) -> str:
     """
     if t.tensors:
         size = f"({short(t.parameter_bytes or 0)}B)"
-        return f"{short(t.parameters).strip()} numbers {size} in {count(t.tensors, 'tensor')}."
-    parts = [f"{short(t.parameters).strip()} parameters"]
+        return f"{_many(t.parameters, 'number')} {size} in {count(t.tensors, 'tensor')}."
+    parts = [_many(t.parameters, "parameter")]
     if t.parameter_bytes:
         parts[0] += f" ({short(t.parameter_bytes)}B)"
     if t.flops is not None:
@@ -70,7 +70,12 @@ def totals_words(t: Totals) -> str:
         parts.append(f"{'at least ' * t.more_bytes}{short(t.activation_bytes)}B of activations")
     parts.append(f"{count(t.operations, 'operation')} in {count(t.modules, 'module')}")
     words = ", ".join(parts) + "."
-    return words + (f" {short(t.unused).strip()} parameters were not used in this pass." if t.unused else "")
+    were = "was" if t.unused == 1 else "were"
+    return words + (f" {_many(t.unused, 'parameter')} {were} not used in this pass." if t.unused else "")
+
+
+def _many(n: int, thing: str) -> str:
+    return f"{short(n).strip()} {thing}{'s' * (n != 1)}"
 
 
 def short(value: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pellucid.core.counts import plural
+
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -62,8 +64,7 @@ def count(n: int, thing: str) -> str:
     >>> count(1, "pass"), count(1200, "pass")
     ('1 pass', '1 200 passes')
     """
-    plural = thing + ("es" if thing.endswith(("s", "x", "ch")) else "s")
-    return f"{number(float(n))} {thing if n == 1 else plural}"
+    return f"{number(float(n))} {thing if n == 1 else plural(thing)}"
 
 
 def seconds(value: float) -> str:

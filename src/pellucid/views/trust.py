@@ -117,7 +117,7 @@ def trust_view(
     Below them, folded, what the checks ran; with the explanation that they are about, the copies themselves.  `thing`
     is what was explained, in a word.
     """
-    heading = Heading("Can this picture be trusted?" if thing == "picture" else "Can this map be trusted?")
+    heading = Heading("Can this map be trusted?")
     if not checks:
         return Stack(
             (

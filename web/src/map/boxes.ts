@@ -1,7 +1,7 @@
 // What a box says and how large it is: a title, and at most two lines under it.
 
 import { type Graph, isStretch } from "./graph.ts";
-import { BOLD, LINE, TITLE, amount, shortened, units } from "./lettering.ts";
+import { BOLD, LINE, TITLE, amount, fitting, shortened, units } from "./lettering.ts";
 import { type Outline, inside, layer } from "./outline.ts";
 
 export const SIDE = 10;
@@ -44,7 +44,7 @@ export function nodeBox(graph: Graph, node: number, count: number): Content {
   const family = graph.nodes.family[node];
   const label = graph.nodes.label[node];
   if (count > 1) return { family, title: shortened(`${op} ×${count}`), lines: [], framed: "" };
-  return { family, title: shortened(op), lines: label ? [shortened(label)] : [], framed: "" };
+  return { family, title: shortened(op), lines: label ? [fitting(label)] : [], framed: "" };
 }
 
 /** The last part of a path. */
@@ -69,10 +69,12 @@ export function groupBox(tree: Outline, group: number, count: number): Content {
     const [only] = inside(tree, group);
     family = layer(tree, group) ?? tree.graph.nodes.family[only];
     const label = tree.graph.nodes.label[only];
-    if (label) lines.push(shortened(label));
+    if (label) lines.push(fitting(label));
   } else {
     family = layer(tree, group) ?? (stretch ? mainFamily(tree, group) : family);
-    if (parameters) lines.push(amountOf(parameters, "parameter"));
+    const label = fitting(weightsOf(tree, group));
+    if (label) lines.push(label);
+    else if (parameters) lines.push(amountOf(parameters, "parameter"));
     else if (stretch) lines.push(amountOf(tree.size[group], "operation"));
   }
   const framed = known && name !== kind ? `${name} · ${kind}` : kind;
@@ -89,6 +91,13 @@ const amountOf = (number: number, what: string): string => `${amount(number)} ${
 function mainFamily(tree: Outline, group: number): string {
   const found = new Set(inside(tree, group).map((node) => tree.graph.nodes.family[node]));
   return WEIGHTY.find((family) => found.has(family)) ?? "group";
+}
+
+/** The label of the one operation of a layer that reads weights, such as a convolution that pads first. */
+function weightsOf(tree: Outline, group: number): string {
+  const { nodes } = tree.graph;
+  const found = layer(tree, group) ? inside(tree, group).filter((node) => nodes.parameters[node]) : [];
+  return found.length === 1 ? nodes.label[found[0]] : "";
 }
 
 /** The class of a group; where only names are known, the operation that it is, unless nothing ran. */

@@ -35,6 +35,18 @@ export function shortened(text: string): string {
   return letters.slice(0, HEAD).join("") + "…" + letters.slice(HEAD - LONGEST + 1).join("");
 }
 
+/** A label of at most LONGEST letters: as many of its settings, from the first on, as fit whole. */
+export function fitting(label: string): string {
+  const letters = (text: string): number => Array.from(text).length;
+  if (letters(label) <= LONGEST) return label;
+  let [kept, ...rest] = label.split(", ");
+  for (const part of rest) {
+    if (letters(kept) + letters(part) + 5 > LONGEST) return shortened(kept + ", …"); // with a comma before it and ", …" behind
+    kept += `, ${part}`;
+  }
+  return shortened(kept);
+}
+
 /** A count in three digits, rounded without fractions, so that both languages print the same. */
 export function amount(value: number): string {
   if (value < 1000) return String(value);

@@ -103,7 +103,8 @@ export function totalsOf(state: State): Fact[] {
     const least = given[MORE[key]] ? "at least " : "";
     const lack = key === "flops" && least ? given["unknown_flops"] : 0;
     const more = lack ? ` (those of ${plural(Number(lack), "operation")} are not known)` : "";
-    if (typeof value === "number" && value) found.push({ name: name + more, value: least + said(value, unit) });
+    const one = value === 1 && !unit ? name.replace(/s$/, "") : name;
+    if (typeof value === "number" && value) found.push({ name: one + more, value: least + said(value, unit) });
   }
   if (!found.length) found.push({ name: "operations", value: graph.nodes.op.length.toLocaleString("en") });
   return found;

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from pellucid.architecture.graph import ROOT, Graph, shape_text
+from pellucid.core.counts import count
 
 Key = tuple[str, int]  # a module's path and run
 
@@ -111,7 +112,7 @@ def _differences(old: Part, new: Part) -> list[str]:
     if old.kind != new.kind:
         said.append(f"{old.kind}, now {new.kind}")
     if len(old.inside) != len(new.inside):
-        said.append(f"{len(old.inside)} operations, now {len(new.inside)}")
+        said.append(f"{count(len(old.inside), 'operation')}, now {len(new.inside)}")
     else:
         for (op, label, _), (new_op, new_label, _) in zip(old.inside, new.inside, strict=True):
             if op != new_op:

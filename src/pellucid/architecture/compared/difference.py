@@ -23,6 +23,7 @@ from pellucid.architecture.given import Given
 from pellucid.architecture.map import Mappable
 from pellucid.architecture.map import map as map_
 from pellucid.architecture.stored import is_file_of_weights, of_listing
+from pellucid.core.counts import were_given
 from pellucid.core.errors import BadInput, PellucidError
 from pellucid.core.names import named_weights
 from pellucid.core.network import Network
@@ -107,7 +108,7 @@ def map_difference(a: Mappable, b: Mappable, x: Given | str | Path | Picture | N
             seen = activations(left, right, given, as_tensors(x, right.inputs), places, pairs)
             known |= {} if seen is None else {k: getattr(seen, k) for k in seen.__slots__}
         else:
-            notes.append(f"Activations were not compared: {size} samples were given, at least {FEWEST} are needed.")
+            notes.append(f"Activations were not compared: {were_given(size, 'sample')}, at least {FEWEST} are needed.")
     return Difference(of_a, of_b, parts, tuple(sorted(weights, key=_by_change)), notes=tuple(notes), **known)
 
 
@@ -180,7 +181,9 @@ def _by_names(a: Listing, b: Listing, x: object) -> Difference:
         found += [change] if change is not None else []
     notes = ["The files tell no operations: they were compared by the names of their tensors."]
     if packed:
-        notes.append(f"Numbers of {packed} tensors are packed in ways that are not unpacked here, and not compared.")
+        notes.append(
+            f"Numbers of {count(packed, 'tensor')} are packed in ways that are not unpacked here, and not compared."
+        )
     if bad := [w for w in found if w.bad]:
         notes.append(f"NaN or infinite on one side, and left out: numbers in {len(bad)} (first: {bad[0].name}).")
     found.sort(key=_by_change)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.counts import were_given
 from pellucid.core.errors import BadInput
 
 FEWEST = 4  # samples, from which on the unbiased estimate exists
@@ -42,7 +43,7 @@ def hsic(k: Float[Tensor, "n n"], m: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """
     n = len(k)
     if n < FEWEST:
-        raise BadInput(f"{n} samples were given to compare representations.", f"Give at least {FEWEST}, better 100.")
+        raise BadInput(f"{were_given(n, 'sample')} to compare representations.", f"Give at least {FEWEST}, better 100.")
     a, b = (g - torch.diag(torch.diagonal(g)) for g in (k, m))
     both = (a * b).sum() + a.sum() * b.sum() / ((n - 1) * (n - 2)) - 2 * (a.sum(0) @ b.sum(0)) / (n - 2)
     return both / (n * (n - 3))

@@ -22,7 +22,7 @@ _NAMES: Mapping[Family, str] = {
     "normalization": """batch_norm batchnorm batchnormalization layer_norm layernorm layernormalization
         simplifiedlayernormalization skiplayernormalization skipsimplifiedlayernormalization group_norm groupnorm
         groupnormalization instance_norm instancenorm instancenormalization rms_norm rmsnorm rmsnormalization lrn
-        local_response_norm normalize lpnormalization meanvariancenormalization weight_norm dropout
+        local_response_norm normalize lpnormalization normalizer meanvariancenormalization weight_norm dropout
         alpha_dropout feature_dropout""",
     "pooling": """max_pool avg_pool adaptive_avg_pool adaptive_max_pool lp_pool fractional_max_pool max_unpool maxpool
         averagepool globalaveragepool globalmaxpool globallppool lppool maxunpool maxroipool roialign roi_align
@@ -43,7 +43,9 @@ _NAMES: Mapping[Family, str] = {
         logical_xor bitwise_and bitwise_or bitwise_not invert where masked_fill isnan isinf isfinite argmax argmin
         topk sort argsort any all amax amin reducemean reducesum reducemax reducemin reduceprod reducel1 reducel2
         reducelogsum reducelogsumexp reducesumsquare sumsquare cdist cross matrix_exp det inverse triu tril trilu
-        fft ifft rfft irfft stft dft scatter_add index_add subtract multiply divide negative""",
+        fft ifft rfft irfft stft dft scatter_add index_add subtract multiply divide negative quantizelinear
+        dequantizelinear dynamicquantizelinear quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic
+        dequantize fake_quantize_per_tensor_affine fake_quantize_per_channel_affine""",
     "recurrent": """lstm gru rnn lstm_cell lstmcell gru_cell grucell rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell
         rnncell""",
     "io": "input output",
@@ -60,12 +62,14 @@ def family_of(op: str) -> Family:
     >>> [family_of(op) for op in ("conv2d", "Conv", "relu_", "MaxPool2d", "aten.add", "LlamaRMSNorm", "frobnicate")]
     ['convolution', 'convolution', 'activation', 'pooling', 'arithmetic', 'normalization', 'other']
     """
-    name = op.rpartition(".")[2]
-    for candidate in (name, name.rstrip("_"), name.rstrip("_").lower(), _without_rank(name)):
-        if candidate in _FAMILY:
-            return _FAMILY[candidate]
+    name = op.rpartition(".")[2].rpartition("::")[2]
+    for known in (name, name.removeprefix("QLinear")):  # what ONNX Runtime calls an operation on quantized numbers
+        for candidate in (known, known.rstrip("_"), known.rstrip("_").lower(), _without_rank(known)):
+            if candidate in _FAMILY:
+                return _FAMILY[candidate]
+    words = " ".join(_WORD.findall(name)).lower()
     for part, family in _PARTS:
-        if part in name.lower():
+        if part.search(words):
             return family
     return "other"
 
@@ -80,12 +84,23 @@ def family_of_kind(kind: str) -> Family | None:
     return None if family in ("other", "io") else family
 
 
-# what a class that somebody wrote calls itself: a part of its name says what it does
-_PARTS: tuple[tuple[str, Family], ...] = (
-    ("conv", "convolution"), ("attention", "attention"), ("norm", "normalization"), ("pool", "pooling"),
-    ("linear", "linear"), ("dense", "linear"), ("embedding", "linear"), ("lstm", "recurrent"), ("gru", "recurrent"),
-    ("rnn", "recurrent"), ("activation", "activation"), ("dropout", "normalization"), ("flatten", "shape"),
-)  # fmt: skip
+# What a class that somebody wrote calls itself: a word in its name says what it does.  A word may have others before
+# it (`layernorm`) and is that word to its end: `convert` is no convolution, `normal` no normalization.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WORDS: Mapping[str, Family] = {
+    r"(conv|convolution|convolutional|convnet|convnext)\b": "convolution",
+    r"(attention|attn|attentional)\b": "attention",
+    r"(norm|norms|normalize|normalization)\b": "normalization",
+    r"(pool|pooling|pooler)\b": "pooling",
+    r"(linear|embedding|embeddings)\b|(?<!to )dense$": "linear",  # a dense block is one of many layers
+    r"(lstm|gru|rnnt?)\b": "recurrent",
+    r"activation\b": "activation",
+    r"dropout\b": "normalization",
+    r"flatten\b": "shape",
+}
+_PARTS: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
+    (re.compile(words), family) for words, family in _WORDS.items()
+)
 
 
 def _without_rank(name: str) -> str:

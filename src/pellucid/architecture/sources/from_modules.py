@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 from pellucid.architecture.graph import ROOT, Graph
 from pellucid.architecture.sources.draft import Draft, Row, Run
-from pellucid.core.names import module_paths
+from pellucid.core.names import learned, module_paths
+
+_Known: TypeAlias = Mapping[int, tuple[str, int]]  # of each parameter its name and how many numbers it holds
 
 
 def from_modules(model: nn.Module, name: str, source: str = "") -> Graph:
@@ -25,7 +28,7 @@ def from_modules(model: nn.Module, name: str, source: str = "") -> Graph:
     groups: dict[str, int] = {}
     paths = module_paths(model)
     inner = {path.rpartition(".")[0] for path in paths if path}
-    known = {id(p): n for n, p in model.named_parameters()}  # one name for a parameter that several modules hold
+    known = {id(p): (n, count) for n, (p, count) in learned(model).items()}  # one name, whoever holds it
     for path, module in paths.items():
         above = path.rpartition(".")[0]
         while above and above not in groups:
@@ -35,20 +38,25 @@ def from_modules(model: nn.Module, name: str, source: str = "") -> Graph:
         if path not in inner:
             draft.add(_leaf(module, group, path, known))
             continue
-        for n, p in module.named_parameters(recurse=False):
-            weights = {known.get(id(p), n): p.numel()}
-            draft.add(Row("parameter", group, tuple(p.shape), str(p.dtype)[6:], weights, label=n))
+        for n, p in _own(module, known, recurse=False).items():
+            draft.add(Row("parameter", group, tuple(p.shape), str(p.dtype)[6:], dict([known[id(p)]]), label=n))
     return draft.finished()
 
 
-def _leaf(module: nn.Module, group: int, path: str, known: Mapping[int, str]) -> Row:
-    own = dict(module.named_parameters())
+def _own(module: nn.Module, known: _Known, *, recurse: bool = True) -> dict[str, Tensor]:
+    """The parameters that a module holds, by its own names for them."""
+    held = (*module.named_parameters(recurse=recurse), *module.named_buffers(recurse=recurse))
+    return {name: v for name, v in held if id(v) in known}
+
+
+def _leaf(module: nn.Module, group: int, path: str, known: _Known) -> Row:
+    own = _own(module, known)
     largest = max((tuple(p.shape) for p in own.values()), key=lambda s: (len(s), s), default=())
-    weights = {known.get(id(p), f"{path}.{n}"): p.numel() for n, p in own.items()}
+    weights = dict(known[id(p)] for p in own.values())
     return Row(
         type(module).__name__, group, weights=weights, label="x".join(map(str, largest)), site=path, dtype=_dtype(own)
     )
 
 
-def _dtype(parameters: Mapping[str, nn.Parameter]) -> str:
+def _dtype(parameters: Mapping[str, Tensor]) -> str:
     return next((str(p.dtype)[6:] for p in parameters.values()), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from math import isinf, prod
+from math import prod
 from typing import Any
 
 from pellucid.architecture.graph import ROOT, Graph, Shape
@@ -12,12 +12,12 @@ from pellucid.architecture.sources.draft import Draft, Row, Run
 from pellucid.architecture.sources.onnx_flops import Sizes, flops
 from pellucid.architecture.sources.onnx_memory import Memory
 from pellucid.doors.onnx import graph as onnx
-from pellucid.doors.onnx.running.learned import is_setting
+from pellucid.doors.onnx.running.learned import Learned
 
 _LABELED = ("strides", "pads", "dilations", "group", "kernel_shape", "axis", "axes", "perm", "alpha", "mode", "to",
             "num_heads", "hidden_size", "direction", "keepdims", "equation")  # fmt: skip
 _PLACES = {name: place for place, name in enumerate(_LABELED)}
-_SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation"}
+_SHORT = {"strides": "stride", "pads": "pad", "dilations": "dilation", "kernel_shape": "kernel"}
 _PLAIN = {int, float, str}
 _USUAL = {"strides": {1}, "dilations": {1}, "pads": {0}, "group": {1}, "keepdims": {1}, "alpha": {1.0}}
 _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them over
@@ -26,9 +26,9 @@ _OUTER = {"Loop": 2, "Scan": 0}  # from which of the inputs on a body takes them
 def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     """The graph of a parsed ONNX model.
 
-    Initializers are parameters of what reads them, floating ones with an axis counted; constants, values that nobody
-    computes, and what only gives a value another name are not drawn.  Groups are the modules that the exporter wrote
-    down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs are known where the shapes around products are
+    Initializers are parameters of what reads them where they were learned (see `Learned`); constants, values that
+    nobody computes, and what only gives a value another name are not drawn.  Groups are the modules that the exporter
+    wrote down, and the bodies of `If`, `Loop` and `Scan`.  FLOPs are known where the shapes around products are
     (`onnx_flops`); a batch that only has a name counts as one sample.
 
     >>> from pellucid.doors.onnx.graph import Graph, Model, Node, Value
@@ -37,10 +37,15 @@ def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
     >>> found.nodes.op, len(found.edges)
     (('input', 'Relu', 'output'), 2)
     """
+    return with_bytes(model, name, source)[0]
+
+
+def with_bytes(model: onnx.Model, name: str = "", source: str = "") -> tuple[Graph, int]:
+    """The same, and how many bytes its parameters take in the file."""
     draft = Draft(name or model.name, source)
     draft.group(Run(-1, "", model.kinds.get("", "") or name or model.name))
     filling = _Filling(draft, model)
-    scope = _Scope({}, dict(model.graph.weights), filling.types(model.graph))
+    scope = _Scope(model.graph, {}, dict(model.graph.weights), filling.types(model.graph))
     for value in model.graph.inputs:
         if value.name not in model.graph.weights:
             shape = _shape(value.shape)
@@ -52,7 +57,7 @@ def from_onnx(model: onnx.Model, name: str = "", source: str = "") -> Graph:
             draft.edge(scope.made[value.name], at, _shape(value.shape))
     if _unknown(draft):  # no product's shapes are known: nothing is, not even a nought
         draft.rows = [row._replace(flops=None) for row in draft.rows]
-    return draft.finished()
+    return draft.finished(), sum(w.bytes for w in filling.weights.values())
 
 
 def _unknown(draft: Draft) -> bool:
@@ -63,14 +68,17 @@ def _unknown(draft: Draft) -> bool:
 class _Scope:
     """What is known where a node stands: who made a value, which values are stored, and their types."""
 
-    __slots__ = ("made", "memory", "stored", "types")
+    __slots__ = ("learned", "made", "memory", "stored", "types")
 
-    def __init__(self, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]) -> None:
+    def __init__(
+        self, graph: onnx.Graph, made: dict[str, int], stored: dict[str, onnx.Weights], types: dict[str, onnx.Value]
+    ) -> None:
         self.made, self.stored, self.types, self.memory = made, stored, types, Memory()
+        self.learned = Learned(graph.nodes)
 
     def inner(self, body: onnx.Graph) -> _Scope:
         types = {v.name: v for v in (*body.inputs, *body.outputs)} | dict(body.values)
-        return _Scope(dict(self.made), {**self.stored, **body.weights}, {**self.types, **types})
+        return _Scope(body, dict(self.made), {**self.stored, **body.weights}, {**self.types, **types})
 
     def dtype(self, name: str) -> str:
         known = self.types.get(name)
@@ -95,6 +103,7 @@ class _Filling:
         self.groups: dict[tuple[int, tuple[str, ...]], int] = {}
         self.batch = {v.shape[0] for v in model.graph.inputs if v.shape and isinstance(v.shape[0], str)}
         self.sizes: dict[Shape, tuple[int, ...] | None] = {}
+        self.weights: dict[int, onnx.Weights] = {}
 
     def types(self, graph: onnx.Graph) -> dict[str, onnx.Value]:
         return {v.name: v for v in (*graph.inputs, *graph.outputs)} | dict(graph.values)
@@ -103,9 +112,9 @@ class _Filling:
         made = scope.made
         for node in graph.nodes:
             if node.op == "Constant" and not node.domain:
-                for value in node.attributes.values():
-                    if isinstance(value, onnx.Weights):
-                        scope.stored[node.outputs[0]] = value
+                value = onnx.constant(node)
+                if value is not None:
+                    scope.stored[node.outputs[0]] = value
                 continue
             if node.op == "Identity" and not node.domain and scope.stored.keys() & node.inputs[:1]:  # another name
                 scope.stored[node.outputs[0]] = scope.stored[node.inputs[0]]
@@ -154,20 +163,19 @@ class _Filling:
 
     def _row(self, node: onnx.Node, group: int, scope: _Scope) -> Row:
         output = node.outputs[0] or next(filter(None, node.outputs), "")
-        stored = {
-            n: scope.stored[n] for j, n in enumerate(node.inputs) if n in scope.stored and not is_setting(node, j)
-        }
-        parameters = {n: w for n, w in stored.items() if is_parameter(w)}
+        stored = [(j, scope.stored[n]) for j, n in enumerate(node.inputs) if n in scope.stored]
+        parameters = [(w, count) for j, w in stored if (count := scope.learned.numbers(node, j, w))]
+        self.weights.update((id(w), w) for w, _ in parameters)
         taken, made = self._sizes(node.inputs, scope), self._sizes(node.outputs, scope)
         return Row(
             node.title,
             group,
             self._shape(output, scope),
             scope.dtype(output),
-            {w.name or n: w.count for n, w in parameters.items()},
+            {f"{w.name} {id(w)}": count for w, count in parameters},  # branches may use one name for two
             flops(node, taken, made),
             sum(map(self._bytes, node.outputs, made, repeat(scope))) if scope.takes(node, taken, made) else 0,
-            _label(node, tuple(parameters.values())),
+            _label(node, [w for w, _ in parameters]),
             node.name,
         )
 
@@ -195,30 +203,11 @@ class _Filling:
         return self.sizes[shape]
 
 
-def stored_bytes(graph: onnx.Graph) -> int:
-    """What a graph's weights take: its initializers, and the parameters that stand in nodes of their own."""
-    values = (v for node in graph.nodes if node.op == "Constant" for v in node.attributes.values())
-    constants = (v for v in values if isinstance(v, onnx.Weights) and is_parameter(v))
-    return sum(w.bytes for w in (*graph.weights.values(), *constants))
-
-
 def _shape(dims: onnx.Dims | None) -> Shape | None:
     """Sizes, with "?" for those that neither the file nor its author named."""
     if dims is None or set(map(type, dims)) <= {int}:
         return dims  # type: ignore[return-value]  # without None it is a shape
     return tuple(["?" if size is None or str(size).startswith("unk__") else size for size in dims])
-
-
-def is_parameter(w: onnx.Weights) -> bool:
-    """Numbers that were learned: rows of finite floating ones, and quantized weights of more than one axis.
-
-    A number without any axis is a setting of its operator, such as the bounds of Clip.
-    """
-    if 0 in w.shape or not w.shape:
-        return False
-    if "float" not in w.dtype or onnx.BITS[w.dtype] < 16:
-        return w.dtype.endswith(("int8", "int4")) and len(w.shape) > 1
-    return not any(map(isinf, w.few))
 
 
 def _label(node: onnx.Node, parameters: Sequence[onnx.Weights]) -> str:
@@ -241,6 +230,8 @@ def _said(name: str, value: Any) -> str:
     values = value if isinstance(value, tuple) else (value,)
     if not values or not _PLAIN.issuperset(map(type, values)):
         return ""
+    if name == "to":
+        return f"to {onnx.DTYPES.get(values[0], values[0])}"
     different = set(values)
     if different == _USUAL.get(name):
         return ""

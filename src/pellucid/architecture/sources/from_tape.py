@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 from pellucid.architecture.graph import ROOT, Graph
@@ -13,13 +12,15 @@ from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
 from pellucid.core.structure import leaves, parts
 
 PLAIN = "Module"  # the class of what has no class of its own
+OPERATION = "Operation"  # of an exported program: a part of it, and no module of the network
 Called = tuple[str, int]  # a module's path, and which of its runs
 
 
 def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
     """The graph of a recorded pass.
 
-    Operations that handed their input back untouched are left out; what they handed on goes past them.  A module that
+    Operations that handed their input back untouched are left out; what they handed on goes past them.  So are those
+    that took nothing and whose output nobody read, such as zeros to begin with that were not needed.  A module that
     ran twice is two groups; one that ran in pieces is one.  Parameters that no operation was seen to read belong to the
     group of their module.
 
@@ -36,8 +37,9 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
     made: dict[int, int] = {}  # the node that put out a value
     _inputs(draft, tape, made)
     stored: set[int] = set()
+    read = {v for op in tape.operations for v in op.inputs} | {ref.id for ref in leaves(tape.result, Ref, deep=True)}
     for op in tape.operations:
-        if not op.idle:
+        if not op.idle and (op.inputs or op.mutates or not read.isdisjoint(op.outputs)):
             _operation(draft, tape, op, groups.get((op.path, op.call), ROOT), kinds, made, stored)
     _outputs(draft, tape, made)
     _idle_parameters(draft, tape, groups)
@@ -45,7 +47,10 @@ def from_tape(tape: Tape, name: str, source: str = "") -> Graph:
 
 
 def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, int]:
-    """Every module call as a group, parents first, in the order of running; the pieces of one run are one group."""
+    """Every module call as a group, parents first, in the order of running; the pieces of one run are one group.
+
+    The operations of an exported program are parts of it, but no modules.
+    """
     inside: dict[Called | None, list[tuple[int, int, ModuleCall]]] = {}
     for order, call in enumerate(tape.calls):
         inside.setdefault(call.parent, []).append((call.first, order, call))
@@ -57,12 +62,13 @@ def _groups(draft: Draft, tape: Tape, kinds: Mapping[str, str]) -> dict[Called, 
         parent, call = ahead.pop()
         here = (call.path, call.call)
         parent = _holder(draft, parent, call.path, kinds, holders)
-        found[here] = begun.get((parent, call.path), -1)
+        held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
+        lone = kinds.get(call.path) == OPERATION and not held and parent >= 0
+        found[here] = parent if lone else begun.get((parent, call.path), -1)
         if found[here] < 0:
             found[here] = draft.group(Run(parent, call.path, _known(kinds.get(call.path, "")), call.call))
         if call.path in tape.pieces:
             begun[parent, call.path] = found[here]
-        held = sorted(inside.get(here, []), key=lambda c: c[:2], reverse=True)
         ahead.extend((found[here], child) for *_, child in held)
     return found
 
@@ -85,7 +91,7 @@ def _holder(draft: Draft, parent: int, path: str, kinds: Mapping[str, str], hold
 
 def _known(kind: str) -> str:
     """The class of a module, where it says something: the operations of an exported program speak for themselves."""
-    return "" if kind in (PLAIN, "Operation") else kind
+    return "" if kind in (PLAIN, OPERATION) else kind
 
 
 def _inputs(draft: Draft, tape: Tape, made: dict[int, int]) -> None:
@@ -118,7 +124,7 @@ def _operation(
     stored: set[int],
 ) -> None:  # fmt: skip
     values = [tape.values[v] for v in op.outputs]
-    weights = {w.name: prod(w.shape) for w in map(tape.values.__getitem__, op.inputs) if w.origin == "parameter"}
+    weights = {w.name: w.count for w in map(tape.values.__getitem__, op.inputs) if w.origin == "parameter"}
     stored.update(tape.values[v].storage for v in op.inputs)
     new = {v.storage: v.bytes for v in values if v.storage not in stored and v.origin == "operation"}
     stored.update(new)
@@ -149,7 +155,7 @@ def _idle_parameters(draft: Draft, tape: Tape, groups: Mapping[Called, int]) -> 
             home = value.name.rpartition(".")[0]
             while home and (home, 0) not in groups:
                 home = home.rpartition(".")[0]
-            draft.idle.append((value.name, groups.get((home, 0), ROOT), prod(value.shape)))
+            draft.idle.append((value.name, groups.get((home, 0), ROOT), value.count))
 
 
 def unused(tape: Tape) -> int:
@@ -160,7 +166,7 @@ def unused(tape: Tape) -> int:
     opaque = tuple(op.path for op in tape.operations if op.name == "module")
     read = {v for op in tape.operations for v in op.inputs}
     return sum(
-        prod(value.shape)
+        value.count
         for value in tape.values
         if value.origin == "parameter" and value.id not in read and not _inside(value.name, opaque)
     )

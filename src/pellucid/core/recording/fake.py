@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -36,11 +37,22 @@ def faked(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
     stand_ins = {name: _fake(mode, v) for name, v in weights.items()}
     args, kwargs = rebuilt((args, dict(kwargs)), partial(_fake, mode), deep=True)
     try:
-        with mode:
+        with mode, _unlogged():
             yield partial(_call, model, stand_ins), args, dict(kwargs), [(weights[n], v) for n, v in stand_ins.items()]
     except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException) as error:
         why = f"{type(model).__name__} needs numbers, not only shapes, to run ({error.func})."
         raise BadModel(why, "Record it with fake=False, on a real input.") from error
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Without torch's log of a kernel whose shapes it cannot follow: the error that it raises says the same."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = disabled
 
 
 def _call(model: nn.Module, stand_ins: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:

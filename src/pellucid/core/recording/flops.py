@@ -41,6 +41,12 @@ def _added_batches(_bias: Tensor, a: Tensor, b: Tensor, *_: Any, **__: Any) -> i
     return 2 * a.numel() * b.shape[-1]
 
 
+def _each_by_one(a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
+    """Rows that each multiply with the matrix of their group: of an expert."""
+    groups = len(a) if a.dim() > b.dim() else 1
+    return 2 * a.numel() * b.shape[-1] // groups
+
+
 # kernels that torch 2.13's counter passes over
 _ALSO: dict[Any, Callable[..., int]] = {
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
@@ -50,7 +56,7 @@ _ALSO: dict[Any, Callable[..., int]] = {
     _aten.dot: _matrix_vector,
     _aten.addmv: _added_matrix_vector,
     _aten.addbmm: _added_batches,
-}
+} | ({_aten._grouped_mm: _each_by_one} if hasattr(_aten, "_grouped_mm") else {})
 
 
 def flops(kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:

@@ -42,14 +42,21 @@ class Ledger:
         return entry is not None and entry.key == storage_key(tensor)
 
     def add(
-        self, tensor: Tensor, origin: Origin, name: str = "", *, varies: bool = False, by: int | None = None
+        self,
+        tensor: Tensor,
+        origin: Origin,
+        name: str = "",
+        *,
+        varies: bool = False,
+        by: int | None = None,
+        count: int | None = None,
     ) -> int:
-        """A new value in this object."""
+        """A new value in this object; `count` is how many parameters it holds, where it does."""
         key = storage_key(tensor)
         number = self._storages.setdefault(key, (len(self._storages), _storage(tensor)))[0]
         shape, size = tuple(tensor.shape), tensor.numel() * tensor.element_size()
         kind = (shape, str(tensor.dtype)[6:], str(tensor.device))
-        value = Value(len(self.values), origin, name, *kind, size, number, varies, by)
+        value = Value(len(self.values), origin, name, *kind, size, number, varies, by, count or 0)
         self.values.append(value)
         writes = self._written[key].writes if key in self._written else 0
         self._entries[id(tensor)] = _Entry(tensor, value.id, writes, key)

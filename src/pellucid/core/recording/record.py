@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.errors import BadInput
-from pellucid.core.names import is_random_state, module_paths, named_arguments, named_weights, operation_name
+from pellucid.core.names import learned, module_paths, named_arguments, named_weights, operation_name
 from pellucid.core.recording.fake import faked
 from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.recording.ledger import Ledger, storage_key
@@ -108,9 +108,9 @@ class Recorder:
         self.stack: list[_Running] = []
         self.frame: _Frame | None = None
         self.turned = frozenset(getattr(model, "channels_last_sites", ()))
-        buffers = {id(v) for v in model.buffers()}
+        self.learned = {id(v): count for v, count in learned(model).values()}
         for name, v in named_weights(model).items():
-            self.ledger.add(v, "buffer" if id(v) in buffers or is_random_state(name) else "parameter", name)
+            self.ledger.add(v, "parameter" if id(v) in self.learned else "buffer", name, count=self.learned.get(id(v)))
 
     def know_inputs(self, given: Mapping[str, Tensor]) -> None:
         """Give the inputs their names."""
@@ -268,13 +268,12 @@ class Recorder:
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:
-        modules, seen = list[Module](), set[int]()
+        modules, left = list[Module](), dict(self.learned)
         for path, module in self.paths.items():
             inner = hasattr(module, "_flatten_layers") and path != ""
-            own = [p for p in module.parameters(recurse=inner) if id(p) not in seen]
-            seen.update(map(id, own))
+            held = (*module.parameters(recurse=inner), *module.buffers(recurse=inner))
             name: str = module._get_name()  # type: ignore[no-untyped-call]
-            modules.append(Module(path, name, self.counts[path], sum(p.numel() for p in own)))
+            modules.append(Module(path, name, self.counts[path], sum(left.pop(id(v), 0) for v in held)))
         return tuple(modules)
 
 

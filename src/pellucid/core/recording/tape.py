@@ -30,7 +30,7 @@ class Value:
     """One state of one tensor.  Writing into a tensor makes a new value; values of one `storage` share their memory.
 
     `name` is that of an input, parameter or buffer; `operation` the index of the operation that made it; `varies`
-    says whether its numbers depend on the inputs' numbers.
+    says whether its numbers depend on the inputs' numbers; `count` is how many parameters it holds.
     """
 
     id: int
@@ -43,6 +43,7 @@ class Value:
     storage: int
     varies: bool
     operation: int | None = None
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Tape:
 
     @property
     def parameters(self) -> int:
-        """Numbers in the parameters (buffers left out), each counted once."""
+        """Numbers in the parameters (buffers left out, but for quantized weights), each counted once."""
         return sum(module.parameters for module in self.modules)
 
     @property
@@ -170,8 +171,7 @@ class Tape:
     def value(self, id: int) -> Tensor:
         """A recorded value; raises `BadInput` when it was not kept or an operation wrote over it."""
         if id not in self.kept:
-            what = f"Value {id} was not kept or was written over."
-            raise BadInput(what, "Record with keep_values=True, or read at a site.")
+            raise BadInput(f"Value {id} was not kept or was written over.", "Use keep_values=True, or read at a site.")
         return self.kept[id]
 
     def output(self, site: Site) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pellucid.core.counts import count as counted
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.keras.classes import check_classes
@@ -176,7 +177,7 @@ def _no_architecture(file: Any, shown: str) -> tuple[str, str]:
         count += isinstance(value, h5py.Dataset)
 
     file.visititems(tally)
-    return f"{shown} holds the weights of a Keras model ({count} arrays) and no architecture.", _WHOLE
+    return f"{shown} holds the weights of a Keras model ({counted(count, 'array')}) and no architecture.", _WHOLE
 
 
 def written_by(file: Any) -> int:

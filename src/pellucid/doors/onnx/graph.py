@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from typing import Any, TypeAlias
 
+_Data: TypeAlias = bytes  # `bytes` is a property of weights
 Dims: TypeAlias = tuple[int | str | None, ...]  # a number, a name such as "batch", or not stated
 
 # The numbers that a file writes for element types (onnx.proto), under the names that torch has for them.
@@ -26,6 +28,7 @@ BITS: Mapping[str, int] = {
     "uint64": 64, "int64": 64, "float64": 64, "complex64": 64, "complex128": 128,
 }  # fmt: skip
 FEW = 32  # numbers that a shape, a list of axes or of sizes has at most
+MOST = 64 << 20  # bytes that are looked through for what they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,18 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A stored tensor.  Its numbers are read only when `array` is called, or `few` where there are only some."""
+    """A stored tensor.  Its numbers are read only when `array` is called, or `few` where there are only some.
+
+    `constant`: it stands in a node of its own and not among the initializers.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     load: Callable[[], Any] = field(repr=False, compare=False)
     short: Callable[[], Sequence[float]] | None = field(default=None, repr=False, compare=False)
+    raw: Callable[[], _Data] | None = field(default=None, repr=False, compare=False)
+    constant: bool = False
 
     @property
     def count(self) -> int:
@@ -62,6 +70,11 @@ class Weights:
     def few(self) -> Sequence[float]:
         """Up to 32 numbers, without NumPy; nothing where they are more, or not here to be read."""
         return () if self.short is None or self.count > FEW else self.short()
+
+    @property
+    def stored(self) -> _Data:
+        """Its numbers as the file holds them, lowest byte first; nothing where they are very many, or not here."""
+        return b"" if self.raw is None or self.bytes > MOST else self.raw()
 
     def array(self) -> Any:
         """The numbers as a NumPy array (of `ml_dtypes` where NumPy has no such type)."""
@@ -148,3 +161,26 @@ class Model:
     metadata: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+
+
+def constant(node: Node) -> Weights | None:
+    """The numbers that a node of its own holds, by the name of its output; None for texts and for what has no value.
+
+    >>> constant(Node("Constant", (), ("two",), {"value_floats": (1.0, 2.0)}))
+    Weights(name='two', dtype='float32', shape=(2,), constant=True)
+    """
+    key, value = next(iter(node.attributes.items()), ("", None))
+    if isinstance(value, Weights):
+        return replace(value, name=node.outputs[0], constant=True)
+    values: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+    if not {int, float}.issuperset(map(type, values)):
+        return None
+    dtype = "float32" if "float" in key else "int64"
+    shape = (len(values),) if isinstance(value, tuple) else ()
+    return Weights(node.outputs[0], dtype, shape, partial(_array, value, dtype), lambda: values, constant=True)
+
+
+def _array(value: Any, dtype: str) -> Any:
+    import numpy as np
+
+    return np.array(value, dtype)

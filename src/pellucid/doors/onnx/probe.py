@@ -31,7 +31,7 @@ def described(path: Path) -> Model:
     """The graph of an ONNX file as data, in execution order, with the shapes of the values in between.
 
     Shapes are followed through files that do not state them and are not very large.  Weights that lie in other files
-    are not looked for.  Call it in a process of its own.  Raises `Missing` and `BadModel` as `load` does.
+    may be missing.  Call it in a process of its own.  Raises `Missing` and `BadModel` as `load` does.
     """
     bare()
     data = guard.contents(path)
@@ -47,7 +47,7 @@ def described(path: Path) -> Model:
 
 
 def _model(proto: Any, path: Path) -> Model:
-    return order.ordered(parse.model(proto, printable(path.name)))
+    return order.ordered(parse.model(proto, printable(path.name), beside=path.parent))
 
 
 def _decoded(data: bytes, path: Path) -> Any:

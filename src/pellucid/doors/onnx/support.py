@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Model
@@ -31,7 +32,7 @@ def refuse_unknown(model: Model) -> None:
         parts = [f"{printable(title, 60)} (set {version}, {count}x)" for (title, version), count in found.most_common()]
         more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
         raise BadModel(
-            f"{model.name or 'The model'} uses {len(parts)} operators that are not known: "
-            f"{', '.join(parts[:_SHOWN])}{more}.",
+            f"{model.name or 'The model'} uses {count(len(parts), 'operator that is', 'operators that are')} not "
+            f"known: {', '.join(parts[:_SHOWN])}{more}.",
             "Its map can still be drawn; to run it, export it with the standard's operators.",
         )

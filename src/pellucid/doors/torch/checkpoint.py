@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadModel
 from pellucid.core.lease import tensors_of
 from pellucid.core.network import Network
@@ -87,8 +88,8 @@ def no_architecture(path: Path, held: Listing, names: tuple[str, ...] = ()) -> B
     tip = f" It looks like {' or '.join(names[:3])}." if names else ""
     objects = " If you trust who made it, trusted=True (--trust-file) lets it build itself." if held.whole else ""
     return BadModel(
-        f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {len(held.entries)} tensors ({held.count} "
-        f"numbers; first and last: {ends}) and no architecture.{tip}",
+        f"{printable(path.name)} is {held.kind}{lie(path, held.kind)} with {count(len(held.entries), 'tensor')} "
+        f"({count(held.count, 'number')}; first and last: {ends}) and no architecture.{tip}",
         f"{part_in_words(path)}Say it: pl.open(path, architecture=MODULE), or a name such as "
         f"architecture='torchvision:resnet50' (--architecture).{objects}",
     )
@@ -112,7 +113,10 @@ def loaded(plan: Blueprint, weights: Listing) -> tuple[nn.Module, tuple[str, ...
         notes.append(f"The prefix {printable(found.prefix, 40)!r} of the file's names was taken off.")
     if found.aside:
         first = printable(found.aside[0], 60)
-        notes.append(f"{len(found.aside)} tensors that belong to other parts were left aside (first: {first}).")
+        aside = count(
+            len(found.aside), "tensor that belongs to other parts was", "tensors that belong to other parts were"
+        )
+        notes.append(f"{aside} left aside (first: {first}).")
     needed = set(found.names.values())
     chosen = Listing(weights.path, weights.kind, tuple(e for e in weights.entries if e.name in needed))
     return _filled(plan, model, classes, found.names, chosen.tensors()), tuple(notes)

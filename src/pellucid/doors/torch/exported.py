@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.network import Network
 from pellucid.core.preparation import Preparation
@@ -20,6 +22,8 @@ from pellucid.doors.files import printable
 from pellucid.doors.pictures.reading import read
 from pellucid.doors.torch.exported_text import harmless_copy
 from pellucid.doors.weight_files.sealed import unchanged
+
+_LETTERS = "NMKLPQRS"  # for sizes that are free, the batch first
 
 
 class Operation(nn.Module):
@@ -70,7 +74,10 @@ class Program(nn.Module):
         waiting, values = iter(flat), dict[str, Any]()
         expected = sum(op == "placeholder" for op, *_ in self.steps)
         if len(flat) != expected:
-            raise BadInput(f"The program takes {expected} inputs; {len(flat)} were given.", f"{', '.join(self.names)}.")
+            raise BadInput(
+                f"The program takes {count(expected, 'input')}; {count(len(flat), 'was', 'were')} given.",
+                f"{', '.join(self.names)}.",
+            )
         for op, name, where, args, kwargs in self.steps:
             given, more = _resolved(args, values), _resolved(kwargs, values)
             if op == "placeholder":
@@ -249,10 +256,28 @@ def _inputs_of(program: Any) -> dict[str, Any]:
     return {n.name: n.meta["val"] for n in nodes if hasattr(n.meta.get("val"), "shape")}
 
 
+def _shapes(program: Any) -> tuple[list[str], str]:
+    """The shapes of the inputs, with a letter for each size that is free, and what the letters may be."""
+    letters: dict[str, str] = {}
+    free: list[str] = []
+    for symbol, sizes in program.range_constraints.items():
+        if str(symbol).isidentifier():
+            letter = letters[str(symbol)] = _LETTERS[len(letters) % len(_LETTERS)]
+            low, high = max(1, int(sizes.lower)), str(sizes.upper)
+            most = f"from {low} to {high}" if high.isdigit() else f"at least {low}" if low > 1 else "any number"
+            free.append(f"{letter} {most}")
+    names = re.compile("|".join(rf"\b{name}\b" for name in letters) or "$^")
+    shapes = [
+        f"{name} {'x'.join(names.sub(lambda found: letters[found[0]], str(n)) for n in value.shape)}"
+        for name, value in _inputs_of(program).items()
+    ]
+    return shapes, f" ({', '.join(free)})" if free else ""
+
+
 def _notes(program: Any, model: Program) -> tuple[str, ...]:
     """What the program was exported for: the shapes of its inputs, and whether it still trains."""
-    shapes = [f"{name} {'x'.join(map(str, value.shape))}" for name, value in _inputs_of(program).items()]
-    notes = [f"The program was exported for inputs of {', '.join(shapes)}: other sizes may not fit."]
+    shapes, free = _shapes(program)
+    notes = [f"The program was exported for inputs of {', '.join(shapes)}{free}: other sizes may not fit."]
     names = {
         str(node.target): node.args for node in program.graph.nodes if node.op == "call_function" and len(node.args) > 2
     }

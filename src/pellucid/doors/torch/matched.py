@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 
@@ -110,13 +111,14 @@ def misfit(file: str, network: str, wanted: Shapes, f: Fit, part: str = "") -> B
     if f.missing:
         near = get_close_matches(f.missing[0], list(f.unexpected)[:_SOUGHT], 1, 0.5)
         closest = f"; the closest in the file: {printable(near[0], 60)}" if near else ""
-        said.append(f"{len(f.missing)} of {len(wanted)} weights are missing ({_first(f.missing)}{closest})")
+        verb = "is" if len(f.missing) == 1 else "are"
+        said.append(f"{len(f.missing)} of {count(len(wanted), 'weight')} {verb} missing ({_first(f.missing)}{closest})")
     if f.unexpected:
-        said.append(f"{len(f.unexpected)} tensors have no place ({_first(f.unexpected)})")
+        said.append(f"{count(len(f.unexpected), 'tensor has', 'tensors have')} no place ({_first(f.unexpected)})")
     if f.wrong:
         name, want, have = f.wrong[0]
         shapes = f"{printable(name, 60)}: needs {shape_text(want)}, the file has {shape_text(have)}"
-        said.append(f"{len(f.wrong)} have another shape ({shapes})")
+        said.append(f"{count(len(f.wrong), 'has', 'have')} another shape ({shapes})")
     return BadModel(
         f"{printable(file, 60)} does not fit {printable(network, 60)}: {'; '.join(said)}.",
         part.strip() or "Give the architecture that the file was saved from: pl.open(path, architecture=...).",

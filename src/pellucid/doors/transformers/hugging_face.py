@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadModel, Missing
 from pellucid.core.lease import random_state_kept
 from pellucid.core.network import Network
@@ -85,6 +86,9 @@ def blueprint(path: Path | str) -> tuple[nn.Module, dict[str, Tensor]]:
     stored = getattr(torch, str(config.get("dtype") or config.get("torch_dtype")), None)
     dtype = stored if isinstance(stored, torch.dtype) and stored.is_floating_point else torch.float32
     inputs = {name: t.to(dtype) if t.is_floating_point() else t for name, t in example(model).items()}
+    experts: Any = getattr(model, "set_experts_implementation", None)
+    if experts is not None and dtype != torch.bfloat16:  # torch follows shapes through a grouped product in this alone
+        experts("batched_mm")
     return model.to(dtype).eval(), inputs
 
 
@@ -96,12 +100,11 @@ def example(model: nn.Module) -> dict[str, Tensor]:
     words = min(_WORDS, getattr(text, "max_position_embeddings", None) or _WORDS)
     made: dict[str, Tensor] = {}
     for name in known:
-        if name == "pixel_values":
-            size = getattr(vision, "image_size", 224) or 224
-            height, width = (size, size) if isinstance(size, int) else size
-            made[name] = torch.zeros(1, getattr(vision, "num_channels", 3), height, width)
+        if name in ("pixel_values", "pixel_values_videos"):
+            made[name] = torch.zeros(1, *_frames(vision, name), getattr(vision, "num_channels", 3), *_size(vision))
         elif name == "input_features":
-            made[name] = torch.zeros(1, getattr(config, "num_mel_bins", 80), 3000)
+            steps = getattr(config, "max_source_positions", 1500)  # Whisper halves the frames of a sound, and checks
+            made[name] = torch.zeros(1, getattr(config, "num_mel_bins", 80), 2 * steps)
         elif name == "input_values":
             made[name] = torch.zeros(1, 16000)
         elif name == "attention_mask":
@@ -109,6 +112,19 @@ def example(model: nn.Module) -> dict[str, Tensor]:
         else:
             made[name] = torch.zeros(1, 1 if name == "decoder_input_ids" else words, dtype=torch.long)
     return made
+
+
+def _size(config: Any) -> tuple[int, int]:
+    """Height and width of the pictures that a configuration names."""
+    size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _frames(config: Any, name: str) -> tuple[int, ...]:
+    """How many pictures a video has; nothing for a network of single ones."""
+    found = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
+    return (found,) if isinstance(found, int) else (16,) if name == "pixel_values_videos" else ()
 
 
 def _open(folder: Path, name: str, preparation: Preparation | None, texts: Sequence[str], tower: str) -> Network:
@@ -178,16 +194,17 @@ def _loaded(package: Any, folder: Path) -> tuple[nn.Module, list[str]]:
     wrong = [str(k[0] if isinstance(k, tuple) else k) for k in found.get("mismatched_keys", ())]
     if missing or wrong:
         names = ", ".join(printable(k) for k in (missing or wrong)[:_SHOWN])
-        what = "are not in the file" if missing else "have another shape there"
+        what = count(len(missing or wrong), f"weight of {type(model).__name__}", f"weights of {type(model).__name__}")
         raise BadModel(
-            f"{len(missing or wrong)} weights of {type(model).__name__} {what}: {names}.",
+            f"{'Missing from the file' if missing else 'Of another shape in the file'}: {what} ({names}).",
             "The model was saved as another class: correct `architectures` in config.json, or save it again.",
         )
     notes = [f"{type(model).__name__}, {'safetensors' if tensors else 'PyTorch weights (tensors only)'}."]
     if found["missing_keys"]:
         notes.append("The pooler's weights are not in the file: what it puts out means nothing.")
     if unused := sorted(found.get("unexpected_keys", ())):
-        notes.append(f"{len(unused)} weights of the file are not used, such as {printable(unused[0])}.")
+        left = count(len(unused), "weight of the file is", "weights of the file are")
+        notes.append(f"{left} not used, such as {printable(unused[0])}.")
     stored = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     if stored != "float32":
         notes.append(f"The weights are stored as {printable(stored)} and used as float32.")

@@ -130,8 +130,9 @@ def parts_of(index: Path) -> list[Path]:
             )
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise BadModel(
-            f"{shown}: {len(missing)} of its {len(names)} parts are missing (first: {printable(missing[0], 60)}).",
+            f"{shown}: {len(missing)} of its {len(names)} parts {verb} missing (first: {printable(missing[0], 60)}).",
             "Download them into the same folder.",
         )
     return [index.parent / name for name in names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pellucid.architecture.graph import Graph
-from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, shortened, units
+from pellucid.render.graph.lettering import BOLD, LINE, TITLE, amount, fitting, shortened, units
 from pellucid.render.graph.outline import Outline
 
 SIDE = 10  # points between text and the edge of a box
@@ -64,7 +64,7 @@ def node_box(graph: Graph, node: int, count: int) -> Content:
     label = graph.nodes.label[node]
     if count > 1:
         return Content(graph.nodes.family[node], shortened(f"{graph.nodes.op[node]} ×{count}"), ())
-    return Content(graph.nodes.family[node], shortened(graph.nodes.op[node]), (shortened(label),) if label else ())
+    return Content(graph.nodes.family[node], shortened(graph.nodes.op[node]), (fitting(label),) if label else ())
 
 
 def group_box(tree: Outline, group: int, count: int) -> Content:
@@ -84,11 +84,13 @@ def group_box(tree: Outline, group: int, count: int) -> Content:
     if tree.size[group] == 1:
         (only,) = tree.inside(group)
         family = tree.layer(group) or tree.graph.nodes.family[only]
-        lines += [shortened(label)] if (label := tree.graph.nodes.label[only]) else []
+        lines += [fitting(label)] if (label := tree.graph.nodes.label[only]) else []
     else:
-        family = tree.layer(group) or (_main_family(tree, group) if tree.graph.is_stretch(group) else GROUP)
-        lines += [_amount(parameters, "parameter")] if parameters else []
-        lines += [_amount(tree.size[group], "operation")] if not lines and tree.graph.is_stretch(group) else []
+        is_stretch = tree.graph.is_stretch(group)
+        family = tree.layer(group) or (_main_family(tree, group) if is_stretch else GROUP)
+        size = _amount(tree.size[group], "operation") if is_stretch else ""
+        many = _amount(parameters, "parameter") if parameters else size
+        lines += [line] if (line := fitting(_weights(tree, group)) or many) else []
     framed = f"{name} · {kind}" if known and name != kind else kind
     if said in CONTAINERS and count == 1 and name:
         kind, lines = name, [said, *lines[1:]]
@@ -103,6 +105,13 @@ def _main_family(tree: Outline, group: int) -> str:
     """The family of what counts most in a stretch of operations, which has its color."""
     inside = {tree.graph.nodes.family[node] for node in tree.inside(group)}
     return next((family for family in WEIGHTY if family in inside), GROUP)
+
+
+def _weights(tree: Outline, group: int) -> str:
+    """The label of the one operation of a layer that reads weights, such as a convolution that pads first."""
+    nodes = tree.graph.nodes
+    found = [node for node in tree.inside(group) if nodes.parameters[node]] if tree.layer(group) else []
+    return nodes.label[found[0]] if len(found) == 1 else ""
 
 
 def _kind(tree: Outline, group: int) -> str:

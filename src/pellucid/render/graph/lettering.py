@@ -47,6 +47,22 @@ def shortened(text: str) -> str:
     return text[:HEAD] + "…" + text[HEAD - LONGEST + 1 :]
 
 
+def fitting(label: str) -> str:
+    """A label of at most `LONGEST` letters: as many of its settings, from the first on, as fit whole.
+
+    >>> fitting("16x3x3x3, stride 2, padding 1, groups 2"), fitting("scale factor 0.5")
+    ('16x3x3x3, stride 2, …', 'scale factor 0.5')
+    """
+    if len(label) <= LONGEST:
+        return label
+    kept, *rest = label.split(", ")
+    for part in rest:
+        if len(kept) + len(part) + 5 > LONGEST:  # with a comma before it and ", …" behind
+            return shortened(kept + ", …")
+        kept += f", {part}"
+    return shortened(kept)
+
+
 def amount(value: int) -> str:
     """A count in three digits, rounded without fractions, so that both languages print the same.
 

@@ -12,7 +12,7 @@ from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.file.guard import MOST_NODES
 from pellucid.doors.onnx.file.scopes import Scopes, source
-from pellucid.doors.onnx.file.stored import array, check, dense, few
+from pellucid.doors.onnx.file.stored import array, check, dense, few, raw
 from pellucid.doors.onnx.graph import DTYPES, Dims, Function, Graph, Model, Node, Reference, Value, Weights
 
 _DEEPEST = 40  # subgraphs in subgraphs
@@ -34,8 +34,11 @@ def decoded(data: bytes, name: str) -> Any:
     return proto
 
 
-def model(proto: Any, name: str = "", folder: Path | None = None) -> Model:
-    """A decoded file as plain data.  `folder` is where its external data lies; without it none is read."""
+def model(proto: Any, name: str = "", folder: Path | None = None, beside: Path | None = None) -> Model:
+    """A decoded file as plain data.
+
+    `folder` is where its external data lies, and has to; `beside` is where it may lie, and is looked for when asked.
+    """
     if len(proto.graph.node) > MOST_NODES:
         raise BadModel(f"{name} has more than {MOST_NODES:,} operations.", "Open a smaller part of it.")
     opsets = {_domain(entry.domain): int(entry.version) for entry in proto.opset_import}
@@ -44,7 +47,7 @@ def model(proto: Any, name: str = "", folder: Path | None = None) -> Model:
             f"{name or 'The model'} uses operator set {opsets['']}; Pellucid knows up to {_NEWEST}.",
             f"Export it again with opset_version={_NEWEST} or less.",
         )
-    reader = _Reader(opsets, folder)
+    reader = _Reader(opsets, folder, beside)
     functions = [reader.function(f) for f in proto.functions]
     graph = reader.graph(proto.graph, 0)
     return Model(
@@ -73,8 +76,8 @@ def _domain(text: str) -> str:
 class _Reader:
     """Turns messages into data, with what they share: the operator sets in force and the scopes met so far."""
 
-    def __init__(self, opsets: dict[str, int], folder: Path | None) -> None:
-        self.opsets, self.folder, self.scopes = opsets, folder, Scopes()
+    def __init__(self, opsets: dict[str, int], folder: Path | None, beside: Path | None = None) -> None:
+        self.opsets, self.folder, self.beside, self.scopes = opsets, folder, folder or beside, Scopes()
 
     def graph(self, proto: Any, depth: int) -> Graph:
         if depth > _DEEPEST:
@@ -130,7 +133,7 @@ class _Reader:
         if kind in _PLAIN:
             return _PLAIN[kind](proto)
         if kind == 4:
-            return self.weights(proto.t)
+            return self.weights(proto.t, constant=True)
         if kind == 5:
             return self.graph(proto.g, depth + 1)
         if kind == 9:
@@ -141,12 +144,13 @@ class _Reader:
             return self.sparse(proto.sparse_tensor)
         raise BadModel(f"Attribute {printable(proto.name)!r} is of no known kind ({kind}).", "Export the model again.")
 
-    def weights(self, proto: Any) -> Weights:
+    def weights(self, proto: Any, *, constant: bool = False) -> Weights:
         shape, dtype = tuple(proto.dims), DTYPES.get(proto.data_type, "undefined")
         _refuse_bytes(proto.name)
         if self.folder is not None:
             check(proto, self.folder)
-        return Weights(proto.name, dtype, shape, partial(array, proto, self.folder), partial(few, proto, dtype))
+        load, short = partial(array, proto, self.folder), partial(few, proto, dtype)
+        return Weights(proto.name, dtype, shape, load, short, partial(raw, proto, dtype, self.beside), constant)
 
     def sparse(self, proto: Any) -> Weights:
         dtype = DTYPES.get(proto.values.data_type, "undefined")

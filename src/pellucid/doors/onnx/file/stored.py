@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from struct import calcsize, unpack
+from struct import calcsize, pack, unpack
 from typing import Any
 
 from pellucid.core.errors import BadModel
@@ -41,6 +41,20 @@ def few(proto: Any, dtype: str) -> tuple[float, ...]:
         return unpack(f"<{count}{kind}", proto.raw_data) if len(proto.raw_data) == count * calcsize(f"<{kind}") else ()
     listed = getattr(proto, _LONG.get(dtype, "int32_data"))
     return tuple(listed) if len(listed) == count else ()
+
+
+def raw(proto: Any, dtype: str, folder: Path | None) -> bytes:
+    """The numbers of a `TensorProto` in bytes, lowest first; nothing where they are not there or of an unusual type."""
+    if proto.data_location == 1:
+        try:
+            return b"" if folder is None else _outside(proto, folder)
+        except BadModel:  # it is said when the numbers are needed
+            return b""
+    if proto.HasField("raw_data"):
+        return bytes(proto.raw_data)
+    kind = _PACKED.get(dtype)
+    listed = getattr(proto, _LONG.get(dtype, "int32_data"))
+    return pack(f"<{len(listed)}{kind}", *listed) if kind is not None else b""
 
 
 def dense(proto: Any, folder: Path | None = None) -> Any:

@@ -13,10 +13,11 @@ from pellucid.doors.onnx.graph import Graph, Model, Weights
 from pellucid.doors.onnx.graph import Node as Given
 from pellucid.doors.onnx.order import captured
 from pellucid.doors.onnx.running.held import Held
+from pellucid.doors.onnx.running.learned import Learned, packed
 from pellucid.doors.onnx.running.module import Block, Kind, Node, OnnxModule
 from pellucid.doors.onnx.running.plans import filled_in, plan
 from pellucid.doors.onnx.running.registry import Operator, find
-from pellucid.doors.onnx.running.roles import buffer_name, is_learned, is_shape
+from pellucid.doors.onnx.running.roles import buffer_name, is_shape
 
 _END = 1 << 60  # used after everything: an output
 _OWN = (
@@ -54,6 +55,7 @@ class _Builder:
     ) -> None:
         self.held, self.kinds, self.inputs, self.one = held, kinds, list(inputs), one
         self.nodes = [n for n in graph.nodes if n.outputs[0] not in held.known]
+        self.learned = Learned(graph.nodes)
         self.outputs = [v.name for v in graph.outputs]
         self.types = {v.name: v.dtype for v in (*graph.values.values(), *graph.inputs, *graph.outputs)}
         self.constant_outputs = [name for name in self.outputs if name in held.known]
@@ -209,11 +211,16 @@ class _Builder:
         return tuple(i for i, name in read if (is_shape(known[name]) if name in known else name in self.shapes))
 
     def _hold(self, made: Node, attribute: str, given: Given, j: int, name: str) -> None:
-        value = self.held.value(name)
-        if not isinstance(value, Tensor) or is_shape(value):
-            made.fixed[attribute] = value
-        elif is_learned(given, j, value):
+        stored, value = self.held.known[name], self.held.value(name)
+        count = self.learned.numbers(given, j, stored) if isinstance(stored, Weights) else 0
+        real = isinstance(value, nn.Parameter) or (count and value.is_floating_point() and value.element_size() > 1)
+        if real:
             made.register_parameter(attribute, self.held.learned(name, value))
+        elif count:
+            made.register_buffer(attribute, value)
+            made.levels[attribute] = packed(given, j, stored)
+        elif not isinstance(value, Tensor) or is_shape(value):
+            made.fixed[attribute] = value
         else:
             made.register_buffer(attribute, value)
 

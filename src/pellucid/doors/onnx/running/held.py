@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadModel
 from pellucid.doors.files import printable
-from pellucid.doors.onnx.graph import Graph, Node, Weights
+from pellucid.doors.onnx.graph import Graph, Node, Weights, constant
 from pellucid.doors.onnx.running.values import from_array, tensor
 
 
@@ -46,20 +46,10 @@ class Held:
 
 
 def _constant(node: Node) -> Any:
-    try:
-        return _stated(node)
-    except (TypeError, ValueError, RuntimeError):
-        raise BadModel(
-            f"The constant {printable(node.outputs[0])!r} has no value.", "Export the model again."
-        ) from None
-
-
-def _stated(node: Node) -> Any:
-    (key, value), *_ = node.attributes.items()
-    if isinstance(value, Weights):
-        return value if value.name else Weights(node.outputs[0], value.dtype, value.shape, value.load)
-    if "string" in key:
-        import numpy as np
-
-        return from_array(np.array(value, dtype=object))
-    return torch.tensor(value, dtype=torch.float32 if "float" in key else torch.int64)
+    found = constant(node)
+    texts = next(iter(node.attributes.values()), None)
+    if found is not None:
+        return found
+    if not isinstance(texts, str | tuple):
+        raise BadModel(f"The constant {printable(node.outputs[0])!r} has no value.", "Export the model again.")
+    return from_array(np.array(texts, dtype=object))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from pellucid.core.counts import count
 from pellucid.core.errors import BadInput, BadModel, PellucidError
 from pellucid.core.facing import channels_last, channels_second, refuse_unturned
 from pellucid.core.tensors import by_name
@@ -68,13 +69,14 @@ class Node(nn.Module):
     operator: Operator
     parts: tuple[Part, ...]
     fixed: dict[str, Any]  # shapes and the like: small, read on the CPU
+    levels: dict[str, int]  # buffers of learned whole numbers: how many lie in each entry
     plain: bool
 
     def __init__(self, kind: Kind, operator: Operator, parts: Sequence[Part]) -> None:
         super().__init__()
         plain = all(part == i for i, part in enumerate(parts))
         # Past nn.Module's own way, which looks at each value four times: there can be tens of thousands of nodes.
-        self.__dict__.update(kind=kind, operator=operator, parts=tuple(parts), fixed={}, plain=plain)
+        self.__dict__.update(kind=kind, operator=operator, parts=tuple(parts), fixed={}, levels={}, plain=plain)
 
     @property
     def op(self) -> str:
@@ -239,6 +241,14 @@ class OnnxModule(Block):
         return (*shape[:1], *shape[-1:], *shape[1:-1])
 
     @property
+    def levels(self) -> Iterator[tuple[Tensor, int]]:
+        """Quantized weights, which are buffers since they have no gradients: how many numbers lie in each entry."""
+        for module in self.modules():
+            if isinstance(module, Node):
+                for name, each in module.levels.items():
+                    yield module._buffers[name], each  # type: ignore[misc]  # it is there
+
+    @property
     def takes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """The shape and type of one sample of every input; nothing where any other axis than the first is free."""
         found: dict[str, tuple[tuple[int, ...], str]] = {}
@@ -262,7 +272,11 @@ class OnnxModule(Block):
         names = [v.name for v in self.inputs]
         unknown = [name for name in named if name not in names]
         if unknown or len(values) > len(names):
-            what = f"no input {unknown[0]!r}" if unknown else f"{len(names)} inputs, {len(values)} were given"
+            what = (
+                f"no input {unknown[0]!r}"
+                if unknown
+                else f"{count(len(names), 'input')}, {count(len(values), 'was', 'were')} given"
+            )
             raise BadInput(f"The model has {what}.", f"It takes: {', '.join(names)}.")
         given = dict(zip(names, values, strict=False)) | named
         missing = [name for name in names if name not in given and name not in self.optional]

@@ -1,4 +1,4 @@
-"""What a stored tensor is to the node that reads it: learned, a statistic, a shape; and what it is called there."""
+"""Which stored tensors are shapes and the like, and what the others are called in the module of their node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pellucid.doors.onnx.graph import FEW, Weights
 from pellucid.doors.onnx.graph import Node as Given
-from pellucid.doors.onnx.running.learned import is_setting
 from pellucid.doors.onnx.running.module import Node
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -20,7 +19,6 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "Gather": ("weight", "indices"),
 }
 _USUAL = ("Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
-_MASKED = ("Where", "Add", "Mul", "Sub", "Max", "Min", "Clip", "Expand", "Slice", "Unsqueeze", "Cast", "Attention")
 
 
 def is_shape(value: Any) -> bool:
@@ -30,16 +28,6 @@ def is_shape(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.dtype in (torch.int64, torch.int32) and value.dim() <= 1 and value.numel() <= FEW
     return False
-
-
-def is_learned(node: Given, position: int, value: Tensor) -> bool:
-    """Is it a parameter?  Single numbers, statistics, limits, and masks that hold infinities are not."""
-    if not value.is_floating_point() or value.dim() == 0 or is_setting(node, position):
-        return isinstance(value, nn.Parameter)
-    if value.element_size() == 1:
-        return False
-    masks = node.op in _MASKED and bool(torch.isinf(value).any()) and not torch.isnan(value).any()
-    return not masks
 
 
 def buffer_name(node: Given, position: int, name: str, taken: Sequence[Any]) -> str:
