@@ -11,6 +11,8 @@ Stopped        somebody pressed stop before anything was known
 
 from __future__ import annotations
 
+_LONGEST = 200
+
 
 class PellucidError(Exception):
     """An error with `what` (the fact: what was given, what was expected) and `hint` (the next step).
@@ -45,3 +47,14 @@ class Missing(PellucidError):
 
 class Stopped(PellucidError):
     """The computation was stopped before any part of its result was known."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""What somebody else's exception says, as one sentence: its first line, or its kind where it says nothing.
+
+    >>> first_line(ValueError("too many values\nto unpack")), first_line(KeyError())
+    ('too many values.', 'KeyError.')
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = "".join(c if c.isprintable() else "?" for c in lines[0]) if lines else type(error).__name__
+    return f"{said[:_LONGEST].rstrip('. ')}."

@@ -14,7 +14,8 @@ from pellucid.architecture.graph import Graph
 from pellucid.architecture.overlay import Measure, Scale, Thumbnail
 from pellucid.architecture.overlays.channels import channel_axes
 from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
-from pellucid.core.recording.tape import Operation, Step, Tape
+from pellucid.core.recording.step import Step
+from pellucid.core.recording.tape import Operation, Tape
 
 SIDE, CHANNELS, MOST_PICTURES = 24, 4, 600
 NEAR = 0.01  # of the whole range: that close to its end a unit counts as saturated

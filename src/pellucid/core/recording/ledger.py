@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pellucid.core.recording.tape import Origin, Ref, Value
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Origin, Value
 
 
 class _Entry(NamedTuple):

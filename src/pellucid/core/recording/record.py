@@ -16,16 +16,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from pellucid.core.branches import branches_taken
 from pellucid.core.errors import BadInput
 from pellucid.core.names import is_random_state, module_paths, named_arguments, named_weights, operation_name
 from pellucid.core.recording.fake import faked
 from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.recording.ledger import Ledger, storage_key
+from pellucid.core.recording.modes import Functions, Kernels
 from pellucid.core.recording.source import source_line
-from pellucid.core.recording.tape import Module, ModuleCall, Operation, Ref, Step, Tape
+from pellucid.core.recording.step import Ref, Step
+from pellucid.core.recording.tape import Module, ModuleCall, Operation, Tape
 from pellucid.core.structure import leaves, private, rebuilt
 
 
@@ -130,8 +131,9 @@ class Recorder:
             for path, module in self.paths.items():
                 if path and not isinstance(module, torch.jit.ScriptModule):
                     self._follow(path, module, stack)
-            stack.enter_context(_Kernels(self))
-            stack.enter_context(_Functions(self))
+            stack.enter_context(Kernels(self.kernel))
+            stack.enter_context(Functions(self.function))
+            stack.enter_context(branches_taken(self.paths[""]))
             with self.quietly():
                 self._enter("", args, kwargs)
             out = model(*args, **kwargs)
@@ -276,25 +278,3 @@ class Recorder:
             name: str = module._get_name()  # type: ignore[no-untyped-call]
             modules.append(Module(path, name, self.counts[path], sum(p.numel() for p in own)))
         return tuple(modules)
-
-
-class _Functions(TorchFunctionMode):
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.recorder.function(func, args, kwargs or {})
-
-
-class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.recorder = recorder
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch loads its whole compiler (80 MB, a second) in order to keep it away from here
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.recorder.kernel(func, args, kwargs or {})

@@ -12,17 +12,11 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput
 from pellucid.core.facing import shape_seen
 from pellucid.core.names import module_paths, named_arguments, named_weights
+from pellucid.core.recording.step import Ref, Step, bind, filled
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, private, rebuilt
 
 Origin: TypeAlias = Literal["input", "parameter", "buffer", "constant", "operation"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """The place of a tensor inside recorded arguments: the value's number."""
-
-    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +101,6 @@ class Module:
     kind: str
     calls: int
     parameters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How to run an operation again: the function and its arguments, with a `Ref` in every tensor's place.
-
-    `function` is the path of a module when the module is opaque, None when there is nothing to run.  `renames` lists
-    the values (new, old) that are the same tensor object before and after the operation wrote into its memory.
-    """
-
-    function: Callable[..., Any] | str | None
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    result: Any
-    renames: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +200,18 @@ class Tape:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        see: Callable[[Operation, Mapping[int, Tensor]], None] | None = None,
+        see: Callable[[Operation, dict[int, Tensor]], None] | None = None,
         begin: Callable[[], None] | None = None,
+        copied: Callable[[Tensor], Tensor] | None = None,
     ) -> Any:
         """Run the recorded operations again, one by one, on new inputs; the model's own code does not run.
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
         that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
-        values that are alive behind it; `begin` is called when all is ready for the first.  Equal to the original
-        output bit for bit on equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a
-        tape without numbers, or other parameters.
+        values that are alive behind it, and may put others in their place; `begin` is called when all is ready for the
+        first; `copied` makes the copies of the inputs that are run on.  Equal to the original output bit for bit on
+        equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a tape without numbers,
+        or other parameters.
 
         >>> import torch
         >>> from pellucid.core.recording.record import record_module
@@ -242,7 +223,7 @@ class Tape:
         """
         if self.fake:
             raise BadInput("This tape was recorded without numbers (fake=True).", "Record the pass with fake=False.")
-        env = self._start(model, *private((args, dict(kwargs or {}))))
+        env = self._start(model, *private((args, dict(kwargs or {})), *([copied] if copied else ())))
         last = self._last_uses()
         modules = module_paths(model)
         if begin is not None:
@@ -250,8 +231,8 @@ class Tape:
         for op, step in zip(self.operations, self.steps, strict=True):
             if step.function is not None:
                 function = modules[step.function] if isinstance(step.function, str) else step.function
-                out = function(*_filled(step.args, env), **_filled(dict(step.kwargs), env))
-                _bind(step, out, env)
+                out = function(*filled(step.args, env), **filled(dict(step.kwargs), env))
+                bind(step, out, env)
             env.update({new: env[old] for new, old in step.renames})
             if see is not None:
                 see(op, env)
@@ -285,16 +266,3 @@ class Tape:
         for v, index in last.items():
             done.setdefault(index, []).append(v)
         return done
-
-
-def _filled(template: Any, env: Mapping[int, Tensor]) -> Any:
-    return rebuilt(template, lambda ref: env[ref.id], Ref)
-
-
-def _bind(step: Step, out: Any, env: dict[int, Tensor]) -> None:
-    """Give an operation's outputs their numbers."""
-    deep = isinstance(step.function, str)
-    found, refs = leaves(out, deep=deep), leaves(step.result, Ref, deep=deep)
-    if len(found) != len(refs):
-        raise BadInput("An operation put out another number of tensors than recorded.", "Record this input anew.")
-    env.update({ref.id: v for ref, v in zip(refs, found, strict=True)})
