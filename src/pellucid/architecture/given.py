@@ -70,10 +70,15 @@ def _arranged(x: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]
         named = {str(name): v for name, v in x.items()}
         alone = takes.by_place and not takes.any_name and named.keys().isdisjoint((*takes.by_place, *takes.by_name))
         return ((x,), {}) if alone else ((), named)
-    if isinstance(x, tuple | list) and not _is_shape(x):
-        alone = isinstance(x, list) and (takes.lists or (not takes.any_place and len(x) > len(takes.by_place)))
-        return ((x,) if alone or hasattr(x, "_fields") else tuple(x)), {}
-    return (x,), {}
+    if not isinstance(x, tuple | list) or _is_shape(x) or hasattr(x, "_fields"):
+        return (x,), {}
+    too_many = not takes.any_place and len(x) > len(takes.by_place)
+    if isinstance(x, list) and (takes.lists or too_many):
+        return (x,), {}
+    if too_many:
+        what = f"{len(x)} inputs were given; the network takes {len(takes.by_place)}."
+        raise BadInput(what, f"It takes: {', '.join((*takes.by_place, *takes.by_name)) or 'nothing'}.")
+    return tuple(x), {}
 
 
 def _no_input(x: Any) -> BadInput:

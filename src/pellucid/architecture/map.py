@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import torch
 from torch import nn
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.given import Call, Given, call_of, guessed, said_of
-from pellucid.architecture.overlay import Overlay, of_structure
+from pellucid.architecture.overlay import of_structure
 from pellucid.architecture.overlays.activity import activity
 from pellucid.architecture.overlays.fields import fields
 from pellucid.architecture.overlays.gradients import gradients
@@ -24,12 +24,13 @@ from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
-from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.errors import BadInput, PellucidError, first_line, said
 from pellucid.core.misfit import misfit
 from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.core.structure import private
 from pellucid.doors.files import printable
 from pellucid.doors.hub import PACKAGES
 from pellucid.doors.kinds import kind_of
@@ -42,6 +43,7 @@ from pellucid.doors.transformers.hugging_face import blueprint
 from pellucid.doors.weight_files.listing import is_listed, listed
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
+T = TypeVar("T")
 LARGE = 300_000_000
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
@@ -122,7 +124,7 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
     try:
         tape = _recorded(model, call, fake=True, again=False)
     except Exception as error:
-        why_not = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+        why_not = f"It could not be run on {call.said}: {first_line(error)} {HOW}"
         return _tree(model, name, name, (note, why_not))
     return of_tape(tape, name, name, (note, f"Run on {call.said}."))
 
@@ -156,9 +158,13 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
         try:
             tape = _recorded(model, call, fake=shapes_only, again=fake is None)
         except Exception as error:
-            if x is not None:
+            if x is not None and not _runs(model, call, error):
                 _refuse(error, call)
-            why = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+            why = f"It could not be run on {call.said}: {first_line(error)} {HOW}"
+            if x is not None:
+                why = (
+                    f"It runs, but was not followed, and its modules alone are shown. PyTorch says: {first_line(error)}"
+                )
             return _tree(model, net.name, net.source, (*net.notes, why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
@@ -184,10 +190,22 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
     except Exception as error:
         if x is not None:
             _refuse(error, call)
-        reason = error.what if isinstance(error, PellucidError) else f"{type(error).__name__}."
+        reason = error.what if isinstance(error, PellucidError) else first_line(error)
         return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {reason}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
+
+
+def _runs(model: nn.Module, call: Call, error: Exception) -> bool:
+    """Does the network itself run on numbers that were given, so that an error was the recording's?"""
+    if not call.real or isinstance(error, PellucidError):
+        return False
+    args, kwargs = private((call.args, dict(call.kwargs)))
+    try:
+        model(*args, **kwargs)
+    except Exception:
+        return False
+    return True
 
 
 def _refuse(error: Exception, call: Call) -> NoReturn:
@@ -234,14 +252,24 @@ def _recorded(model: nn.Module, call: Call, *, fake: bool, again: bool) -> Tape:
 def _with_numbers(
     found: Architecture, net: Network, model: nn.Module, tape: Tape, call: Call, *, time: bool
 ) -> Architecture:
-    overlay: Overlay = found.overlay
-    notes = found.notes
+    overlay, notes = found.overlay, found.notes
     if call.real:
-        measures, pictures = activity(tape, model, call, found.graph)
-        overlay = replace(overlay.with_measures(measures), pictures=pictures)
-        more, why = gradients(net, tape, call, found.graph)
+        lived, why = _tried("activations", lambda: activity(tape, model, call, found.graph))
+        if lived is not None:
+            overlay = replace(overlay.with_measures(lived[0]), pictures=lived[1])
+        more, why_not = gradients(net, tape, call, found.graph)
         overlay = overlay.with_measures(more)
-        notes = (*notes, why) if why else notes
+        notes = (*notes, *filter(None, (why, why_not)))
     if time:
-        overlay = overlay.with_measures(timed(tape, model, call, found.graph))
+        spent, why = _tried("times", lambda: timed(tape, model, call, found.graph))
+        overlay = overlay.with_measures(spent or {})
+        notes = (*notes, why) if why else notes
     return replace(found, overlay=overlay, notes=notes)
+
+
+def _tried(what: str, look: Callable[[], T]) -> tuple[T | None, str]:
+    """What a look at a recorded pass finds, or a note on why it cannot be had: the map itself is known by then."""
+    try:
+        return look(), ""
+    except Exception as error:
+        return None, f"No {what}: {said(error)}"

@@ -59,7 +59,7 @@ def _names(code: CodeType) -> bool:
 
 class _Taken(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        run = _RUN.get(func.name()) if isinstance(func, HigherOrderOperator) else None
+        run = _RUN.get(str(getattr(func, "__name__", ""))) if isinstance(func, HigherOrderOperator) else None
         return func(*args, **(kwargs or {})) if run is None else run(*args, **(kwargs or {}))
 
 

@@ -50,6 +50,8 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
         value = values.get(op.outputs[0]) if op.outputs else None
         if op.index not in nodes or value is None or not value.is_floating_point() or not value.numel():
             return
+        if value.layout != torch.strided or value.is_nested:  # torch has no arithmetic for these that would tell
+            return
         node = nodes[op.index]
         axis = channels.get(op.outputs[0], unit_axis(value.ndim, op.name)) if value.ndim > 3 else None
         for name, number in numbers(value, op, tape.steps[op.index], axis).items():

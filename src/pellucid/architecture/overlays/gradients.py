@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ from pellucid.architecture.overlay import Measure
 from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
 from pellucid.core.answer import Operations, follow
 from pellucid.core.branches import branches_taken
-from pellucid.core.errors import PellucidError, first_line
+from pellucid.core.errors import said
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.recording.tape import Operation, Tape
@@ -44,7 +45,7 @@ def gradients(net: Network, tape: Tape, call: Call, graph: Graph) -> tuple[dict[
             output = watch.replayed(model, call) if scripted else watch.ran(model, call)
             why = watch.differentiated(net, output)
     except Exception as error:  # whatever the way back meets, the map itself is known
-        why = error.what if isinstance(error, PellucidError) else f"PyTorch says: {first_line(error)}"
+        why = said(error)
     if why:
         return {}, f"No gradients: {why}"
     found = {node: watch.norm(op.site) for node, op in flowing.items() if op.site in watch.squares}
@@ -107,13 +108,14 @@ class _Watch:
         if not value.requires_grad and torch.is_grad_enabled() and self._is_new(op):
             value = self._start(value)
         if value.requires_grad:
-            value.register_hook(partial(self._heard, op.site))
+            value.register_hook(partial(self._heard, op.site))  # type: ignore[no-untyped-call]
         self.squares[op.site] = 0.0
         return value
 
     def _heard(self, site: Site, grad: Tensor) -> None:
-        square = torch.linalg.vector_norm(grad.detach().to_dense() if grad.is_sparse else grad.detach()).double()
-        self.squares[site] = float(square.square())
+        grad = grad.detach()
+        dense = torch.cat([part.flatten() for part in grad.unbind()]) if grad.is_nested else grad.to_dense()
+        self.squares[site] = float(torch.linalg.vector_norm(dense).double().square())
 
     def _is_new(self, op: Operation) -> bool:
         """Does it lie in memory of its own?  A copy of what shares memory would not see what is written there."""
@@ -136,7 +138,7 @@ class _Watch:
 
     def norm(self, site: Site) -> float:
         """The root of the mean square over rows."""
-        return (self.squares[site] / max(1, self.rows)) ** 0.5
+        return math.sqrt(self.squares[site] / max(1, self.rows))
 
 
 def _flows(tape: Tape, op: Operation) -> bool:

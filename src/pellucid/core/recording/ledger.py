@@ -48,7 +48,7 @@ class Ledger:
         """A new value in this object."""
         key = storage_key(tensor)
         number = self._storages.setdefault(key, (len(self._storages), _storage(tensor)))[0]
-        shape, size = tuple(tensor.shape), tensor.numel() * tensor.element_size()
+        shape, size = shape_of(tensor), tensor.numel() * tensor.element_size()
         kind = (shape, str(tensor.dtype)[6:], str(tensor.device))
         value = Value(len(self.values), origin, name, *kind, size, number, varies, by)
         self.values.append(value)
@@ -116,6 +116,18 @@ class Ledger:
         if isinstance(v, tuple | list):
             return f"({', '.join(map(self._show, v[:8]))}{', ...' if len(v) > 8 else ''})"
         return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape; along an axis where the parts of a nested tensor are not equally long, the longest.
+
+    >>> shape_of(torch.nested.nested_tensor([torch.zeros(2, 4), torch.zeros(3, 4)]))
+    (2, 3, 4)
+    """
+    if not tensor.is_nested:
+        return tuple(tensor.shape)
+    parts = [tuple(part.shape) for part in tensor.detach().unbind()]
+    return (len(parts), *(max(sizes) for sizes in zip(*parts, strict=True)))
 
 
 def storage_key(tensor: Tensor) -> int:
