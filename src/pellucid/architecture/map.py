@@ -17,6 +17,7 @@ from pellucid.architecture.overlays.activity import activity
 from pellucid.architecture.overlays.fields import fields
 from pellucid.architecture.overlays.gradients import gradients
 from pellucid.architecture.overlays.timing import timed
+from pellucid.architecture.packed import packed
 from pellucid.architecture.sources.from_modules import from_modules
 from pellucid.architecture.sources.from_tape import from_tape, unused
 from pellucid.architecture.stored import FOLDER, is_there, of_listing
@@ -144,7 +145,7 @@ def _of_onnx(path: Path) -> Architecture:
 def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *, time: bool) -> Architecture:
     """The map of a pass, or of the modules alone where there is nothing to run it on."""
     net = what if isinstance(what, Network) else open_network(what)
-    notes = tuple(net.notes)
+    notes = (*net.notes, *packed(net.model))
     if isinstance(x, str | Path):
         read = reading(net, x)
         x, notes = read.x, (*notes, *read.notes)
@@ -165,7 +166,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
                 why = (
                     f"It runs, but was not followed, and its modules alone are shown. PyTorch says: {first_line(error)}"
                 )
-            return _tree(model, net.name, net.source, (*net.notes, why))
+            return _tree(model, net.name, net.source, (*net.notes, *packed(net.model), why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
 
@@ -177,7 +178,12 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     overlay = of_structure(graph).with_measures(fields(tape, graph))
     if tape.data_dependent:
         notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
-    return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
+    found = totals(graph, unused(tape), sum(sizes.values()))
+    if tape.unseen:
+        where = ", ".join(sorted(tape.unseen))
+        notes = (*notes, f"Nothing was seen inside of what ran in other threads: {where}. Its FLOPs are not counted.")
+        found = replace(found, more_flops=found.flops is not None)
+    return Architecture(graph, found, overlay, notes)
 
 
 def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Architecture:

@@ -57,13 +57,13 @@ def first_line(error: BaseException) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = "".join(c if c.isprintable() else "?" for c in lines[0]) if lines else type(error).__name__
-    return f"{said[:_LONGEST].rstrip('. ')}."
+    return f"{said[:_LONGEST]}..." if len(said) > _LONGEST else f"{said.rstrip('. ')}."
 
 
 def said(error: Exception) -> str:
-    """Why something failed, as a sentence: what an error of ours says, or torch's or the model's own words as theirs.
+    """Why something failed, as a sentence: what an error of ours says, or the words of another's.
 
     >>> said(BadInput("No input was given.", "Give one.")), said(RuntimeError("sizes differ"))
-    ('No input was given.', 'PyTorch says: sizes differ.')
+    ('No input was given.', 'The error was: sizes differ.')
     """
-    return error.what if isinstance(error, PellucidError) else f"PyTorch says: {first_line(error)}"
+    return error.what if isinstance(error, PellucidError) else f"The error was: {first_line(error)}"

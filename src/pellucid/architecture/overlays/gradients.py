@@ -22,6 +22,7 @@ from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.site import Site
+from pellucid.core.slopes import slopes
 from pellucid.core.structure import leaves, private, rebuilt
 
 NO_SLOPE = "its output does not depend on the input in a way that can be differentiated."
@@ -112,7 +113,9 @@ class _Watch:
         self.squares[op.site] = 0.0
         return value
 
-    def _heard(self, site: Site, grad: Tensor) -> None:
+    def _heard(self, site: Site, grad: Tensor | None) -> None:
+        if grad is None:  # quantized operations look differentiable and are not
+            return
         grad = grad.detach()
         dense = torch.cat([part.flatten() for part in grad.unbind()]) if grad.is_nested else grad.to_dense()
         self.squares[site] = float(torch.linalg.vector_norm(dense).double().square())
@@ -128,13 +131,12 @@ class _Watch:
         if scores.ndim != 2:
             return f"the output {tuple(scores.shape)} has no top class."
         if not scores.is_floating_point():
-            return f"the output is made of {str(scores.dtype).removeprefix('torch.')} numbers, which have no slope."
+            return f"the output is of {str(scores.dtype).removeprefix('torch.')}, which has no slope."
         if not scores.requires_grad:
             return NO_SLOPE
         self.rows = len(scores)
-        top = scores.gather(1, scores.detach().argmax(1, keepdim=True)).sum()
-        found = torch.autograd.grad(top, self.starts, allow_unused=True)
-        return NO_SLOPE if all(grad is None for grad in found) else ""
+        top = scores.gather(1, scores.detach().argmax(1, keepdim=True))
+        return "" if slopes(net.name, top, self.starts) else NO_SLOPE
 
     def norm(self, site: Site) -> float:
         """The root of the mean square over rows."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -108,6 +109,9 @@ class Recorder:
         self.silent: set[str] = set()
         self.stack: list[_Running] = []
         self.frame: _Frame | None = None
+        self.thread, self.lock = get_ident(), Lock()
+        self.elsewhere: Counter[int] = Counter()  # how deep another thread is in the modules that it runs
+        self.unseen: set[str] = set()
         self.turned = frozenset(getattr(model, "channels_last_sites", ()))
         buffers = {id(v) for v in model.buffers()}
         for name, v in named_weights(model).items():
@@ -142,17 +146,32 @@ class Recorder:
         return out
 
     def _follow(self, path: str, module: nn.Module, stack: ExitStack) -> None:
-        before = partial(self._before, path)
+        before, after = partial(self._before, path), partial(self._after, path)
         stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-        stack.callback(module.register_forward_hook(self._after, with_kwargs=True, always_call=True).remove)
+        stack.callback(module.register_forward_hook(after, with_kwargs=True, always_call=True).remove)
 
     def _before(self, path: str, _: nn.Module, args: Any, kwargs: Any) -> None:
+        if get_ident() != self.thread:
+            self.elsewhere[get_ident()] += 1
+            return
         with self.quietly():
             self._enter(path, args, kwargs)
 
-    def _after(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+    def _after(self, path: str, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        if get_ident() != self.thread:
+            self._ran_elsewhere(path, module, args, kwargs, out)
+            return
         with self.quietly():
             self._leave(module, args, kwargs, out)
+
+    def _ran_elsewhere(self, path: str, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        """Modes are blind to other threads: a module that ran in one is opaque, with all that it holds."""
+        self.elsewhere[get_ident()] -= 1
+        if not self.elsewhere[get_ident()]:
+            with self.lock:
+                self.unseen.add(path)
+                self._enter(path, args, kwargs)
+                self._leave(module, args, kwargs, out)
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
@@ -267,6 +286,7 @@ class Recorder:
             tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(),
             frozenset(self.silent), fake, tuple(self.steps), result, self.ledger.constants, kept, self.turned,
             frozenset(path for path, module in self.paths.items() if getattr(module, "in_pieces", False)),
+            frozenset(self.unseen),
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:

@@ -109,7 +109,8 @@ class Tape:
 
     `silent` names the functions that only asked about metadata (shape, device) and are no operations; `turned` the
     modules whose values are shown with channels second, though the network keeps them last; `pieces` those of which one
-    run is several calls, since operations of others stand between theirs (in a file's order).
+    run is several calls, since operations of others stand between theirs (in a file's order); `unseen` those that ran
+    in another thread, of which nothing inside was seen.
     """
 
     operations: tuple[Operation, ...]
@@ -124,6 +125,7 @@ class Tape:
     kept: Mapping[int, Tensor] = field(repr=False)
     turned: frozenset[str] = frozenset()
     pieces: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
 
     @property
     def edges(self) -> tuple[tuple[int, int, int], ...]:
