@@ -163,9 +163,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
                 _refuse(error, call)
             why = f"It could not be run on {call.said}: {first_line(error)} {HOW}"
             if x is not None:
-                why = (
-                    f"It runs, but was not followed, and its modules alone are shown. PyTorch says: {first_line(error)}"
-                )
+                why = f"It runs, but was not followed: its modules alone are shown. {said(error)}"
             return _tree(model, net.name, net.source, (*net.notes, *packed(net.model), why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dis
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import pairwise
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -33,9 +33,7 @@ def branches_taken(model: nn.Module) -> Iterator[None]:
 
 
 def names_branches(model: nn.Module) -> bool:
-    """Does the code of a module that it holds name one of them?
-
-    Helpers outside of `forward` are not read.
+    """Does the code of a module that it holds, or of a function that this calls, name one of them?
 
     >>> class Either(nn.Module):
     ...     def forward(self, x):
@@ -43,16 +41,34 @@ def names_branches(model: nn.Module) -> bool:
     >>> names_branches(nn.Sequential(Either())), names_branches(nn.Sequential(nn.ReLU()))
     (True, False)
     """
-    kinds = {type(module) for module in model.modules()}
-    return any(_names(code) for kind in kinds if (code := getattr(getattr(kind, "forward", None), "__code__", None)))
+    return any([_of_kind(kind) for kind in {type(module) for module in model.modules()}])
 
 
-@lru_cache(maxsize=1024)
+def _of_kind(kind: type) -> bool:
+    if kind not in _KNOWN:
+        own = [base for base in kind.__mro__ if not base.__module__.startswith("torch.nn.")]
+        _KNOWN[kind] = any(_named_by([f for base in own for f in vars(base).values() if isinstance(f, FunctionType)]))
+    return _KNOWN[kind]
+
+
+def _named_by(functions: list[FunctionType]) -> Iterator[bool]:
+    """Function by function, and by those that they call in turn: does it name one?"""
+    seen: set[FunctionType] = set()
+    while functions:
+        function = functions.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        yield _names(function.__code__)
+        called = (function.__globals__.get(name) for name in function.__code__.co_names)
+        functions.extend(f for f in called if isinstance(f, FunctionType) and not f.__module__.startswith("torch"))
+
+
 def _names(code: CodeType) -> bool:
     """Does it load one from torch, or as a global of its own?  A module's `self.cond` is something else."""
-    if not _RUN.keys().isdisjoint(code.co_names):
+    if not _NAMES.isdisjoint(code.co_names):
         pairs = pairwise((step.opname, step.argval) for step in dis.get_instructions(code))
-        if any(name in _RUN and (where in _HOMES or op == "LOAD_GLOBAL") for (_, where), (op, name) in pairs):
+        if any(name in _NAMES and (where in _HOMES or op in _GLOBAL) for (_, where), (op, name) in pairs):
             return True
     return any(_names(const) for const in code.co_consts if isinstance(const, CodeType))
 
@@ -75,4 +91,7 @@ def _loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], carried: Any
 
 
 _RUN: Mapping[str, Callable[..., Any]] = {"cond": _branch, "while_loop": _loop}
+_NAMES = frozenset((*_RUN, "flex_attention"))  # the last needs no compiler either
 _HOMES = ("torch", "higher_order", "control_flow")
+_GLOBAL = ("LOAD_GLOBAL", "IMPORT_FROM")
+_KNOWN: WeakKeyDictionary[type, bool] = WeakKeyDictionary()

@@ -27,7 +27,7 @@ from pellucid.core.replaced import at_embeddings, instead
 from pellucid.core.rule import Met, Rewire, Rule
 from pellucid.core.run import current
 from pellucid.core.site import Site
-from pellucid.core.slopes import slopes
+from pellucid.core.slopes import no_gradient, slopes
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 
@@ -229,10 +229,7 @@ class Score:
 
     def no_gradient(self) -> BadModel:
         """What is said when the score cannot be differentiated."""
-        return BadModel(
-            f"The score {self.target} does not depend differentiably on what is to be explained.",
-            "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
-        )
+        return no_gradient(self.target)
 
     def _ask(
         self, x: Tensors, rows: Tensor, *, sites: tuple[Site, ...] = (), leaves: bool = False, whole: bool = True

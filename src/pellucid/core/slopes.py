@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.errors import BadModel
+from pellucid.core.target import Target
 
 
 def slopes(name: str, score: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
@@ -27,3 +28,11 @@ def slopes(name: str, score: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
     if all(grad is None for grad in found):  # quantized operations look differentiable and are not
         return []
     return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, found, strict=True)]
+
+
+def no_gradient(target: Target) -> BadModel:
+    """What is said when the score cannot be differentiated."""
+    return BadModel(
+        f"The score {target} does not depend differentiably on what is to be explained.",
+        "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
+    )

@@ -12,10 +12,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 Seen: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
+def transformed() -> bool:
+    """Does this run inside of a transform, `torch.vmap` or `torch.func.grad`?"""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 class Functions(TorchFunctionMode):
     """Hands each torch function that the model calls to `see`, which runs it.
 
-    Inside of a transform (`torch.vmap`, `torch.func.grad`) tensors stand for many at once, and have neither memory nor
+    Inside of a transform tensors stand for many at once, and have neither memory nor
     a shape that could be written down: there the kernels are seen alone, which run on the tensors themselves.
     """
 
@@ -25,13 +30,15 @@ class Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function."""
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if transformed():
             return func(*args, **(kwargs or {}))
         return self.see(func, args, kwargs or {})
 
 
 class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
-    """Hands each kernel that runs to `see`, which runs it."""
+    """Hands each kernel that runs to `see`, which runs it; an operator that takes functions (`scan`) is one as well."""
+
+    supports_higher_order_operators = True
 
     def __init__(self, see: Seen) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

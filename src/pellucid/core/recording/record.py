@@ -24,7 +24,7 @@ from pellucid.core.names import is_random_state, module_paths, named_arguments, 
 from pellucid.core.recording.fake import faked
 from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.recording.ledger import Ledger, storage_key
-from pellucid.core.recording.modes import Functions, Kernels
+from pellucid.core.recording.modes import Functions, Kernels, transformed
 from pellucid.core.recording.source import source_line
 from pellucid.core.recording.step import Ref, Step
 from pellucid.core.recording.tape import Module, ModuleCall, Operation, Tape
@@ -153,16 +153,16 @@ class Recorder:
     def _before(self, path: str, _: nn.Module, args: Any, kwargs: Any) -> None:
         if get_ident() != self.thread:
             self.elsewhere[get_ident()] += 1
-            return
-        with self.quietly():
-            self._enter(path, args, kwargs)
+        elif not transformed():
+            with self.quietly():
+                self._enter(path, args, kwargs)
 
     def _after(self, path: str, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         if get_ident() != self.thread:
             self._ran_elsewhere(path, module, args, kwargs, out)
-            return
-        with self.quietly():
-            self._leave(module, args, kwargs, out)
+        elif not transformed():
+            with self.quietly():
+                self._leave(module, args, kwargs, out)
 
     def _ran_elsewhere(self, path: str, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
         """Modes are blind to other threads: a module that ran in one is opaque, with all that it holds."""
