@@ -70,7 +70,7 @@ def _arranged(x: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]
         named = {str(name): v for name, v in x.items()}
         alone = takes.by_place and not takes.any_name and named.keys().isdisjoint((*takes.by_place, *takes.by_name))
         return ((x,), {}) if alone else ((), named)
-    if not isinstance(x, tuple | list) or _is_shape(x) or hasattr(x, "_fields"):
+    if not isinstance(x, tuple | list) or hasattr(x, "_fields") or all(type(v) is int for v in x):
         return (x,), {}
     too_many = not takes.any_place and len(x) > len(takes.by_place)
     if isinstance(x, list) and (takes.lists or too_many):
