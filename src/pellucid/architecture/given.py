@@ -98,9 +98,9 @@ def _argument(v: Any, model: nn.Module, made: list[Tensor]) -> Any:
     if hasattr(v, "__array__") and not isinstance(v, Tensor):
         raise _no_input(v)
     if _is_shape(v):
-        dtype, device = _dtype(model), _device(model)
-        _refuse_unusable(tuple(v), dtype, device)
-        made.append(torch.zeros(tuple(v), dtype=dtype, device=device))
+        shape, dtype, device = tuple(int(n) for n in v), _dtype(model), _device(model)
+        _refuse_unusable(shape, dtype, device)
+        made.append(torch.zeros(shape, dtype=dtype, device=device))
         return made[-1]
     if type(v) in (list, tuple) and not leaves(v):
         if v and all(isinstance(n, int) for n in v):

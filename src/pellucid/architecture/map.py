@@ -173,7 +173,9 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     """The map of a pass that was recorded before, by `pl.record`."""
     graph = from_tape(tape, name or next((m.kind for m in tape.modules if not m.path), ""), source)
     sizes = {v.name: v.bytes for v in tape.values if v.origin == "parameter"}
-    overlay = of_structure(graph).with_measures(fields(tape, graph))
+    seen, why = _tried("receptive fields", lambda: fields(tape, graph))
+    overlay = of_structure(graph).with_measures(seen or {})
+    notes = (*notes, why) if why else notes
     if tape.data_dependent:
         notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
     found = totals(graph, unused(tape), sum(sizes.values()))

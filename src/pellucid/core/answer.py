@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
+from pellucid.core.branches import transformed
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.facing import facing
 from pellucid.core.names import module_paths, operation_name
@@ -244,7 +245,7 @@ class Operations(TorchFunctionMode):
         """Run the operation and show it."""
         out = func(*args, **(kwargs or {}))
         # a kernel that another mode runs, seen a second time; a function inside of torch.vmap, which is not recorded
-        if isinstance(func, OpOverload) or torch._C._functorch.peek_interpreter_stack() is not None:
+        if isinstance(func, OpOverload) or transformed():
             return out
         here, name = self.inside[-1], operation_name(func)
         number = self.done.get((here, name), 0)

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch._C._functorch import peek_interpreter_stack
 from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
 
@@ -71,6 +72,11 @@ def _names(code: CodeType) -> bool:
         if any(name in _NAMES and (where in _HOMES or op in _GLOBAL) for (_, where), (op, name) in pairs):
             return True
     return any(_names(const) for const in code.co_consts if isinstance(const, CodeType))
+
+
+def transformed() -> bool:
+    """Does this run inside of a transform, `torch.vmap` or `torch.func.grad`?"""
+    return peek_interpreter_stack() is not None
 
 
 class _Taken(TorchFunctionMode):

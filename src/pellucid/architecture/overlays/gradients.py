@@ -40,9 +40,9 @@ def gradients(net: Network, tape: Tape, call: Call, graph: Graph) -> tuple[dict[
     if not flowing:
         return {}, ""
     scripted = all(op.hidden for op in flowing.values())
+    watch = _Watch(tape)
     try:
         with net.lease() as model, torch.enable_grad():
-            watch = _Watch(tape)
             output = watch.replayed(model, call) if scripted else watch.ran(model, call)
             why = watch.differentiated(net, output)
     except Exception as error:  # whatever the way back meets, the map itself is known

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pellucid.core.branches import transformed
+
 Seen: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-
-
-def transformed() -> bool:
-    """Does this run inside of a transform, `torch.vmap` or `torch.func.grad`?"""
-    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 class Functions(TorchFunctionMode):

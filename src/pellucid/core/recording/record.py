@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.core.branches import branches_taken
+from pellucid.core.branches import branches_taken, transformed
 from pellucid.core.errors import BadInput
 from pellucid.core.names import is_random_state, module_paths, named_arguments, named_weights, operation_name
 from pellucid.core.recording.fake import faked
 from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.recording.ledger import Ledger, storage_key
-from pellucid.core.recording.modes import Functions, Kernels, transformed
+from pellucid.core.recording.modes import Functions, Kernels
 from pellucid.core.recording.source import source_line
 from pellucid.core.recording.step import Ref, Step
 from pellucid.core.recording.tape import Module, ModuleCall, Operation, Tape
