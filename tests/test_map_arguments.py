@@ -138,6 +138,7 @@ def test_shapes_may_stand_in_lists_and_beside_settings():
     [
         ((V, W), "2 inputs were given; the network takes 1"),
         ({"xs": "abc"}, "no input for a map"),
+        ({"sx": V}, "no argument of these names: 'sx'"),
         ((-1, 8), "is no shape"),
     ],
 )

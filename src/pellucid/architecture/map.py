@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -160,7 +160,7 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
             tape = _recorded(model, call, fake=shapes_only, again=fake is None)
         except Exception as error:
             if x is not None and not _runs(model, call, error):
-                _refuse(error, call)
+                _refuse(error, call, x)
             why = f"It could not be run on {call.said}: {first_line(error)} {HOW}"
             if x is not None:
                 why = f"It runs, but was not followed: its modules alone are shown. {said(error)}"
@@ -195,7 +195,7 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
         tape = _recorded(twin, call, fake=True, again=False)
     except Exception as error:
         if x is not None:
-            _refuse(error, call)
+            _refuse(error, call, x)
         reason = error.what if isinstance(error, PellucidError) else first_line(error)
         return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {reason}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
@@ -214,8 +214,12 @@ def _runs(model: nn.Module, call: Call, error: Exception) -> bool:
     return True
 
 
-def _refuse(error: Exception, call: Call) -> NoReturn:
+def _refuse(error: Exception, call: Call, x: Given) -> NoReturn:
     """Raise an error of a pass: as it is where numbers were given, else as a sentence about the shape."""
+    if isinstance(x, Mapping) and call.args and not isinstance(error, PellucidError):
+        names = printable(", ".join([repr(name) for name in x]), 120)
+        what = f"The network has no argument of these names: {names}. As its one argument they do not fit either."
+        raise BadInput(what, said(error)) from error
     if call.real or isinstance(error, PellucidError):
         raise error
     first = printable(str(error).partition("\n")[0], 240).rstrip(".")
