@@ -56,8 +56,9 @@ def map(
 ) -> Architecture:
     """The map of a network: modules, operations, shapes, parameters, FLOPs, memory, and what repeats.
 
-    `x` is an input (a tensor, several by name, a picture's file), the shape of one such as `(1, 3, 224, 224)`, or left
-    out where the network says itself what it takes.  With an input the boxes also show what happened in them: ranges,
+    `x` is what `forward` takes (a tensor, a list, an object; several in a tuple or by name, settings among them), a
+    picture's file, the shape of a tensor such as `(1, 3, 224, 224)`, or left out where the network says itself what it
+    takes.  With an input the boxes also show what happened in them: ranges,
     zeros, dead and saturated units, gradients, pictures of channels; with `time` how long each operation took.
 
     With `fake` nothing is computed and no weight is needed, so that a network on the meta device, larger than memory,
