@@ -99,6 +99,16 @@ class Arguments:
     any_name: bool = False
     lists: bool = False
 
+    @property
+    def others(self) -> bool:
+        """Does it also take what it does not name?"""
+        return self.any_place or self.any_name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names by which its inputs go: those by place, or a name of ours where it names none."""
+        return self.by_place or (("x",) if self.others else ())
+
 
 def arguments_of(model: nn.Module) -> Arguments:
     """What the model's `forward` takes.

@@ -67,11 +67,9 @@ class Network:
         self.output = output
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
         takes = arguments_of(model)
-        loose = takes.any_place or takes.any_name
-        own: tuple[str, ...] = takes.by_place or (("x",) if loose else ())
-        self._named_only = takes.by_name
-        self.inputs: tuple[str, ...] = own if inputs is None else tuple(inputs)
-        self._takes_any = loose or inputs is not None
+        own, self._named_only = takes.inputs, takes.by_name
+        self.inputs = own if inputs is None else tuple(inputs)
+        self._takes_any = takes.others or inputs is not None
         # names that skip some of forward's own arguments can only be given as names
         self._by_place = self.inputs == own[: len(self.inputs)] or not {*self.inputs} <= {*own, *self._named_only}
         self.words = words
