@@ -25,7 +25,7 @@ from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
-from pellucid.core.errors import BadInput, PellucidError, first_line, said
+from pellucid.core.errors import BadInput, PellucidError, said
 from pellucid.core.misfit import misfit
 from pellucid.core.names import module_paths, named_arguments
 from pellucid.core.network import Network
@@ -126,7 +126,7 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
     try:
         tape = _recorded(model, call, fake=True, again=False)
     except Exception as error:
-        why_not = f"It could not be run on {call.said}: {first_line(error)} {HOW}"
+        why_not = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
         return _tree(model, name, name, (note, why_not))
     return of_tape(tape, name, name, (note, f"Run on {call.said}."))
 
@@ -160,12 +160,12 @@ def _of_pass(what: Mappable, x: Given | str | Path | None, fake: bool | None, *,
         try:
             tape = _recorded(model, call, fake=shapes_only, again=fake is None)
         except Exception as error:
-            if x is not None and not _runs(model, call, error):
-                _refuse(error, call, x)
-            why = f"It could not be run on {call.said}: {first_line(error)} {HOW}"
+            if x is not None and (why := _not_followed(model, call, x, error)):
+                return _tree(model, net.name, net.source, (*notes, why))
             if x is not None:
-                why = f"It runs, but was not followed: its modules alone are shown. {said(error)}"
-            return _tree(model, net.name, net.source, (*net.notes, *packed(net.model), why))
+                _refuse(error, call)
+            why = f"It could not be run on {call.said}: {type(error).__name__}. {HOW}"
+            return _tree(model, net.name, net.source, (*net.notes, why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
 
@@ -196,31 +196,34 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
         tape = _recorded(twin, call, fake=True, again=False)
     except Exception as error:
         if x is not None:
-            _refuse(error, call, x)
-        reason = error.what if isinstance(error, PellucidError) else first_line(error)
+            _refuse(error, call)
+        reason = error.what if isinstance(error, PellucidError) else f"{type(error).__name__}."
         return _tree(twin, type(model).__name__, "", (note, f"It could not be run on {call.said}: {reason}"))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
 
 
-def _runs(model: nn.Module, call: Call, error: Exception) -> bool:
-    """Does the network itself run on numbers that were given, so that an error was the recording's?"""
+def _not_followed(model: nn.Module, call: Call, x: Given, error: Exception) -> str:
+    """A note where the network itself runs on numbers that were given, so that the error was the recording's; else ''.
+
+    Raises `BadInput` for a mapping whose names are no arguments of the network's.
+    """
     if not call.real or isinstance(error, PellucidError):
-        return False
+        return ""
     args, kwargs = private((call.args, dict(call.kwargs)))
     try:
         model(*args, **kwargs)
     except Exception:
-        return False
-    return True
-
-
-def _refuse(error: Exception, call: Call, x: Given) -> NoReturn:
-    """Raise an error of a pass: as it is where numbers were given, else as a sentence about the shape."""
-    if isinstance(x, Mapping) and call.args and not isinstance(error, PellucidError):
+        if not (isinstance(x, Mapping) and call.args):
+            return ""
         names = printable(", ".join([repr(name) for name in x]), 120)
         what = f"The network has no argument of these names: {names}. As its one argument they do not fit either."
         raise BadInput(what, said(error)) from error
+    return f"It runs, but was not followed: its modules alone are shown. {said(error)}"
+
+
+def _refuse(error: Exception, call: Call) -> NoReturn:
+    """Raise an error of a pass: as it is where numbers were given, else as a sentence about the shape."""
     if call.real or isinstance(error, PellucidError):
         raise error
     first = printable(str(error).partition("\n")[0], 240).rstrip(".")

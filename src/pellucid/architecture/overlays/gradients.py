@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -90,9 +91,10 @@ class _Watch:
     def replayed(self, model: nn.Module, call: Call) -> Any:
         """What a script puts out, operation by operation as it was recorded: PyTorch shows nothing inside of one."""
 
-        def see(op: Operation, values: dict[int, Tensor]) -> None:
-            if _flows(self.tape, op) and op.outputs[0] in values:
-                values[op.outputs[0]] = self._listened(op, values[op.outputs[0]])
+        def see(op: Operation, values: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
+            if not _flows(self.tape, op) or op.outputs[0] not in values:
+                return {}
+            return {op.outputs[0]: self._listened(op, values[op.outputs[0]])}
 
         return self.tape.replay(model, call.args, call.kwargs, see=see, copied=self._start)
 

@@ -202,7 +202,7 @@ class Tape:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
         *,
-        see: Callable[[Operation, dict[int, Tensor]], None] | None = None,
+        see: Callable[[Operation, Mapping[int, Tensor]], Mapping[int, Tensor] | None] | None = None,
         begin: Callable[[], None] | None = None,
         copied: Callable[[Tensor], Tensor] | None = None,
     ) -> Any:
@@ -210,7 +210,7 @@ class Tape:
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
         that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
-        values that are alive behind it, and may put others in their place; `begin` is called when all is ready for the
+        values that are alive behind it, and may give others in their place; `begin` is called when all is ready for the
         first; `copied` makes the copies of the inputs that are run on.  Equal to the original output bit for bit on
         equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a tape without numbers,
         or other parameters.
@@ -237,7 +237,7 @@ class Tape:
                 bind(step, out, env)
             env.update({new: env[old] for new, old in step.renames})
             if see is not None:
-                see(op, env)
+                env.update(see(op, env) or {})
             for v in last.get(op.index, ()):
                 del env[v]
         return rebuilt(self.result, lambda ref: env[ref.id], Ref, deep=True)
