@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from math import prod
 from typing import Any, TypeAlias
@@ -12,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.core.errors import BadInput
+from pellucid.core.names import arguments_of
 from pellucid.core.network import Network
+from pellucid.core.structure import leaves, named_tensors, rebuilt
+from pellucid.doors.files import printable
 from pellucid.doors.onnx.running.values import named_dtype
 from pellucid.doors.transformers.hugging_face import example
 
-Given: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
+Given: TypeAlias = Any  # whatever `forward` takes: tensors, shapes, lists, mappings, objects, settings
 LARGEST = 2 << 30  # bytes of an input that is made of its shape alone
 
 
@@ -32,31 +36,49 @@ class Call:
     @property
     def what(self) -> str:
         """Words for what it is run on: as it was said, or by its shapes."""
-        named = {str(i): v for i, v in enumerate(self.args)} if self.args else self.kwargs
+        named = dict(named_tensors(dict(enumerate(self.args)) if self.args else dict(self.kwargs)))
         shapes = [(f"{n} " if self.kwargs else "") + _x(tuple(v.shape)) for n, v in named.items()]
         return self.said or f"zeros of {', '.join(shapes)}"
 
 
 def call_of(x: Any, model: nn.Module) -> Call:
-    """The call for an input: tensors, or shapes (a tuple of numbers, several of them, or either by name).
+    """The call for an input: what `forward` takes, as it takes it, with shapes in the place of tensors or without.
 
-    Of a shape zeros are made, whole numbers where the network begins with an embedding.  Raises `BadInput` for anything
-    else, for a shape without numbers, and for one of more than 2 GiB.
+    A tensor, a tuple of numbers (its shape) or any object with tensors in it is the one argument; a tuple is several;
+    a list is several too, unless `forward` says that it takes one; a mapping gives arguments by name, unless none of
+    the names is one of `forward`'s.  Of a shape zeros are made, whole numbers where the network begins with an
+    embedding.  Settings (texts, numbers, None) are handed on as they are.  Raises `BadInput` for anything else, for a
+    shape without numbers, and for one of more than 2 GiB.
 
     >>> call_of((1, 3, 8, 8), nn.Conv2d(3, 4, 3)).args[0].shape
     torch.Size([1, 3, 8, 8])
     """
+    args, kwargs = _arranged(x, model)
+    made: list[Tensor] = []
+    args = tuple(_argument(v, model, made) for v in args)
+    kwargs = {name: _argument(v, model, made) for name, v in kwargs.items()}
+    tensors = leaves((args, kwargs), deep=True)
+    if not tensors:
+        raise _no_input(x)
+    return Call(args, kwargs, real=not made and not any(v.is_meta for v in tensors))
+
+
+def _arranged(x: Any, model: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What is given by place, and what by name."""
+    takes = arguments_of(model)
     if isinstance(x, Mapping):
-        named = {str(name): _tensor(v, model) for name, v in x.items()}
-        return Call((), named, all(isinstance(v, Tensor) for v in x.values()))
-    if isinstance(x, Tensor):
-        return Call((_tensor(x, model),), {}, real=not x.is_meta)
-    if isinstance(x, Sequence) and not isinstance(x, str) and x:
-        if all(isinstance(v, int) for v in x):
-            return Call((_tensor(x, model),), {}, real=False)
-        several = tuple(_tensor(v, model) for v in x)
-        return Call(several, {}, all(isinstance(v, Tensor) for v in x))
-    raise _no_input(x)
+        named = {str(name): v for name, v in x.items()}
+        alone = takes.by_place and not takes.any_name and named.keys().isdisjoint((*takes.by_place, *takes.by_name))
+        return ((x,), {}) if alone else ((), named)
+    if not isinstance(x, tuple | list) or hasattr(x, "_fields") or all(type(v) is int for v in x):
+        return (x,), {}
+    too_many = not takes.any_place and len(x) > len(takes.by_place)
+    if isinstance(x, list) and (takes.lists or too_many):
+        return (x,), {}
+    if too_many:
+        what = f"{len(x)} inputs were given; the network takes {len(takes.by_place)}."
+        raise BadInput(what, f"It takes: {', '.join((*takes.by_place, *takes.by_name)) or 'nothing'}.")
+    return tuple(x), {}
 
 
 def _no_input(x: Any) -> BadInput:
@@ -71,19 +93,36 @@ def _no_input(x: Any) -> BadInput:
     )
 
 
-def _tensor(v: Any, model: nn.Module) -> Tensor:
-    if isinstance(v, Tensor):
-        weight = next((p for p in model.parameters() if p.is_floating_point() and not p.is_meta), None)
-        if weight is None or v.is_meta:
-            return v
-        return v.detach().to(weight.device, weight.dtype if v.is_floating_point() else v.dtype)
-    if hasattr(v, "__array__"):
+def _argument(v: Any, model: nn.Module, made: list[Tensor]) -> Any:
+    """One argument as the network takes it; the zeros that are made for shapes in it are put on a list."""
+    if hasattr(v, "__array__") and not isinstance(v, Tensor):
         raise _no_input(v)
-    if not isinstance(v, Sequence) or isinstance(v, str) or not all(isinstance(n, int) and n >= 0 for n in v):
-        raise BadInput(f"{v!r} is no shape.", "Write whole numbers, batch first: (1, 3, 224, 224).")
-    dtype, device = _dtype(model), _device(model)
-    _refuse_unusable(tuple(v), dtype, device)
-    return torch.zeros(tuple(v), dtype=dtype, device=device)
+    if _is_shape(v):
+        shape, dtype, device = tuple(int(n) for n in v), _dtype(model), _device(model)
+        _refuse_unusable(shape, dtype, device)
+        made.append(torch.zeros(shape, dtype=dtype, device=device))
+        return made[-1]
+    if type(v) in (list, tuple) and not leaves(v):
+        if v and all(isinstance(n, int) for n in v):
+            raise BadInput(
+                f"{printable(repr(v), 80)} is no shape.", "Write whole numbers, batch first: (1, 3, 224, 224)."
+            )
+        return type(v)(_argument(part, model, made) for part in v)
+    if type(v) is dict and not leaves(v):
+        return {key: _argument(part, model, made) for key, part in v.items()}
+    weight = next((p for p in model.parameters() if p.is_floating_point() and not p.is_meta), None)
+    return v if weight is None else rebuilt(v, partial(_like, weight), deep=True)
+
+
+def _like(weight: Tensor, v: Tensor) -> Tensor:
+    """The tensor on the device, and a floating one in the type, of the weights."""
+    dtype = weight.dtype if v.is_floating_point() else v.dtype
+    fits = v.is_meta or (v.device == weight.device and v.dtype == dtype)
+    return v if fits else v.detach().to(weight.device, dtype)
+
+
+def _is_shape(v: Any) -> bool:
+    return isinstance(v, tuple | list) and bool(v) and all(type(n) is int and n >= 0 for n in v)
 
 
 def _refuse_unusable(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:

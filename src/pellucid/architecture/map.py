@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import torch
 from torch import nn
 
 from pellucid.architecture.architecture import Architecture
 from pellucid.architecture.given import Call, Given, call_of, guessed, said_of
-from pellucid.architecture.overlay import Overlay, of_structure
+from pellucid.architecture.overlay import of_structure
 from pellucid.architecture.overlays.activity import activity
 from pellucid.architecture.overlays.fields import fields
 from pellucid.architecture.overlays.gradients import gradients
 from pellucid.architecture.overlays.timing import timed
+from pellucid.architecture.packed import packed
 from pellucid.architecture.sources.from_modules import from_modules
 from pellucid.architecture.sources.from_tape import from_tape, unused
 from pellucid.architecture.stored import FOLDER, is_there, is_unknown, of_listing
@@ -24,12 +25,13 @@ from pellucid.architecture.totals import totals
 from pellucid.architecture.unrun import of_onnx, worth_running
 from pellucid.core.as_trained import doubts
 from pellucid.core.double import double, why_not_doubled
-from pellucid.core.errors import BadInput, PellucidError
+from pellucid.core.errors import BadInput, PellucidError, said
 from pellucid.core.misfit import misfit
 from pellucid.core.names import learned, module_paths, named_arguments
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
 from pellucid.core.recording.tape import Tape
+from pellucid.core.structure import private
 from pellucid.doors.files import printable
 from pellucid.doors.hub import PACKAGES
 from pellucid.doors.kinds import kind_of, meant
@@ -44,6 +46,7 @@ from pellucid.doors.transformers.hugging_face import blueprint
 from pellucid.doors.weight_files.listing import is_listed, listed
 
 Mappable: TypeAlias = Network | nn.Module | str | Path | Callable[..., Any]
+T = TypeVar("T")
 LARGE = 300_000_000
 HOW = "Give an input or its shape, pl.map(net, (1, 3, 224, 224)) or --shape 1x3x224x224, to see operations and costs."
 
@@ -55,8 +58,9 @@ def map(
 ) -> Architecture:
     """The map of a network: modules, operations, shapes, parameters, FLOPs, memory, and what repeats.
 
-    `x` is an input (a tensor, several by name, a picture's file), the shape of one such as `(1, 3, 224, 224)`, or left
-    out where the network says itself what it takes.  With an input the boxes also show what happened in them: ranges,
+    `x` is what `forward` takes (a tensor, a list, an object; several in a tuple or by name, settings among them), a
+    picture's file, the shape of a tensor such as `(1, 3, 224, 224)`, or left out where the network says itself what it
+    takes.  With an input the boxes also show what happened in them: ranges,
     zeros, dead and saturated units, gradients, pictures of channels; with `time` how long each operation took.
 
     With `fake` nothing is computed and no weight is needed, so that a network on the meta device, larger than memory,
@@ -127,7 +131,7 @@ def _of_folder(path: Path, name: str = "") -> Architecture:
     try:
         tape = _recorded(model, call, fake=True, again=False)
     except Exception as error:
-        why_not = f"It could not be run on {call.said}: {_said(error)}. {HOW}"
+        why_not = f"It could not be run on {call.said}. {said(error)} {HOW}"
         return _tree(model, name, name, (note, why_not))
     return of_tape(tape, name, name, (note, f"Run on {call.said}."))
 
@@ -147,7 +151,7 @@ def _of_onnx(path: Path) -> Architecture:
 def _of_pass(what: Mappable, x: Given | str | Path | Picture | None, fake: bool | None, *, time: bool) -> Architecture:
     """The map of a pass, or of the modules alone where there is nothing to run it on."""
     net = what if isinstance(what, Network) else open_network(what)
-    notes = tuple(net.notes)
+    notes = (*net.notes, *packed(net.model))
     if isinstance(x, str | Path | Picture):
         refuse_alone(net, x)
         read = reading(net, x)
@@ -162,9 +166,11 @@ def _of_pass(what: Mappable, x: Given | str | Path | Picture | None, fake: bool 
         try:
             tape = _recorded(model, call, fake=shapes_only, again=fake is None)
         except Exception as error:
+            if x is not None and (why := _not_followed(model, call, x, error)):
+                return _tree(model, net.name, net.source, (*notes, why))
             if x is not None:
                 _refuse(error, call)
-            why = f"It could not be run on {call.said}: {_said(error)}. {HOW}"
+            why = f"It could not be run on {call.said}. {said(error)} {HOW}"
             return _tree(model, net.name, net.source, (*net.notes, why))
         found = of_tape(tape, net.name, net.source, notes)
         return found if tape.fake else _with_numbers(found, net, model, tape, call, time=time)
@@ -174,10 +180,17 @@ def of_tape(tape: Tape, name: str = "", source: str = "", notes: tuple[str, ...]
     """The map of a pass that was recorded before, by `pl.record`."""
     graph = from_tape(tape, name or next((m.kind for m in tape.modules if not m.path), ""), source)
     sizes = {v.name: v.bytes for v in tape.values if v.origin == "parameter"}
-    overlay = of_structure(graph).with_measures(fields(tape, graph))
+    seen, why = _tried("receptive fields", lambda: fields(tape, graph))
+    overlay = of_structure(graph).with_measures(seen or {})
+    notes = (*notes, why) if why else notes
     if tape.data_dependent:
         notes = (*notes, "What runs depends on the numbers of the input: another one may take other ways.")
-    return Architecture(graph, totals(graph, unused(tape), sum(sizes.values())), overlay, notes)
+    found = totals(graph, unused(tape), sum(sizes.values()))
+    if tape.unseen:
+        where = ", ".join(sorted(tape.unseen))
+        notes = (*notes, f"Nothing was seen inside of what ran in other threads: {where}. Its FLOPs are not counted.")
+        found = replace(found, more_flops=found.flops is not None)
+    return Architecture(graph, found, overlay, notes)
 
 
 def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Architecture:
@@ -190,10 +203,29 @@ def _without_weights(model: nn.Module, x: Any, note: str = NO_NUMBERS) -> Archit
     except Exception as error:
         if x is not None:
             _refuse(error, call)
-        why = f"It could not be run on {call.said}: {_said(error)}."
+        why = f"It could not be run on {call.said}. {said(error)}"
         return _tree(twin, type(model).__name__, "", (note, why))
     notes = (note, f"Run on {call.said}.") if call.said else (note,)
     return of_tape(tape, type(model).__name__, "", notes)
+
+
+def _not_followed(model: nn.Module, call: Call, x: Given, error: Exception) -> str:
+    """A note where the network itself runs on numbers that were given, so that the error was the recording's; else ''.
+
+    Raises `BadInput` for a mapping whose names are no arguments of the network's.
+    """
+    if not call.real or isinstance(error, PellucidError):
+        return ""
+    args, kwargs = private((call.args, dict(call.kwargs)))
+    try:
+        model(*args, **kwargs)
+    except Exception:
+        if not (isinstance(x, Mapping) and call.args):
+            return ""
+        names = printable(", ".join([repr(name) for name in x]), 120)
+        what = f"The network has no argument of these names: {names}. As its one argument they do not fit either."
+        raise BadInput(what, said(error)) from error
+    return f"It runs, but was not followed: its modules alone are shown. {said(error)}"
 
 
 def _refuse(error: Exception, call: Call) -> NoReturn:
@@ -201,17 +233,9 @@ def _refuse(error: Exception, call: Call) -> NoReturn:
     if call.real or isinstance(error, PellucidError):
         raise error
     raise BadInput(
-        f"It could not be run on {call.what}: {_said(error)}.",
+        f"It could not be run on {call.what}. {said(error)}",
         "Give a shape that the network takes, batch first, or an input: pl.map(net, x).",
     ) from error
-
-
-def _said(error: Exception) -> str:
-    """What an error says on its first line, without a full stop."""
-    if isinstance(error, PellucidError):
-        return error.what.rstrip(".")
-    first = printable(next(iter(str(error).strip().splitlines()), ""), 240).rstrip(".")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _tree(model: nn.Module, name: str, source: str, notes: tuple[str, ...]) -> Architecture:
@@ -247,14 +271,24 @@ def _recorded(model: nn.Module, call: Call, *, fake: bool, again: bool) -> Tape:
 def _with_numbers(
     found: Architecture, net: Network, model: nn.Module, tape: Tape, call: Call, *, time: bool
 ) -> Architecture:
-    overlay: Overlay = found.overlay
-    notes = found.notes
+    overlay, notes = found.overlay, found.notes
     if call.real:
-        measures, pictures = activity(tape, model, call, found.graph)
-        overlay = replace(overlay.with_measures(measures), pictures=pictures)
-        more, why = gradients(net, tape, call, found.graph)
+        lived, why = _tried("activations", lambda: activity(tape, model, call, found.graph))
+        if lived is not None:
+            overlay = replace(overlay.with_measures(lived[0]), pictures=lived[1])
+        more, why_not = gradients(net, tape, call, found.graph)
         overlay = overlay.with_measures(more)
-        notes = (*notes, why) if why else notes
+        notes = (*notes, *filter(None, (why, why_not)))
     if time:
-        overlay = overlay.with_measures(timed(tape, model, call, found.graph))
+        spent, why = _tried("times", lambda: timed(tape, model, call, found.graph))
+        overlay = overlay.with_measures(spent or {})
+        notes = (*notes, why) if why else notes
     return replace(found, overlay=overlay, notes=notes)
+
+
+def _tried(what: str, look: Callable[[], T]) -> tuple[T | None, str]:
+    """What a look at a recorded pass finds, or a note on why it cannot be had: the map itself is known by then."""
+    try:
+        return look(), ""
+    except Exception as error:
+        return None, f"No {what}: {said(error)}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
+from pellucid.core.branches import transformed
 from pellucid.core.errors import BadInput, BadModel
 from pellucid.core.facing import facing
 from pellucid.core.names import module_paths, operation_name
@@ -44,6 +45,11 @@ class Answer:
         main = self.net.pick(self.output)
         if main.is_complex():
             raise BadModel(f"{self.net.name} puts out complex numbers.", "Explain a real one made of them: pl.scalar.")
+        if main.dtype == torch.bool:
+            raise BadModel(
+                f"{self.net.name} puts out yes and no (bool), not scores: nothing in them grows or shrinks.",
+                "Let it put out the numbers that it compares.",
+            )
         if main.ndim == 0 or len(main) != len(self.rows):
             raise BadModel(
                 f"{self.net.name} puts out {tuple(main.shape)} for {len(self.rows)} samples: they are not kept apart.",
@@ -238,7 +244,8 @@ class Operations(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and show it."""
         out = func(*args, **(kwargs or {}))
-        if isinstance(func, OpOverload):  # a kernel that another mode runs, seen a second time
+        # a kernel that another mode runs, seen a second time; a function inside of torch.vmap, which is not recorded
+        if isinstance(func, OpOverload) or transformed():
             return out
         here, name = self.inside[-1], operation_name(func)
         number = self.done.get((here, name), 0)

@@ -11,6 +11,8 @@ Stopped        somebody pressed stop before anything was known
 
 from __future__ import annotations
 
+_LONGEST = 200
+
 
 class PellucidError(Exception):
     """An error with `what` (the fact: what was given, what was expected) and `hint` (the next step).
@@ -46,3 +48,23 @@ class Missing(PellucidError):
 
 class Stopped(PellucidError):
     """The computation was stopped before any part of its result was known."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""What somebody else's exception says, as one sentence: its first line, or its kind where it says nothing.
+
+    >>> first_line(ValueError("too many values\nto unpack")), first_line(KeyError())
+    ('too many values.', 'KeyError.')
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = "".join(c if c.isprintable() else "?" for c in lines[0]) if lines else type(error).__name__
+    return f"{said[:_LONGEST]}..." if len(said) > _LONGEST else f"{said.rstrip('. ')}."
+
+
+def said(error: Exception) -> str:
+    """Why something failed, as a sentence: what an error of ours says, or the words of another's.
+
+    >>> said(BadInput("No input was given.", "Give one.")), said(RuntimeError("sizes differ"))
+    ('No input was given.', 'The error was: sizes differ.')
+    """
+    return error.what if isinstance(error, PellucidError) else f"The error was: {first_line(error)}"

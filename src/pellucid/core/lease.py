@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pellucid.core.double import double
@@ -164,6 +165,8 @@ def _random_state() -> tuple[bytes, Any, Any, Any]:
 class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
     """Refuses, before it happens, any operation that would write into the model's parameters."""
 
+    supports_higher_order_operators = True  # these are functional: they write nothing themselves
+
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.names = {p.untyped_storage()._cdata: name for name, p in parameters.items()}
@@ -174,7 +177,7 @@ class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation unless it writes into a parameter."""
-        if func._schema.is_mutable:
+        if not isinstance(func, HigherOrderOperator) and func._schema.is_mutable:
             for name in filter(None, map(self._name, _written(func._schema, args, kwargs or {}))):
                 raise BadModel(f"The model edits its own parameter {name!r} while it runs.", _HINT)
         return func(*args, **(kwargs or {}))

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # The largest block of memory, in bytes, that a process on Linux is sure to keep for itself.  Larger ones tend to go
@@ -59,6 +60,8 @@ def measuring(model: nn.Module, *, backward: bool) -> Iterator[Footprint]:
 
 
 class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
@@ -70,6 +73,8 @@ class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation and remember the size of its results, unless they are views (a turned weight is one)."""
         out = func(*args, **(kwargs or {}))
+        if isinstance(func, HigherOrderOperator):
+            return out
         results = out if isinstance(out, tuple | list) else (out,)
         for v, returned in zip(results, func._schema.returns, strict=False):
             if isinstance(v, Tensor) and returned.alias_info is None:

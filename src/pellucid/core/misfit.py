@@ -106,7 +106,8 @@ def _refused(trace: TracebackType | None) -> tuple[nn.Module | None, Any]:
 def _kind(layer: nn.Module, given: Tensor) -> tuple[str, str] | None:
     """A number format that the layer does not compute in."""
     weight = getattr(layer, "weight", None)
-    if not isinstance(weight, Tensor) or isinstance(layer, nn.Embedding) or weight.dtype == given.dtype:
+    tables = nn.Embedding | nn.EmbeddingBag  # these take whole numbers
+    if not isinstance(weight, Tensor) or isinstance(layer, tables) or weight.dtype == given.dtype:
         return None
     formats = f"has {_name(weight)} weights and was given {_name(given)}"
     if not given.is_floating_point() and not given.is_complex():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -98,20 +99,60 @@ def named_arguments(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
     >>> list(named_arguments(nn.Linear(2, 1), (torch.zeros(1, 2),), {}))
     ['input']
     """
-    names = _argument_names(model)
+    names = arguments_of(model).by_place
     given = {names[i] if i < len(names) else str(i): value for i, value in enumerate(args)} | dict(kwargs)
     return dict(named_tensors(given))
 
 
-def _argument_names(model: nn.Module) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What `forward` takes: names of arguments given by place, of those given by name alone, and whether any others.
+
+    `lists`: it says that the first is a list.
+    """
+
+    by_place: tuple[str, ...]
+    by_name: tuple[str, ...] = ()
+    any_place: bool = False
+    any_name: bool = False
+    lists: bool = False
+
+    @property
+    def others(self) -> bool:
+        """Does it also take what it does not name?"""
+        return self.any_place or self.any_name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names by which its inputs go: those by place, or a name of ours where it names none."""
+        return self.by_place or (("x",) if self.others else ())
+
+
+def arguments_of(model: nn.Module) -> Arguments:
+    """What the model's `forward` takes.
+
+    >>> arguments_of(nn.Linear(2, 1)).by_place
+    ('input',)
+    """
     if isinstance(model, torch.jit.ScriptModule):
         schema: Any = getattr(model.forward, "schema")  # noqa: B009 (scripted methods carry one, plain ones do not)
-        return [a.name for a in schema.arguments[1:]]
+        return Arguments(tuple(a.name for a in schema.arguments[1:]))
+    takes = list(inspect.signature(model.forward).parameters.values())
+    kinds = {p.kind for p in takes}
+    places = [p for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     stated = getattr(model, "argument_names", None)  # of Pellucid's own modules, whose `forward` takes any number
-    if isinstance(stated, tuple):
-        return [str(name) for name in stated]
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in positional]
+    return Arguments(
+        tuple(map(str, stated)) if isinstance(stated, tuple) else tuple(p.name for p in places),
+        tuple(p.name for p in takes if p.kind is p.KEYWORD_ONLY),
+        inspect.Parameter.VAR_POSITIONAL in kinds,
+        inspect.Parameter.VAR_KEYWORD in kinds,
+        bool(places) and _is_list(places[0].annotation),
+    )
+
+
+def _is_list(annotation: Any) -> bool:
+    text = annotation if isinstance(annotation, str) else str(annotation)
+    return annotation is list or text.removeprefix("typing.").lower().startswith("list")
 
 
 def operation_name(function: Any) -> str:

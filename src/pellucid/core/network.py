@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.branches import branches_taken
 from pellucid.core.counts import count
 from pellucid.core.double import why_not_doubled
 from pellucid.core.errors import BadInput, BadModel, PellucidError
@@ -18,7 +18,7 @@ from pellucid.core.head import Head, written_head
 from pellucid.core.held import parameters_of
 from pellucid.core.lease import ReadOnly, borrowed, doubled, random_state_kept, tensors_of, versions
 from pellucid.core.misfit import misfit
-from pellucid.core.names import module_paths
+from pellucid.core.names import arguments_of, module_paths
 from pellucid.core.preparation import Preparation
 from pellucid.core.run import current
 from pellucid.core.site import Site
@@ -70,10 +70,12 @@ class Network:
         self.preparation = preparation
         self.output = output
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
-        own, loose = _arguments(model)
-        self.inputs, self._takes_any = (own, loose) if inputs is None else (tuple(inputs), True)
+        takes = arguments_of(model)
+        own, self._named_only = takes.inputs, takes.by_name
+        self.inputs = own if inputs is None else tuple(inputs)
+        self._takes_any = takes.others or inputs is not None
         # names that skip some of forward's own arguments can only be given as names
-        self._by_place = self.inputs == own[: len(self.inputs)] or not set(self.inputs) <= set(own)
+        self._by_place = self.inputs == own[: len(self.inputs)] or not {*self.inputs} <= {*own, *self._named_only}
         self.words = words
         self.continues = continues
         self.borrowed_because = why_not_doubled(model)
@@ -151,11 +153,12 @@ class Network:
         Until one whole pass has shown that the model writes into none of its parameters, each write is stopped before
         it happens, with `BadModel`.  What the model itself raises comes through as it is.
         """
-        unknown = [k for k in x if k not in self.inputs]
+        known = (*self.inputs, *self._named_only)
+        unknown = [k for k in x if k not in known]
         if unknown and not self._takes_any:
-            raise BadInput(f"{self.name} has no input {unknown[0]!r}.", f"It takes: {', '.join(self.inputs)}.")
+            raise BadInput(f"{self.name} has no input {unknown[0]!r}.", f"It takes: {', '.join(known)}.")
         try:
-            with nullcontext() if self._harmless else ReadOnly(parameters_of(self.model)):
+            with nullcontext() if self._harmless else ReadOnly(parameters_of(self.model)), branches_taken(model):
                 output = model(*x.values()) if self.in_order(x) else model(**x)
         except (RuntimeError, ValueError, IndexError, AssertionError) as error:
             why = None if isinstance(error, PellucidError) else misfit(error, model, x)
@@ -211,17 +214,6 @@ def _part(output: Any, which: str | int) -> Tensor:
     if str(which) in parts:
         return parts[str(which)]
     raise BadModel(f"The model's output has no part {which!r}.", f"Its tensors: {', '.join(parts) or 'none'}.")
-
-
-def _arguments(model: nn.Module) -> tuple[tuple[str, ...], bool]:
-    """The names of forward's arguments, and whether it also takes others."""
-    if isinstance(model, torch.jit.ScriptModule):
-        schema: Any = getattr(model.forward, "schema")  # noqa: B009 (scripted methods carry one, plain ones do not)
-        return tuple(a.name for a in schema.arguments[1:]), False
-    parameters = inspect.signature(model.forward).parameters.values()
-    loose = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
-    names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-    return names or (("x",) if loose else ()), loose
 
 
 def _refuse_unusable_weights(model: nn.Module) -> None:

@@ -27,6 +27,7 @@ from pellucid.core.replaced import at_embeddings, instead
 from pellucid.core.rule import Met, Rewire, Rule
 from pellucid.core.run import current
 from pellucid.core.site import Site
+from pellucid.core.slopes import no_gradient, slopes
 from pellucid.core.target import Target
 from pellucid.core.tensors import Tensors, batch_size
 
@@ -214,10 +215,10 @@ class Score:
             if meter.without_rule and (self.strict or current().strict):
                 raise self._not_covered(meter.without_rule)
         meter.backwards += len(score)
-        found: tuple[Tensor | None, ...] = torch.autograd.grad(score.sum(), list(leaves.values()), allow_unused=True)
-        if all(g is None for g in found):  # quantized operations look differentiable and are not
+        found = slopes(self.net.name, score, list(leaves.values()))
+        if not found:
             raise self.no_gradient()
-        return {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)}
+        return dict(zip(leaves, found, strict=True))
 
     def _not_covered(self, names: set[str]) -> BadModel:
         rules = " and ".join(rule.name for rule in self.rules)
@@ -228,10 +229,7 @@ class Score:
 
     def no_gradient(self) -> BadModel:
         """What is said when the score cannot be differentiated."""
-        return BadModel(
-            f"The score {self.target} does not depend differentiably on what is to be explained.",
-            "The model detaches, rounds or ignores it; use a perturbation method such as occlusion.",
-        )
+        return no_gradient(self.target)
 
     def _ask(
         self, x: Tensors, rows: Tensor, *, sites: tuple[Site, ...] = (), leaves: bool = False, whole: bool = True

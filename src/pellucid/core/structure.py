@@ -127,7 +127,10 @@ def _walk(tree: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
             yield from _walk(value, f"{name}.{key}" if name else key, seen)
 
 
-def private(tree: Any) -> Any:
-    """A copy of inputs that a model may write into: tensors cloned, containers and caches copied, sharing kept."""
-    memo: dict[int, Any] = {id(v): v.detach().clone() for _, v in named_tensors(tree)}
+def private(tree: Any, copied: Callable[[Tensor], Tensor] = lambda v: v.detach().clone()) -> Any:
+    """A copy of inputs that a model may write into: tensors cloned, containers and caches copied, sharing kept.
+
+    `copied` may make other copies of the tensors.
+    """
+    memo: dict[int, Any] = {id(v): copied(v) for _, v in named_tensors(tree)}
     return copy.deepcopy(tree, memo)

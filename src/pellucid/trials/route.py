@@ -13,7 +13,8 @@ from pellucid.core.errors import Missing
 from pellucid.core.names import module_paths
 from pellucid.core.network import Network
 from pellucid.core.recording.record import record_module
-from pellucid.core.recording.tape import ModuleCall, Ref, Tape
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import ModuleCall, Tape
 from pellucid.core.run import current
 from pellucid.core.site import Site
 from pellucid.core.structure import rebuilt

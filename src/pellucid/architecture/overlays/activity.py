@@ -17,7 +17,8 @@ from pellucid.architecture.overlays.channels import channel_axes
 from pellucid.architecture.overlays.places import last_nodes, nodes_by_operation, spread
 from pellucid.architecture.stretches.folding import folded
 from pellucid.architecture.tree import pictured_nodes
-from pellucid.core.recording.tape import Operation, Step, Tape
+from pellucid.core.recording.step import Step
+from pellucid.core.recording.tape import Operation, Tape
 
 SIDE, CHANNELS, MOST_PICTURES = 24, 4, 600
 NEAR = 0.01  # of the whole range: that close to its end a unit counts as saturated
@@ -53,8 +54,10 @@ def activity(tape: Tape, model: nn.Module, call: Call, graph: Graph) -> Found:
         value = values.get(op.outputs[0]) if op.outputs else None
         if op.index not in nodes or value is None or not value.is_floating_point() or not value.numel():
             return
-        if value.layout != torch.strided:  # optimized scripts have layouts that few operations know
+        if value.is_mkldnn:  # optimized scripts have a layout that few operations know
             value = value.to_dense()
+        if value.layout != torch.strided or value.is_nested:  # torch has no arithmetic for these that would tell
+            return
         node = nodes[op.index]
         axis = channels.get(op.outputs[0], unit_axis(value.ndim, op.name)) if value.ndim > 3 else None
         for name, number in numbers(value, op, tape.steps[op.index], axis).items():

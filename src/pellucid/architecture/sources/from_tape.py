@@ -8,7 +8,8 @@ from typing import Any
 from pellucid.architecture.graph import ROOT, Graph
 from pellucid.architecture.sources.draft import Draft, Row, Run
 from pellucid.architecture.sources.labels import label
-from pellucid.core.recording.tape import ModuleCall, Operation, Ref, Tape, Value
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import ModuleCall, Operation, Tape, Value
 from pellucid.core.structure import leaves, parts
 
 PLAIN = "Module"  # the class of what has no class of its own

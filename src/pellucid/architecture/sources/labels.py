@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pellucid.core.recording.tape import Operation, Step, Tape
+from pellucid.core.recording.step import Step
+from pellucid.core.recording.tape import Operation, Tape
 
 _CONV = ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1), (6, "groups", 1))
 _BACK = ((3, "stride", 1), (4, "padding", 0), (6, "groups", 1), (7, "dilation", 1))

@@ -12,7 +12,7 @@ from math import prod
 from pellucid.core.incremental.local import Convolves, Shifts, Slides, Stays
 from pellucid.core.incremental.places import Look, Places, Span, look, union
 from pellucid.core.incremental.program import Node, Program
-from pellucid.core.recording.tape import Ref
+from pellucid.core.recording.step import Ref
 from pellucid.core.structure import leaves
 
 # A patch that covers more of a map than this is not worth its own bookkeeping (measured: anything from 0.6 to 0.8).

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pellucid.core.incremental.places import Reach
-from pellucid.core.recording.tape import Operation, Ref, Tape
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.recording.windows import Call
 
 

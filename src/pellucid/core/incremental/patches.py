@@ -21,7 +21,8 @@ from pellucid.core.incremental.places import Places, Span, cut, paste, with_marg
 from pellucid.core.incremental.program import Node, Program
 from pellucid.core.incremental.scaled import filled, spread
 from pellucid.core.names import module_paths, named_arguments, named_weights
-from pellucid.core.recording.tape import Operation, Ref
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Operation
 from pellucid.core.structure import leaves, private, rebuilt
 
 Weights = Mapping[int, tuple[Tensor, Tensor | None]]

@@ -18,7 +18,8 @@ from pellucid.core.incremental.scaled import Unfit, scaled
 from pellucid.core.names import named_arguments, named_weights
 from pellucid.core.recording.batched import Batched, different, tape_of_two
 from pellucid.core.recording.record import record_module
-from pellucid.core.recording.tape import Operation, Ref, Step, Tape
+from pellucid.core.recording.step import Ref, Step
+from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.structure import leaves, private, rebuilt
 
 

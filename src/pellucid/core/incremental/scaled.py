@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.core.recording.batched import Batched
-from pellucid.core.recording.tape import Ref
+from pellucid.core.recording.step import Ref
 
 
 class Unfit(Exception):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pellucid.core.errors import BadInput
 from pellucid.core.recording.batched import Batched
-from pellucid.core.recording.tape import Operation, Ref, Step, Tape
+from pellucid.core.recording.step import Ref, Step
+from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pellucid.core.recording.tape import Origin, Ref, Value
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Origin, Value
 
 
 class _Entry(NamedTuple):
@@ -54,7 +55,7 @@ class Ledger:
         """A new value in this object; `count` is how many parameters it holds, where it does."""
         key = storage_key(tensor)
         number = self._storages.setdefault(key, (len(self._storages), _storage(tensor)))[0]
-        shape, size = tuple(tensor.shape), tensor.numel() * tensor.element_size()
+        shape, size = shape_of(tensor), tensor.numel() * tensor.element_size()
         kind = (shape, str(tensor.dtype)[6:], str(tensor.device))
         value = Value(len(self.values), origin, name, *kind, size, number, varies, by, count or 0)
         self.values.append(value)
@@ -122,6 +123,19 @@ class Ledger:
         if isinstance(v, tuple | list):
             return f"({', '.join(map(self._show, v[:8]))}{', ...' if len(v) > 8 else ''})"
         return repr(v) if isinstance(v, int | float | bool | str | slice) or v is None else str(v)[:40]
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape; along an axis where the parts of a nested tensor are not equally long, the longest.
+
+    >>> import torch
+    >>> shape_of(torch.zeros(2, 3))
+    (2, 3)
+    """
+    if not tensor.is_nested:
+        return tuple(tensor.shape)
+    parts = [tuple(part.shape) for part in tensor.detach().unbind()]
+    return (len(parts), *(max(sizes) for sizes in zip(*parts, strict=True)))
 
 
 def storage_key(tensor: Tensor) -> int:

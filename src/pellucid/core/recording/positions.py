@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from pellucid.core.recording.tape import Ref
+from pellucid.core.recording.step import Ref
 from pellucid.core.recording.windows import Call, Window, window
 from pellucid.core.structure import rebuilt
 
@@ -24,7 +24,7 @@ _NOWHERE: tuple[int, Window | None] = (-1, None)
 def moved(name: str, call: Call) -> Moves | None:
     """Where each axis of the input goes; None for an operation that is not known to keep positions apart.
 
-    >>> from pellucid.core.recording.tape import Step
+    >>> from pellucid.core.recording.step import Step
     >>> moved("flatten", Call(Step(None, (Ref(0), 2), {}, None, ()), (1, 8, 4, 1), (1, 8, 4)))[2][0]
     2
     """

@@ -16,7 +16,8 @@ from typing import TypeAlias
 from pellucid.core.errors import BadInput
 from pellucid.core.facing import axis_seen
 from pellucid.core.recording.positions import Moves, moved
-from pellucid.core.recording.tape import Operation, Ref, Tape, Value
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Operation, Tape, Value
 from pellucid.core.recording.windows import Call, Window, windows
 from pellucid.core.site import Site
 

@@ -12,20 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from pellucid.core.branches import branches_taken, transformed
 from pellucid.core.errors import BadInput
 from pellucid.core.names import learned, module_paths, named_arguments, named_weights, operation_name
 from pellucid.core.recording.fake import faked
 from pellucid.core.recording.kernels import FROM_SHAPE, METADATA, READERS, facts
 from pellucid.core.recording.ledger import Ledger, storage_key
+from pellucid.core.recording.modes import Functions, Kernels
 from pellucid.core.recording.source import source_line
-from pellucid.core.recording.tape import Module, ModuleCall, Operation, Ref, Step, Tape
+from pellucid.core.recording.step import Ref, Step
+from pellucid.core.recording.tape import Module, ModuleCall, Operation, Tape
 from pellucid.core.structure import leaves, private, rebuilt
 
 
@@ -107,6 +109,9 @@ class Recorder:
         self.silent: set[str] = set()
         self.stack: list[_Running] = []
         self.frame: _Frame | None = None
+        self.thread, self.lock = get_ident(), Lock()
+        self.elsewhere: Counter[int] = Counter()  # how deep another thread is in the modules that it runs
+        self.unseen: set[str] = set()
         self.turned = frozenset(getattr(model, "channels_last_sites", ()))
         self.learned = {id(v): count for v, count in learned(model).values()}
         for name, v in named_weights(model).items():
@@ -130,8 +135,9 @@ class Recorder:
             for path, module in self.paths.items():
                 if path and not isinstance(module, torch.jit.ScriptModule):
                     self._follow(path, module, stack)
-            stack.enter_context(_Kernels(self))
-            stack.enter_context(_Functions(self))
+            stack.enter_context(Kernels(self.kernel))
+            stack.enter_context(Functions(self.function))
+            stack.enter_context(branches_taken(self.paths[""]))
             with self.quietly():
                 self._enter("", args, kwargs)
             out = model(*args, **kwargs)
@@ -140,17 +146,32 @@ class Recorder:
         return out
 
     def _follow(self, path: str, module: nn.Module, stack: ExitStack) -> None:
-        before = partial(self._before, path)
+        before, after = partial(self._before, path), partial(self._after, path)
         stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-        stack.callback(module.register_forward_hook(self._after, with_kwargs=True, always_call=True).remove)
+        stack.callback(module.register_forward_hook(after, with_kwargs=True, always_call=True).remove)
 
     def _before(self, path: str, _: nn.Module, args: Any, kwargs: Any) -> None:
-        with self.quietly():
-            self._enter(path, args, kwargs)
+        if get_ident() != self.thread:
+            self.elsewhere[get_ident()] += 1
+        elif not transformed():
+            with self.quietly():
+                self._enter(path, args, kwargs)
 
-    def _after(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-        with self.quietly():
-            self._leave(module, args, kwargs, out)
+    def _after(self, path: str, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        if get_ident() != self.thread:
+            self._ran_elsewhere(path, module, args, kwargs, out)
+        elif not transformed():
+            with self.quietly():
+                self._leave(module, args, kwargs, out)
+
+    def _ran_elsewhere(self, path: str, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        """Modes are blind to other threads: a module that ran in one is opaque, with all that it holds."""
+        self.elsewhere[get_ident()] -= 1
+        if not self.elsewhere[get_ident()]:
+            with self.lock:
+                self.unseen.add(path)
+                self._enter(path, args, kwargs)
+                self._leave(module, args, kwargs, out)
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
@@ -265,6 +286,7 @@ class Recorder:
             tuple(self.operations), tuple(self.ledger.values), tuple(self.calls), self._modules(),
             frozenset(self.silent), fake, tuple(self.steps), result, self.ledger.constants, kept, self.turned,
             frozenset(path for path, module in self.paths.items() if getattr(module, "in_pieces", False)),
+            frozenset(self.unseen),
         )  # fmt: skip
 
     def _modules(self) -> tuple[Module, ...]:
@@ -275,25 +297,3 @@ class Recorder:
             name: str = module._get_name()  # type: ignore[no-untyped-call]
             modules.append(Module(path, name, self.counts[path], sum(left.pop(id(v), 0) for v in held)))
         return tuple(modules)
-
-
-class _Functions(TorchFunctionMode):
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.recorder.function(func, args, kwargs or {})
-
-
-class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its modes
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.recorder = recorder
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch loads its whole compiler (80 MB, a second) in order to keep it away from here
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.recorder.kernel(func, args, kwargs or {})

@@ -22,7 +22,8 @@ from pellucid.core.names import module_paths, named_arguments, operation_name
 from pellucid.core.recording.batched import Batched, different, tape_of_two
 from pellucid.core.recording.frontier import Frontier, frontier, given_states, states, where
 from pellucid.core.recording.record import record_module
-from pellucid.core.recording.tape import Operation, Ref, Tape
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, private, rebuilt
 

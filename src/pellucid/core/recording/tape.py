@@ -12,17 +12,11 @@ from torch import Tensor, nn
 from pellucid.core.errors import BadInput
 from pellucid.core.facing import shape_seen
 from pellucid.core.names import module_paths, named_arguments, named_weights
+from pellucid.core.recording.step import Ref, Step, bind, filled
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves, private, rebuilt
 
 Origin: TypeAlias = Literal["input", "parameter", "buffer", "constant", "operation"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """The place of a tensor inside recorded arguments: the value's number."""
-
-    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +105,13 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """How to run an operation again: the function and its arguments, with a `Ref` in every tensor's place.
-
-    `function` is the path of a module when the module is opaque, None when there is nothing to run.  `renames` lists
-    the values (new, old) that are the same tensor object before and after the operation wrote into its memory.
-    """
-
-    function: Callable[..., Any] | str | None
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    result: Any
-    renames: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Tape:
     """Everything that happened in one forward pass.  `pellucid.core.recording.record.record_module` makes it.
 
     `silent` names the functions that only asked about metadata (shape, device) and are no operations; `turned` the
     modules whose values are shown with channels second, though the network keeps them last; `pieces` those of which one
-    run is several calls, since operations of others stand between theirs (in a file's order).
+    run is several calls, since operations of others stand between theirs (in a file's order); `unseen` those that ran
+    in another thread, of which nothing inside was seen.
     """
 
     operations: tuple[Operation, ...]
@@ -146,6 +126,7 @@ class Tape:
     kept: Mapping[int, Tensor] = field(repr=False)
     turned: frozenset[str] = frozenset()
     pieces: frozenset[str] = frozenset()
+    unseen: frozenset[str] = frozenset()
 
     @property
     def edges(self) -> tuple[tuple[int, int, int], ...]:
@@ -223,14 +204,16 @@ class Tape:
         *,
         see: Callable[[Operation, Mapping[int, Tensor]], Mapping[int, Tensor] | None] | None = None,
         begin: Callable[[], None] | None = None,
+        copied: Callable[[Tensor], Tensor] | None = None,
     ) -> Any:
         """Run the recorded operations again, one by one, on new inputs; the model's own code does not run.
 
         Parameters and buffers are `model`'s, found by name.  The inputs must have the recorded structure; branches
         that the model chose by looking at its input are followed as recorded.  `see` is shown each operation with the
         values that are alive behind it, and may give others in their place; `begin` is called when all is ready for the
-        first.  Equal to the original output bit for bit on equal inputs, in eval mode, on the same machine.  Raises
-        `BadInput` for a missing input, a tape without numbers, or other parameters.
+        first; `copied` makes the copies of the inputs that are run on.  Equal to the original output bit for bit on
+        equal inputs, in eval mode, on the same machine.  Raises `BadInput` for a missing input, a tape without numbers,
+        or other parameters.
 
         >>> import torch
         >>> from pellucid.core.recording.record import record_module
@@ -242,7 +225,7 @@ class Tape:
         """
         if self.fake:
             raise BadInput("This tape was recorded without numbers (fake=True).", "Record the pass with fake=False.")
-        env = self._start(model, *private((args, dict(kwargs or {}))))
+        env = self._start(model, *private((args, dict(kwargs or {})), *([copied] if copied else ())))
         last = self._last_uses()
         modules = module_paths(model)
         if begin is not None:
@@ -250,8 +233,8 @@ class Tape:
         for op, step in zip(self.operations, self.steps, strict=True):
             if step.function is not None:
                 function = modules[step.function] if isinstance(step.function, str) else step.function
-                out = function(*_filled(step.args, env), **_filled(dict(step.kwargs), env))
-                _bind(step, out, env)
+                out = function(*filled(step.args, env), **filled(dict(step.kwargs), env))
+                bind(step, out, env)
             env.update({new: env[old] for new, old in step.renames})
             if see is not None:
                 env.update(see(op, env) or {})
@@ -285,16 +268,3 @@ class Tape:
         for v, index in last.items():
             done.setdefault(index, []).append(v)
         return done
-
-
-def _filled(template: Any, env: Mapping[int, Tensor]) -> Any:
-    return rebuilt(template, lambda ref: env[ref.id], Ref)
-
-
-def _bind(step: Step, out: Any, env: dict[int, Tensor]) -> None:
-    """Give an operation's outputs their numbers."""
-    deep = isinstance(step.function, str)
-    found, refs = leaves(out, deep=deep), leaves(step.result, Ref, deep=deep)
-    if len(found) != len(refs):
-        raise BadInput("An operation put out another number of tensors than recorded.", "Record this input anew.")
-    env.update({ref.id: v for ref, v in zip(refs, found, strict=True)})

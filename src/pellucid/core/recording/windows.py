@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from pellucid.core.recording.tape import Ref, Step
+from pellucid.core.recording.step import Ref, Step
 
 
 @dataclass(frozen=True, slots=True)
