@@ -23,7 +23,8 @@ from pellucid.architecture.compared.scaling import (
     id_of,
     of_batch,
 )  # fmt: skip
-from pellucid.core.recording.tape import Operation, Ref, Tape
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.structure import leaves
 
 _CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})

@@ -17,7 +17,8 @@ from pellucid.architecture.compared.applied import applied
 from pellucid.architecture.compared.layers import Layer, layers
 from pellucid.architecture.compared.pairing import Known
 from pellucid.architecture.given import Call
-from pellucid.core.recording.tape import Operation, Ref, Tape
+from pellucid.core.recording.step import Ref
+from pellucid.core.recording.tape import Operation, Tape
 from pellucid.core.site import Site
 from pellucid.core.structure import leaves
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch._ops import OpOverload
 
-from pellucid.core.recording.tape import Operation, Ref, Step, Tape
+from pellucid.core.recording.step import Ref, Step
+from pellucid.core.recording.tape import Operation, Tape
 
 _BATCH = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _KERNEL = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")  # as aten has it
