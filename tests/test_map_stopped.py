@@ -18,11 +18,15 @@ from onnx import TensorProto, helper  # noqa: E402  # after it is known to be th
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="named pipes and process groups are POSIX's")
 
 # Says its number through a named pipe, and then does not end: what the other process does, or this one's last step.
+# Ctrl-C waits until it pauses: in the middle of an import Python may drop it.
 PAUSED = """
-import os, pathlib, signal
+import os, pathlib, signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 pathlib.Path(__file__).with_name("said").write_text(str(os.getpid()))
 def pause(*_, **__):
-    signal.pause()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    while True:
+        time.sleep(0.1)
 """
 READING = "import pellucid.architecture.unrun as unrun; unrun._TASK = 'paused:pause'"
 FRESH = f"import pellucid.doors.worker as worker; worker.may_fork = lambda: False; {READING}"
@@ -33,6 +37,8 @@ def drawn(*_):
     paused.pause()
 page.page = drawn
 """
+# Where the tests run in the background of a shell, Ctrl-C is ignored from the start.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 RUN = "import sys; from pellucid.surfaces.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -60,7 +66,7 @@ def test_a_stopped_map_leaves_nothing_behind(moment: str, whom: str, tmp_path: P
     os.mkfifo(tmp_path / "said")
     out = tmp_path / "out"
     out.mkdir()
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{moment}\n{RUN}"
+    program = f"{HEARS}\nimport sys; sys.path.insert(0, {str(tmp_path)!r})\n{moment}\n{RUN}"
     command = [sys.executable, "-c", program, "map", str(product(tmp_path / "net.onnx")), "-o", str(out / "map.html")]
     with subprocess.Popen(
         [*command, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
