@@ -197,10 +197,10 @@ class Particular(nn.Module):
 
 @pytest.mark.parametrize("fake", [True, False])
 def test_a_shape_that_does_not_run_is_a_sentence_and_an_input_is_the_networks_own_error(fake):
-    with pytest.raises(pl.BadInput, match="zeros of 2x3: KeyError: 'only four'") as said:
+    with pytest.raises(pl.BadInput, match=r"zeros of 2x3\. The error was: 'only four'") as said:
         pl.map(Particular(), (2, 3), fake=fake)
     assert isinstance(said.value.__cause__, KeyError) and said.value.hint
-    with pytest.raises(pl.BadInput, match="zeros of x 2x3: KeyError"):
+    with pytest.raises(pl.BadInput, match="zeros of x 2x3"):
         pl.map(Particular(), {"x": (2, 3)})
     with pytest.raises(KeyError):
         pl.map(Particular(), torch.zeros(2, 3))

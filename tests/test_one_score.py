@@ -167,7 +167,7 @@ def test_pictures_of_a_file_have_their_channels_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "node", "turned"),
     [
-        ("N,8,8,3", "y = Relu(x)", True),  # the shape alone
+        ("N,8,8,3", "y = Relu(x)", False),  # the shape alone
         ("N,3,8,8", "y = Relu(x)", False),
         ("N,16,100,1", "y = Relu(x)", False),  # channels, time and one place
         ("N,8,8,3", "y = MaxPool<kernel_shape = [1,1]>(x)", False),  # the standard's own order is wanted of it

@@ -142,7 +142,7 @@ def weights() -> Iterator[Case]:
     yield Case("a state", lambda: nn.Linear(4, 3).state_dict(), saliency(), BadModel, ("OrderedDict", *given[1:]))
     edits = ("edits its own parameter", "'scores.bias'", "Move the update out of forward()")
     yield Case("edits itself", Grows, saliency(), BadModel, edits)
-    nothing = ("1 inputs were given", "takes 0", "nothing")
+    nothing = ("1 input was given", "takes 0", "nothing")
     yield Case("takes no input", TakesNothing, saliency(), BadInput, nothing)
 
 

@@ -140,7 +140,7 @@ def targets() -> Iterator[Case]:
     both = ("fits 2 classes", "tabby cat (0), tiger cat (1)", "full name")
     yield Case("two such names", named, give(table(), "cat"), BadTarget, both)
     per = lambda which: give(table(), probability(which))  # noqa: E731
-    yield Case("one class for two", linear, per((1,)), BadTarget, ("1 classes were given for 2 samples",))
+    yield Case("one class for two", linear, per((1,)), BadTarget, ("1 class was given for 2 samples",))
     yield Case("a class beyond", linear, per((1, 5)), BadTarget, ("Class 5", beyond))
     deep = ("channel(0, 9)", "channels are axis 1")
     yield Case("channel beyond", convolutional, give(picture(), channel("0", 9)), BadTarget, deep)

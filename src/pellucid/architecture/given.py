@@ -18,7 +18,7 @@ from pellucid.core.network import Network
 from pellucid.core.structure import leaves, named_tensors, rebuilt
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.running.values import named_dtype
-from pellucid.doors.transformers.hugging_face import example
+from pellucid.doors.transformers.example import example
 
 Given: TypeAlias = Any  # whatever `forward` takes: tensors, shapes, lists, mappings, objects, settings
 LARGEST = 2 << 30  # bytes of an input that is made of its shape alone

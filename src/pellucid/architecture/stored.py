@@ -47,8 +47,7 @@ def of_weights(what: Path) -> Architecture | None:
 
     Raises `BadModel` for a damaged file.
     """
-    kind = kind_of(what).name if is_there(what) else ""
-    if DOORS.get(kind, WEIGHTS) != WEIGHTS or not is_listed(what):
+    if not is_there(what) or DOORS.get(kind_of(what).name, WEIGHTS) != WEIGHTS or not is_listed(what):
         return None
     file = listed(what)
     return of_listing(file) if is_unknown(file) else None

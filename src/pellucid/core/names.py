@@ -127,6 +127,10 @@ class Arguments:
         """The names by which its inputs go: those by place, or a name of ours where it names none."""
         return self.by_place or (("x",) if self.others else ())
 
+    def fit_by_place(self, names: tuple[str, ...]) -> bool:
+        """Can inputs of these names be given by place?  Not where they skip some of forward's own."""
+        return names == self.inputs[: len(names)] or not {*names} <= {*self.inputs, *self.by_name}
+
 
 def arguments_of(model: nn.Module) -> Arguments:
     """What the model's `forward` takes.

@@ -71,11 +71,9 @@ class Network:
         self.output = output
         self.dtypes = tuple(dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point()))
         takes = arguments_of(model)
-        own, self._named_only = takes.inputs, takes.by_name
-        self.inputs = own if inputs is None else tuple(inputs)
-        self._takes_any = takes.others or inputs is not None
-        # names that skip some of forward's own arguments can only be given as names
-        self._by_place = self.inputs == own[: len(self.inputs)] or not {*self.inputs} <= {*own, *self._named_only}
+        self.inputs = takes.inputs if inputs is None else tuple(inputs)
+        self._named_only, self._takes_any = takes.by_name, takes.others or inputs is not None
+        self._by_place = takes.fit_by_place(self.inputs)
         self.words = words
         self.continues = continues
         self.borrowed_because = why_not_doubled(model)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from pellucid.doors.onnx.graph import Graph, Node, Value
+from pellucid.doors.onnx.graph import Graph, Node
 
-_COLORS, _FEW = (1, 3), (1, 3, 4)
+_FEW = (1, 3, 4)  # channels that a picture has
 _TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 # what changes values where they stand
 _KEEPS = frozenset(
@@ -24,9 +24,8 @@ _FIRST = frozenset(
 def channels_last(graph: Graph) -> frozenset[str]:
     """The inputs and outputs that are pictures or maps of `[batch, height, width, channels]`.
 
-    An input is one where a turn to the standard's order comes before anything that wants that order, or, where the
-    nodes do not tell, by its shape: few channels at the end.  Outputs are told by the last turn; else they go with the
-    inputs.
+    An input is one where it has few channels at its end and a turn to the standard's order comes before anything that
+    wants that order.  Its shape alone does not tell.  Outputs are told by the last turn; else they go with the inputs.
     """
     readers = defaultdict[str, list[Node]](list)
     makers: dict[str, list[Node]] = {}
@@ -35,20 +34,13 @@ def channels_last(graph: Graph) -> frozenset[str]:
             readers[name].append(node)
         makers.update((name, [node]) for name in node.outputs)
     given = [v for v in graph.inputs if v.name not in graph.weights and v.shape is not None and len(v.shape) == 4]
-    last = [v.name for v in given if _is_picture(v, _told(v.name, readers.__getitem__, lambda n: n.outputs, _TO_FIRST))]
+    few = [v for v in given if v.shape is not None and v.shape[3] in _FEW]
+    last = [v.name for v in few if _told(v.name, readers.__getitem__, lambda n: n.outputs, _TO_FIRST)]
     if not last:
         return frozenset()
     maps = [v.name for v in graph.outputs if v.shape is None or len(v.shape) == 4]
     told = {name: _told(name, lambda n: makers.get(n, []), lambda n: n.inputs[:1], _TO_LAST) for name in maps}
     return frozenset([*last, *(name for name in maps if told[name] is not False)])
-
-
-def _is_picture(v: Value, told: bool | None) -> bool:
-    """Is it a picture with its channels last, by its shape and by what the nodes tell?"""
-    _, height, width, channels = v.shape or (None,) * 4
-    if told is not None:
-        return told and channels in _FEW
-    return channels in _COLORS and height not in _FEW and (channels == 3 or height == width)
 
 
 def _told(

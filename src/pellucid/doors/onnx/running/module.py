@@ -17,31 +17,11 @@ from pellucid.core.facing import channels_last, channels_second, refuse_unturned
 from pellucid.core.tensors import by_name
 from pellucid.doors.files import printable
 from pellucid.doors.onnx.graph import Dims, Value
+from pellucid.doors.onnx.running.plans import Plan
 from pellucid.doors.onnx.running.registry import Operator
 from pellucid.doors.onnx.running.values import refuse_misfit, samples
 
 Part: TypeAlias = int | str | None  # which value an argument is: a given one by number, a weight by name, or none
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One call in a plan: which child, in which of its plans, from and into which slots, and what is done with then."""
-
-    child: str
-    call: int
-    takes: tuple[int, ...]  # -1: nothing
-    gives: tuple[int, ...]  # -1: not wanted
-    frees: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a block runs: its inputs are the first slots; each value is let go after its last use."""
-
-    inputs: int
-    slots: int
-    steps: tuple[Step, ...]
-    results: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

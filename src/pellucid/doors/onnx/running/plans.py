@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pellucid.doors.onnx.running.module import Plan, Step
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call in a plan: which child, in which of its plans, from and into which slots, and what is done with then."""
+
+    child: str
+    call: int
+    takes: tuple[int, ...]  # -1: nothing
+    gives: tuple[int, ...]  # -1: not wanted
+    frees: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a block runs: its inputs are the first slots; each value is let go after its last use."""
+
+    inputs: int
+    slots: int
+    steps: tuple[Step, ...]
+    results: tuple[int, ...]
 
 
 def plan(
