@@ -89,4 +89,4 @@ def test_what_keeps_a_network_from_running_is_said(tmp_path: Path) -> None:
             raise ValueError("It takes the moon.\nAnd more.")
 
     (why,) = [note for note in pl.map(Picky()).notes if "could not be run" in note]
-    assert "ValueError: It takes the moon. " in why and "And more" not in why
+    assert "The error was: It takes the moon. " in why and "And more" not in why

@@ -79,7 +79,7 @@ class Collection:
             yield numbers, joined(waiting)
         elif len(self.skipped) == len(self):
             first = next(iter(self.skipped.values()))
-            raise BadInput(f"None of {count(len(self), 'sample')} could be read. {first}")
+            raise BadInput(f"None of the {count(len(self), 'sample')} could be read. {first}")
 
 
 def _refuse(samples: object) -> None:

@@ -103,7 +103,7 @@ _READERS: dict[str, Callable[[Path], Listing]] = {
 def statistics(entry: Entry) -> Statistics | None:
     """What a tensor's numbers are like, in one pass over pieces of a million; None for packings that are not unpacked.
 
-    >>> import numpy as np
+    >>> import numpy as np, torch
     >>> from functools import partial
     >>> statistics(Entry("a", "float32", (4,), load=partial(torch.tensor, [0.0, 2.0, 4.0, float("nan")])))
     Statistics(lowest=0.0, highest=4.0, mean=2.0, std=1.632..., zeros=0.25, bad=1)
