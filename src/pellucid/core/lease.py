@@ -168,7 +168,7 @@ class ReadOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     supports_higher_order_operators = True  # these are functional: they write nothing themselves
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.names = {p.untyped_storage()._cdata: name for name, p in parameters.items()}
 
     @classmethod

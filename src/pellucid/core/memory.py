@@ -63,7 +63,7 @@ class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.bytes = 0
 
     @classmethod

@@ -142,11 +142,10 @@ def _factor(c: Constants, held: Mapping[int, Tensor]) -> tuple[Tensor | None, Te
 def changes(a: Applied, b: Applied) -> tuple[WeightChange, ...]:
     """How far the weights of two layers are from each other as they are applied, and what they add."""
     found = [summed(a.names[0], b.names[0], _together(a.rows(), b.rows()))] if a.weight is not None or a.more else []
-    if a.shift is None and b.shift is None:
-        return tuple(found)
-    filled = [t if t is not None else torch.zeros_like(o) for t, o in ((a.shift, b.shift), (b.shift, a.shift))]  # type: ignore[arg-type]
-    if filled[0].shape == filled[1].shape:
-        found.append(summed(a.names[1], b.names[1], [(filled[0], filled[1])]))
+    there = [shift for shift in (a.shift, b.shift) if shift is not None]
+    if there and there[0].shape == there[-1].shape:
+        one, other = (torch.zeros_like(there[0]) if shift is None else shift for shift in (a.shift, b.shift))
+        found.append(summed(a.names[1], b.names[1], [(one, other)]))
     return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -81,8 +81,8 @@ def _left_over(found: dict[int, int], names: tuple[list[int], list[int]]) -> dic
     return {i: there[names[0][i]].pop(0) for i in _without(range(len(names[0])), found) if there[names[0][i]]}
 
 
-def _without(numbers: Sequence[int], known: object) -> list[int]:
-    taken = set(known)  # type: ignore[call-overload]
+def _without(numbers: Iterable[int], known: Iterable[int]) -> list[int]:
+    taken = set(known)
     return [n for n in numbers if n not in taken]
 
 

@@ -111,7 +111,7 @@ class _Watch:
         if not value.requires_grad and torch.is_grad_enabled() and self._is_new(op):
             value = self._start(value)
         if value.requires_grad:
-            value.register_hook(partial(self._heard, op.site))  # type: ignore[no-untyped-call]
+            value.register_hook(partial(self._heard, op.site))  # type: ignore[no-untyped-call]  # torch's own
         self.squares[op.site] = 0.0
         return value
 
